@@ -1,0 +1,84 @@
+"""On whose behalf something happens: the organization, the actor and what it may do."""
+
+from dataclasses import dataclass, replace
+from enum import Enum, IntEnum
+from typing import Self
+from uuid import UUID, uuid4
+
+from chassis.errors import PermissionDenied
+
+
+class ActorKind(Enum):
+    """Who acts; the numbers are those of `flownurture.context.v1.Actor.Kind`."""
+
+    ANONYMOUS = 1
+    USER = 2
+    API_KEY = 3
+    PROCESS = 4
+
+
+class Role(IntEnum):
+    """What a user may do, each role all that the lesser ones may; the numbers are those of the contract."""
+
+    NONE = 0
+    MEMBER = 1
+    ORG_ADMIN = 2
+    SUPER_ADMIN = 3
+
+
+class MissingOrganization(PermissionDenied):
+    """Something that belongs to an organization was asked for outside of any."""
+
+    def __init__(self) -> None:
+        super().__init__("This is only possible within an organization.", reason="ORGANIZATION_REQUIRED")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """The verified context of one request or one event.
+
+    Nothing a caller writes into a request ends up here. It comes from a verified stamp, an event's envelope, a
+    verified link, a row that a scheduler's role found, or identity's own look-up of a credential.
+    """
+
+    issuer: str
+    actor_kind: ActorKind
+    actor_id: str = ""
+    role: Role = Role.NONE
+    scopes: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
+    organization_id: UUID | None = None
+    session_id: str = ""
+    request_id: str = ""
+    idempotency_key: str | None = None
+
+    @classmethod
+    def of_process(cls, process: str, organization_id: UUID | None, *, request_id: str = "") -> Self:
+        """A process acting by itself for an organization: on an event, a due row, a verified link."""
+        return cls(
+            issuer=process,
+            actor_kind=ActorKind.PROCESS,
+            actor_id=process,
+            organization_id=organization_id,
+            request_id=request_id or str(uuid4()),
+        )
+
+    def for_session(
+        self, *, user_id: UUID, session_id: UUID, organization_id: UUID | None, role: Role = Role.NONE
+    ) -> Self:
+        """The same request, now known to be this user's. For identity alone, once it has checked the proof."""
+        return replace(
+            self,
+            actor_kind=ActorKind.USER,
+            actor_id=str(user_id),
+            role=role,
+            organization_id=organization_id,
+            session_id=str(session_id),
+        )
+
+    @property
+    def organization(self) -> UUID:
+        """The organization; raises MissingOrganization when there is none."""
+        if self.organization_id is None:
+            raise MissingOrganization
+        return self.organization_id
