@@ -1,0 +1,127 @@
+"""The public endpoints, read from the contract: every RPC with a `google.api.http` option that is not internal."""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from google.api import annotations_pb2, httpbody_pb2
+from google.api.http_pb2 import HttpRule
+from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
+
+import flownurture
+from chassis.contract.access import AccessRule, Audience
+from flownurture.options.v1 import access_pb2
+from gateway.templates import Template
+
+_HTTP_BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
+_ADMIN_PREFIX = "/v1/admin/"
+
+
+class ContractError(Exception):
+    """The contract asks for a route that cannot be; the gateway refuses to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One RPC as HTTP serves it."""
+
+    rpc: MethodDescriptor
+    verb: str
+    template: Template
+    # The field that the body fills; "*" for all that the path leaves, "" for none.
+    body: str
+    access: AccessRule
+    success_status: int
+
+    @property
+    def domain(self) -> str:
+        """The process that answers: the second word of the RPC's package."""
+        name: str = self.rpc.containing_service.file.package.split(".")[1]
+        return name
+
+    @property
+    def rpc_path(self) -> str:
+        """The RPC as gRPC names it."""
+        return f"/{self.rpc.containing_service.full_name}/{self.rpc.name}"
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether the request is a stream, so on HTTP a multipart upload."""
+        return bool(self.rpc.client_streaming)
+
+    @property
+    def body_is_raw(self) -> bool:
+        """Whether the body goes to the service as it is."""
+        return self.body not in {"", "*"} and _is_http_body(
+            self.rpc.input_type.fields_by_name[self.body].message_type
+        )
+
+    @property
+    def answer_is_raw(self) -> bool:
+        """Whether the service writes the answer's bytes itself: a page, a key set."""
+        return _is_http_body(self.rpc.output_type)
+
+    @property
+    def query_fields(self) -> frozenset[str]:
+        """The fields that the query may name: those that neither path nor body takes."""
+        if self.body == "*":
+            return frozenset()
+        return frozenset(self.rpc.input_type.fields_by_name) - set(self.template.variables) - {self.body}
+
+
+def _is_http_body(message: Descriptor | None) -> bool:
+    return message is not None and message.full_name == _HTTP_BODY
+
+
+@cache
+def contract_files() -> tuple[FileDescriptor, ...]:
+    """Every file of the contract, found in the tree of generated packages and imported."""
+    modules = sorted(
+        ".".join(("flownurture", *path.relative_to(root).with_suffix("").parts))
+        for root in flownurture.__path__
+        for path in Path(root).glob("*/v*/*_pb2.py")
+    )
+    return tuple(importlib.import_module(module).DESCRIPTOR for module in modules)
+
+
+def public_endpoints() -> list[Endpoint]:
+    """The endpoints of the whole contract. Raises AccessMissing or ContractError, naming the RPC."""
+    return [
+        endpoint
+        for file in contract_files()
+        for service in file.services_by_name.values()
+        for rpc in service.methods
+        for endpoint in endpoints_of(rpc)
+    ]
+
+
+def endpoints_of(rpc: MethodDescriptor) -> Iterator[Endpoint]:
+    """The endpoints of one RPC: one, none, or several if it has additional bindings."""
+    options = rpc.GetOptions()
+    access = AccessRule.of(rpc)
+    if not options.HasExtension(annotations_pb2.http):
+        return
+    if access.audience is Audience.INTERNAL:
+        raise ContractError(f"{rpc.full_name} is internal and must not have a route")
+    first: HttpRule = options.Extensions[annotations_pb2.http]
+    status = options.Extensions[access_pb2.success_status] or _usual_status(rpc.name)
+    for rule in (first, *first.additional_bindings):
+        pattern = rule.WhichOneof("pattern")
+        template = Template.parse(getattr(rule, pattern)) if pattern not in {None, "custom"} else None
+        if template is None or template.text.startswith(_ADMIN_PREFIX) != (
+            access.audience is Audience.PLATFORM
+        ):
+            raise ContractError(f"{rpc.full_name} has a route that does not fit its audience")
+        if missing := {*template.variables, *rule.body.strip("*").split()} - set(
+            rpc.input_type.fields_by_name
+        ):
+            raise ContractError(f"{rpc.full_name} has no request field {', '.join(sorted(missing))}")
+        yield Endpoint(rpc, str(pattern).upper(), template, rule.body, access, status)
+
+
+def _usual_status(rpc_name: str) -> int:
+    if rpc_name.startswith("Create"):
+        return 201
+    return 204 if rpc_name.startswith("Delete") else 200
