@@ -3,18 +3,23 @@
 from functools import cache
 
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from flownurture.options.v1 import event_pb2
 
 
-@cache
 def subject_of(event: type[Message]) -> str:
     """The NATS subject on which events of this type are published; raises LookupError for what is no event."""
-    subject: str = event.DESCRIPTOR.GetOptions().Extensions[event_pb2.subject]
+    return _subject(event.DESCRIPTOR)
+
+
+@cache
+def _subject(event: Descriptor) -> str:
+    subject: str = event.GetOptions().Extensions[event_pb2.subject]
     if not subject:
-        raise LookupError(f"{event.DESCRIPTOR.full_name} is no event: it has no subject option")
+        raise LookupError(f"{event.full_name} is no event: it has no subject option")
     return subject
 
 

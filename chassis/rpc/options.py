@@ -1,0 +1,33 @@
+"""The gRPC channel options that server and client must agree on. Times are in milliseconds."""
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# Room for the stamp on the way in and the field violations on the way out.
+_MAX_METADATA_BYTES = 64 * 1024
+
+_SHARED = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+CHANNEL_OPTIONS = (
+    *_SHARED,
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.lb_policy_name", "round_robin"),
+    # A process that was restarted is found again within a second or two, not after minutes of backing off.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+SERVER_OPTIONS = (
+    *_SHARED,
+    # Less than the clients' keepalive time, or their pings would count as abuse.
+    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+    # Connections are renewed, so that clients find backends that came later.
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+    # Two processes on one port would take turns in answering; the second must fail instead.
+    ("grpc.so_reuseport", 0),
+)
