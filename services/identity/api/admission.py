@@ -1,0 +1,91 @@
+"""`AdmissionService`: what a gateway asks about a credential that its cache does not know."""
+
+import hmac
+import time
+from uuid import UUID
+
+from chassis.context import RequestContext
+from chassis.database import Database
+from chassis.errors import FieldViolation, InvalidRequest, Unauthenticated
+from flownurture.context.v1.context_pb2 import Actor
+from flownurture.identity.v1 import admission_pb2 as pb
+from services.identity import api_keys
+from services.identity.api.messages import role_value, timestamp
+from services.identity.grants import Grants
+from services.identity.lookup import LiveKey, LiveSession, Lookup
+from services.identity.plans import entitlements
+
+
+class AdmissionService:
+    """Resolves sessions and API keys to what they may do."""
+
+    service = pb.DESCRIPTOR.services_by_name["AdmissionService"]
+
+    def __init__(self, database: Database, lookup: Lookup, grants: Grants) -> None:
+        self._database = database
+        self._lookup = lookup
+        self._grants = grants
+
+    async def resolve_credential(
+        self, request: pb.ResolveCredentialRequest, context: RequestContext
+    ) -> pb.Grant:
+        """What a live credential may do, read from PostgreSQL and offered to the cache; else Unauthenticated."""
+        match request.WhichOneof("credential"):
+            case "session_id":
+                return await self._session_grant(UUID(request.session_id))
+            case "api_key":
+                return await self._api_key_grant(request.api_key, context)
+            case _:
+                raise InvalidRequest(FieldViolation("credential", "must be given"))
+
+    async def _session_grant(self, session_id: UUID) -> pb.Grant:
+        read_at = time.time()
+        live = await self._lookup.session(session_id)
+        if live is None:
+            raise Unauthenticated
+        grant = _grant_of_session(live)
+        await self._grants.fill_session(session_id, grant, read_at)
+        return grant
+
+    async def _api_key_grant(self, credential: pb.ApiKeyCredential, context: RequestContext) -> pb.Grant:
+        read_at = time.time()
+        key = await self._lookup.api_key(UUID(credential.api_key_id))
+        if key is None or not hmac.compare_digest(key.secret_digest, credential.secret_sha256):
+            raise Unauthenticated
+        grant = _grant_of_key(key)
+        await self._grants.fill_api_key(key.id, grant, key.secret_digest, read_at)
+        if key.use_is_news:
+            await self._note_use(key, context)
+        return grant
+
+    async def _note_use(self, key: LiveKey, context: RequestContext) -> None:
+        theirs = RequestContext.of_process("identity", key.organization.id, request_id=context.request_id)
+        async with self._database.tenant_transaction(theirs) as session:
+            await api_keys.note_use(session, key.id)
+
+
+def _grant_of_session(live: LiveSession) -> pb.Grant:
+    plan = entitlements(live.organization.plan)
+    return pb.Grant(
+        organization_id="" if live.organization.is_platform else str(live.organization.id),
+        actor=Actor(kind=Actor.KIND_USER, id=str(live.user.id)),
+        role=role_value(live.role),
+        features=sorted(plan.features),
+        session_id=str(live.id),
+        organization_suspended=live.organization.suspended,
+        requests_per_minute=plan.requests_per_minute,
+        expires_at=timestamp(live.expires_at),
+    )
+
+
+def _grant_of_key(key: LiveKey) -> pb.Grant:
+    plan = entitlements(key.organization.plan)
+    return pb.Grant(
+        organization_id=str(key.organization.id),
+        actor=Actor(kind=Actor.KIND_API_KEY, id=str(key.id)),
+        scopes=key.scopes,
+        features=sorted(plan.features),
+        organization_suspended=key.organization.suspended,
+        requests_per_minute=plan.requests_per_minute,
+        expires_at=timestamp(key.expires_at),
+    )
