@@ -1,0 +1,124 @@
+"""Connections to PostgreSQL: a small pool, and transactions that end whatever happens inside them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeAlias, cast
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import exc, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from chassis.errors import Unavailable
+from chassis.secret import Secret
+
+Driver: TypeAlias = psycopg.AsyncConnection[Any]
+
+_POOL_WAIT_SECONDS = 5
+# Nothing in a request takes as long; what hangs must not keep its locks.
+_SERVER_SETTINGS = {
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+# Who may act as the owner of a table could switch off its policies.
+_POWERS = """
+    SELECT current_user, rolsuper, rolbypassrls, EXISTS (
+        SELECT FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND pg_has_role(relowner, 'MEMBER')
+    ) FROM pg_roles WHERE rolname = current_user
+"""
+
+
+class ConnectionPool:
+    """At most `size` connections, opened as they are needed and replaced when they break."""
+
+    def __init__(self, url: Secret, *, size: int, settings: dict[str, str] | None = None) -> None:
+        options = " ".join(
+            f"-c {name}={value}" for name, value in {**_SERVER_SETTINGS, **(settings or {})}.items()
+        )
+        self._size = size
+        self._engine = create_async_engine(
+            make_url(url.reveal()).set(drivername="postgresql+psycopg"),
+            # The driver begins nothing by itself: `transaction` sends BEGIN together with what belongs to it.
+            isolation_level="AUTOCOMMIT",
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=_POOL_WAIT_SECONDS,
+            pool_use_lifo=True,
+            connect_args={"options": options, "connect_timeout": 5},
+            hide_parameters=True,
+        )
+
+    @asynccontextmanager
+    async def transaction(self, opening: str = "BEGIN") -> AsyncIterator[tuple[AsyncConnection, Driver]]:
+        """A transaction, committed at the end of the block and rolled back when the block fails.
+
+        `opening` starts it in one round trip. Raises Unavailable when the database does not answer, gives up a lock
+        or a statement for its time-out, or asks to repeat the transaction.
+        """
+        with _unavailable_when_transient():
+            connection, driver = await self._opened(opening)
+            try:
+                yield connection, driver
+                _refuse_a_failed_transaction(driver)
+                await driver.commit()
+            finally:
+                await _returned(connection)
+
+    async def refuse_a_powerful_role(self) -> None:
+        """Exit the process when the role could see past row-level security."""
+        async with self.transaction() as (_, driver):
+            row = await (await driver.execute(_POWERS)).fetchone()
+        role, *powers = cast("tuple[str, bool, bool, bool]", row)
+        for power, what in zip(powers, ("is a superuser", "has BYPASSRLS", "owns tables"), strict=True):
+            if power:
+                raise SystemExit(
+                    f"refusing to start: the database role {role} {what}, so policies do not bind it"
+                )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    async def _opened(self, opening: str) -> tuple[AsyncConnection, Driver]:
+        # After the server restarted every pooled connection is broken: each is tried and dropped at most once.
+        for _ in range(self._size):
+            connection = await self._engine.connect()
+            driver = cast(Driver, (await connection.get_raw_connection()).driver_connection)
+            try:
+                await driver.execute(opening, prepare=False)
+            except psycopg.OperationalError:
+                await connection.invalidate()
+                await connection.close()
+            except BaseException:
+                await _returned(connection)
+                raise
+            else:
+                return connection, driver
+        raise Unavailable("The database does not answer.")
+
+
+async def _returned(connection: AsyncConnection) -> None:
+    # Returning rolls back what is open; a second cancellation must not interrupt it.
+    await asyncio.shield(asyncio.ensure_future(connection.close()))
+
+
+def _refuse_a_failed_transaction(driver: Driver) -> None:
+    # PostgreSQL would answer COMMIT with a silent ROLLBACK.
+    if driver.info.transaction_status == TransactionStatus.INERROR:
+        raise psycopg.errors.InFailedSqlTransaction("a statement failed and its error was swallowed")
+
+
+@contextmanager
+def _unavailable_when_transient() -> Iterator[None]:
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise Unavailable("The database is busy.") from error
+    except (exc.DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, exc.DBAPIError) else error
+        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+            raise Unavailable("The database does not answer.") from error
+        raise

@@ -1,0 +1,140 @@
+"""What a migration says about a table besides its columns: whose rows are whose, and who may see which.
+
+Each function works on the schema of the running migration and names its roles: `<schema>_app`, `<schema>_relay`,
+`<schema>_scheduler`. See the README for the idiom.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from alembic import op
+
+# As a sub-select it is evaluated once a statement, not once a row; after a transaction the setting is '', not NULL.
+_CURRENT = "(SELECT nullif(current_setting('app.organization_id', true), '')::uuid)"
+
+# The first column of every tenant table. Inserts leave it out: the session's organization fills it.
+ORGANIZATION_ID = (
+    "organization_id uuid NOT NULL DEFAULT nullif(current_setting('app.organization_id', true), '')::uuid"
+)
+
+
+def schema() -> str:
+    """The schema that the running migration belongs to."""
+    return str(op.get_context().version_table_schema)
+
+
+def protect(table: str) -> None:
+    """Make it a tenant table: every row visible and writable in its own organization only, to the app role only."""
+    app = f"{schema()}_app"
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    op.execute(
+        f"CREATE POLICY tenant ON {table} FOR ALL TO {app} "
+        f"USING (organization_id = {_CURRENT}) WITH CHECK (organization_id = {_CURRENT})"
+    )
+    # TRUNCATE ignores policies, and REFERENCES would let a foreign key look past them.
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {app}")
+
+
+def open_to(role: str, table: str, privileges: str, columns: Sequence[str] | None = None) -> None:
+    """Let a named role see a tenant table's rows of all organizations, with these privileges.
+
+    `columns` narrows SELECT, INSERT and UPDATE; DELETE knows no columns. Each use needs its line in
+    `deploy/database/roles.toml`.
+    """
+    op.execute(
+        f"CREATE POLICY across_tenants_{role} ON {table} FOR ALL TO {role} USING (true) WITH CHECK (true)"
+    )
+    _grant(role, table, privileges, columns)
+
+
+def platform_table(table: str, grants: Mapping[str, str]) -> None:
+    """Make it a table that belongs to no organization, with these privileges by role and to nobody else."""
+    for role, privileges in grants.items():
+        _grant(role, table, privileges, None)
+
+
+def _grant(role: str, table: str, privileges: str, columns: Sequence[str] | None) -> None:
+    words = [privilege.strip() for privilege in privileges.split(",")]
+    narrowed = f" ({', '.join(columns)})" if columns else ""
+    listed = ", ".join(word if word.upper() == "DELETE" else word + narrowed for word in words)
+    op.execute(f"GRANT {listed} ON {table} TO {role}")
+
+
+def create_chassis_tables() -> None:
+    """Create outbox, inbox, idempotency_keys and dead_letters: each service's first migration begins with this."""
+    _create_outbox()
+    _create_inbox()
+    _create_idempotency_keys()
+    _create_dead_letters()
+
+
+def _create_outbox() -> None:
+    op.execute(f"""
+        CREATE TABLE outbox (
+            {ORGANIZATION_ID},
+            id uuid NOT NULL,
+            domain text NOT NULL,
+            subject text NOT NULL,
+            envelope bytea NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            published_at timestamptz,
+            PRIMARY KEY (organization_id, id)
+        )
+    """)
+    # Small, since what is published leaves it: the relay's look costs nothing when there is nothing to do.
+    op.execute("CREATE INDEX outbox_waiting ON outbox (domain, id) WHERE published_at IS NULL")
+    op.execute("CREATE INDEX outbox_age ON outbox USING brin (created_at)")
+    protect("outbox")
+    open_to(f"{schema()}_relay", "outbox", "SELECT, UPDATE, DELETE")
+
+
+def _create_inbox() -> None:
+    op.execute(f"""
+        CREATE TABLE inbox (
+            {ORGANIZATION_ID},
+            reader text NOT NULL,
+            event_id uuid NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (organization_id, reader, event_id)
+        )
+    """)
+    op.execute("CREATE INDEX inbox_age ON inbox USING brin (created_at)")
+    protect("inbox")
+    open_to(f"{schema()}_scheduler", "inbox", "SELECT, DELETE", columns=["created_at"])
+
+
+def _create_idempotency_keys() -> None:
+    op.execute(f"""
+        CREATE TABLE idempotency_keys (
+            {ORGANIZATION_ID},
+            key_digest bytea NOT NULL,
+            method text NOT NULL,
+            request_digest bytea NOT NULL,
+            response bytea NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (organization_id, key_digest)
+        )
+    """)
+    op.execute("CREATE INDEX idempotency_keys_age ON idempotency_keys USING brin (created_at)")
+    protect("idempotency_keys")
+    open_to(f"{schema()}_scheduler", "idempotency_keys", "SELECT, DELETE", columns=["created_at"])
+
+
+def _create_dead_letters() -> None:
+    op.execute("""
+        CREATE TABLE dead_letters (
+            id uuid PRIMARY KEY DEFAULT uuidv7(),
+            process text NOT NULL,
+            stream text NOT NULL,
+            subject text NOT NULL,
+            envelope bytea NOT NULL,
+            deliveries integer NOT NULL,
+            error text NOT NULL,
+            parked_at timestamptz NOT NULL DEFAULT now(),
+            replay_requested_at timestamptz
+        )
+    """)
+    platform_table(
+        "dead_letters",
+        {f"{schema()}_app": "INSERT", f"{schema()}_relay": "SELECT, UPDATE, DELETE"},
+    )
