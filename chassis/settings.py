@@ -1,0 +1,122 @@
+"""What a process is told by its environment: one class a process, every variable with its meaning.
+
+    class ContactsSettings(ProcessSettings, DatabaseSettings, EventsSettings):
+        ...
+
+Fields are the variables in lower case. Loading fails with a line for each variable that is missing or wrong.
+"""
+
+import binascii
+import sys
+from base64 import b64decode
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, Json, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chassis.secret import Secret
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError("must be host:port")
+    return value
+
+
+def _is_key(value: str) -> str:
+    try:
+        raw = b64decode(value, validate=True)
+    except binascii.Error:
+        raw = b""
+    if len(raw) != 32:
+        raise ValueError("must be 32 bytes in base64")
+    return value
+
+
+def _private_key(value: Secret) -> Secret:
+    _is_key(value.reveal())
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+PublicKey = Annotated[str, AfterValidator(_is_key)]
+PrivateKey = Annotated[Secret, AfterValidator(_private_key)]
+
+
+class EnvironmentSettings(BaseSettings):
+    """Read from the environment; an empty variable counts as absent, values never show in errors."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+
+class ProcessSettings(EnvironmentSettings):
+    """What every process needs."""
+
+    listen: Address = Field(description="host:port on which the process serves")
+    metrics_listen: Address = Field(description="host:port that answers /metrics, /healthz and /readyz")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="the least level that is logged: DEBUG, INFO, WARNING or ERROR"
+    )
+    otlp_endpoint: str | None = Field(
+        None, description="where spans go, as http://host:port (OTLP over gRPC); without it none leaves"
+    )
+    stamp_private_key: PrivateKey = Field(
+        description="the process' Ed25519 key for stamping its calls, 32 bytes in base64"
+    )
+    stamp_trusted_keys: Json[dict[str, PublicKey]] = Field(
+        description="the Ed25519 keys whose stamps are believed: JSON, process name to 32 bytes in base64"
+    )
+
+
+class RelaySettings(EnvironmentSettings):
+    """What an operator's command about events needs."""
+
+    database_relay_url: Secret = Field(
+        description="postgresql://…, the role that sees outbox and dead letters of all organizations"
+    )
+
+
+class DatabaseSettings(RelaySettings):
+    """What a process with a database needs."""
+
+    database_url: Secret = Field(
+        description="postgresql://role:password@host:port/name, the role that row-level security binds"
+    )
+    database_scheduler_url: Secret = Field(
+        description="postgresql://…, the role that sees what is due in all organizations"
+    )
+
+
+class MigrationSettings(EnvironmentSettings):
+    """What `migrate` needs."""
+
+    database_owner_url: Secret = Field(description="postgresql://…, the role that owns the schema")
+
+
+class EventsSettings(EnvironmentSettings):
+    """What a process that publishes or reads events needs."""
+
+    nats_url: str = Field(description="nats://host:port of the event bus")
+    nats_user: str = Field(description="the process' user on the event bus, named like the process")
+    nats_password: Secret = Field(description="that user's password")
+
+
+Settings = TypeVar("Settings", bound=EnvironmentSettings)
+
+
+def load(settings: type[Settings]) -> Settings:
+    """Read the environment. For each variable that is wrong, a line on stderr; then the process exits with 2."""
+    try:
+        return settings()
+    except ValidationError as wrong:
+        for error in wrong.errors(include_input=False, include_url=False, include_context=False):
+            field = str(error["loc"][0])
+            problem = (
+                "is not set" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
+            )
+            meaning = settings.model_fields[field].description
+            print(f"{field.upper()} {problem}: {meaning}", file=sys.stderr)
+        raise SystemExit(2) from None
