@@ -70,6 +70,11 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self._pool.close()
 
+    async def ready(self) -> bool:
+        """Whether the database answers, for the readiness of the process."""
+        async with self.platform_transaction():
+            return True
+
     @asynccontextmanager
     async def tenant_transaction(
         self, context: RequestContext, read_only: bool = False

@@ -2,21 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, Self
+from typing import Self
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from chassis.logs import logger
-from chassis.secret import Secret
-
-
-class EventBusSettings(Protocol):
-    """Where the events are, and as whom this process takes part."""
-
-    nats_url: str
-    nats_user: str
-    nats_password: Secret
+from chassis.settings import EventsSettings
 
 
 class BusClosed(Exception):
@@ -26,7 +18,7 @@ class BusClosed(Exception):
 class EventBus:
     """One connection, as the NATS user of this process. Entering waits until the server is there."""
 
-    def __init__(self, settings: EventBusSettings) -> None:
+    def __init__(self, settings: EventsSettings) -> None:
         self._settings = settings
         self.client = Client()
         self._up = asyncio.Event()
@@ -66,6 +58,10 @@ class EventBus:
     def connected(self) -> bool:
         """Whether the server can be reached right now."""
         return self.client.is_connected
+
+    async def ready(self) -> bool:
+        """Whether the process can publish and read, for its readiness."""
+        return self.connected
 
     async def wait_connected(self) -> None:
         """Return when the server can be reached; raises BusClosed when it never will be again."""
