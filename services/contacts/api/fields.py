@@ -1,0 +1,24 @@
+"""Fields of requests as the types the domain works with."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from chassis.errors import FieldViolation, InvalidRequest
+from chassis.identifiers import parse_id
+from services.contacts.names import parse_name
+
+
+def name_of(field: str, text: str, *, required: bool = False) -> str:
+    """The name in a field. Raises InvalidRequest when it is none."""
+    try:
+        name = parse_name(text)
+    except ValueError as error:
+        raise InvalidRequest(FieldViolation(field, str(error))) from None
+    if required and not name:
+        raise InvalidRequest(FieldViolation(field, "must be given"))
+    return name
+
+
+def ids_of(texts: Iterable[str]) -> set[UUID]:
+    """The ids in a repeated field, each once."""
+    return {parse_id(text) for text in texts}

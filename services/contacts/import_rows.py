@@ -1,0 +1,104 @@
+"""From a row of a file to a person, or to the reason why it is none."""
+
+import re
+from dataclasses import dataclass
+
+from chassis.email_address import EmailAddress
+from services.contacts.csv_header import Field, Header
+from services.contacts.csv_rows import Position, Row, UnreadableRow, read_rows
+from services.contacts.names import parse_name
+
+# Bytes that are not UTF-8, as csv_rows decodes them.
+_UNDECODED = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A row that can become a contact. An empty name says nothing about the contact's name."""
+
+    line: int
+    email: EmailAddress
+    first_name: str
+    last_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why the row that begins on `line` is refused; `field` is empty when the row as a whole is at fault."""
+
+    line: int
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What stands between two positions of a file. Every row is counted once: as a person, an error or a duplicate."""
+
+    people: list[Person]
+    errors: list[RowError]
+    duplicates: int
+    end: Position
+    finished: bool
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read; blank ones do not count."""
+        return len(self.people) + len(self.errors) + self.duplicates
+
+
+def read_chunk(data: bytes, start: Position, header: Header, *, at_end: bool, limit: int) -> Chunk:
+    """Read up to `limit` rows of `data`, which begins at `start`; see `read_rows` for how much it must be."""
+    passage = read_rows(data, start, delimiter=header.delimiter, at_end=at_end, limit=limit)
+    people: dict[bytes, Person] = {}
+    errors: list[RowError] = []
+    duplicates = 0
+    for row in passage.rows:
+        match _judge(row, header):
+            case Person() as person if person.email.digest in people:
+                duplicates += 1
+            case Person() as person:
+                people[person.email.digest] = person
+            case RowError() as error:
+                errors.append(error)
+    return Chunk(list(people.values()), errors, duplicates, passage.end, passage.finished)
+
+
+def _judge(row: Row | UnreadableRow, header: Header) -> Person | RowError | None:
+    """What the row is; None for a blank one, which spreadsheets like to leave behind."""
+    if isinstance(row, UnreadableRow):
+        return RowError(row.line, "", row.message)
+    if not "".join(row.cells).strip():
+        return None
+    if len(row.cells) != header.width:
+        return RowError(row.line, "", f"The row has {len(row.cells)} cells, the header {header.width}.")
+    field: Field = "email"
+    try:
+        email = _email(row.cells[header.columns["email"]])
+        field = "first_name"
+        first_name = _name(row, header, field)
+        field = "last_name"
+        last_name = _name(row, header, field)
+    except ValueError as error:
+        return RowError(row.line, field, str(error))
+    return Person(row.line, email, first_name, last_name)
+
+
+def _email(cell: str) -> EmailAddress:
+    _refuse_undecoded(cell)
+    if not cell.strip():
+        raise ValueError("is missing")
+    return EmailAddress.parse(cell.strip())
+
+
+def _name(row: Row, header: Header, field: Field) -> str:
+    index = header.columns.get(field)
+    if index is None or not (cell := row.cells[index]):
+        return ""
+    _refuse_undecoded(cell)
+    return parse_name(cell)
+
+
+def _refuse_undecoded(cell: str) -> None:
+    if not cell.isascii() and _UNDECODED.search(cell):
+        raise ValueError("is not UTF-8")
