@@ -9,11 +9,11 @@ import time
 from typing import Self
 from uuid import UUID
 
-import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from chassis.errors import Unavailable
+from chassis.logs import logger
 from chassis.secret import Secret
 from flownurture.identity.v1 import admission_pb2 as pb
 
@@ -37,8 +37,6 @@ end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """
-
-log = structlog.get_logger(__name__)
 
 
 class Grants:
@@ -88,7 +86,7 @@ class Grants:
             )
         except RedisError as error:
             # The answer stands without the cache; gateways ask again.
-            log.warning("grant_not_cached", error=type(error).__name__)
+            logger().warning("grant_not_cached", error=type(error).__name__)
 
     async def _hold(self, credential: str) -> None:
         try:
@@ -97,5 +95,5 @@ class Grants:
                 pipeline.delete(f"grant:{credential}")
                 await pipeline.execute()
         except RedisError as error:
-            log.warning("grant_not_held", error=type(error).__name__)
+            logger().warning("grant_not_held", error=type(error).__name__)
             raise Unavailable("Nothing was changed: the gateways cannot be told at the moment.") from None

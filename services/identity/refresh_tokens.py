@@ -84,7 +84,8 @@ async def exchange(session: TenantSession, token: RefreshToken) -> RefreshToken:
     Raises Unauthenticated when the session has ended, and Reused when the token was replaced, unless its successor is
     still unused and no older than GRACE.
     """
-    # Both rows are locked, so that of two exchanges at once the second sees what the first has done.
+    # Both rows are locked, so that of two exchanges at once the second sees what the first has done; the session
+    # first, as in its deletion, so that the two cannot deadlock.
     row = (
         await session.execute(
             select(
@@ -93,7 +94,7 @@ async def exchange(session: TenantSession, token: RefreshToken) -> RefreshToken:
                 refresh_tokens.c.successor_salt,
                 (refresh_tokens.c.replaced_at > func.now() - GRACE).label("within_grace"),
             )
-            .join_from(refresh_tokens, sessions, refresh_tokens.c.session_id == sessions.c.id)
+            .join_from(sessions, refresh_tokens, refresh_tokens.c.session_id == sessions.c.id)
             .where(refresh_tokens.c.digest == token.digest, sessions.c.expires_at > func.now())
             .with_for_update()
         )

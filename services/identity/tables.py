@@ -90,6 +90,6 @@ audit_events = Table(
     Column("act", Text, nullable=False),
     Column("actor_kind", Text, nullable=False),
     Column("actor_id", Text, nullable=False),
-    Column("target_id", Uuid),
+    Column("target_id", Uuid, nullable=False),
     Column("request_id", Text, nullable=False),
 )

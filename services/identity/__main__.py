@@ -1,0 +1,8 @@
+"""`python -m services.identity`: the commands of the identity process."""
+
+from chassis.command import service_command
+from services.identity.server import serve
+from services.identity.settings import IdentitySettings
+
+if __name__ == "__main__":
+    service_command("identity", IdentitySettings, serve, owns="services.identity")()

@@ -1,0 +1,76 @@
+"""What the identity process consists of."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
+
+from chassis.database import Database, RoleDatabase
+from chassis.events import EventBus
+from chassis.process import Process
+from chassis.relay import Relay
+from chassis.retention import Prune
+from chassis.rpc.methods import Servicer
+from chassis.rpc.server import RpcServer
+from services.identity.access_tokens import AccessTokens
+from services.identity.api.admin import AdminService
+from services.identity.api.admission import AdmissionService
+from services.identity.api.api_keys import ApiKeyService
+from services.identity.api.auth import AuthService
+from services.identity.api.organizations import OrganizationService
+from services.identity.grants import Grants
+from services.identity.lookup import Lookup
+from services.identity.operators import ensure_super_admin
+from services.identity.passwords import Passwords
+from services.identity.platform import Platform
+from services.identity.settings import IdentitySettings
+from services.identity.signing_keys import SigningKeys
+
+Component = TypeVar("Component")
+
+
+class Enter(Protocol):
+    """Enters a component that is left when the process ends."""
+
+    async def __call__(self, component: AbstractAsyncContextManager[Component], /) -> Component:
+        """Enter it and answer what entering gives."""
+
+
+async def serve(settings: IdentitySettings) -> None:
+    """Run until told to stop."""
+    async with Process("identity", settings) as process:
+        database = await process.enter(Database(settings.database_url, schema="identity"))
+        services = await servicers(settings, database, process.enter)
+        relay = await process.enter(RoleDatabase(settings.database_relay_url))
+        scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
+        bus = await process.enter(EventBus(settings))
+        process.start(Relay(relay, bus, domain="identity", wake=database.outbox_written))
+        process.start(Prune(scheduler))
+        server = RpcServer("identity", settings.listen, process.verifier, database)
+        await process.serve(server.add(*services))
+
+
+async def servicers(settings: IdentitySettings, database: Database, enter: Enter) -> tuple[Servicer, ...]:
+    """The services and what they need; the super admin of the settings exists when this returns."""
+    lookup = Lookup(await enter(RoleDatabase(settings.database_lookup_url, pool_size=5)))
+    platform = Platform(await enter(RoleDatabase(settings.database_platform_url)))
+    passwords = await enter(Passwords())
+    grants = await enter(Grants(settings.redis_url))
+    if settings.super_admin_email and settings.super_admin_password:
+        await ensure_super_admin(
+            database,
+            lookup,
+            passwords,
+            email=settings.super_admin_email,
+            password=settings.super_admin_password,
+        )
+    tokens = AccessTokens(
+        SigningKeys(settings.jwt_private_keys), issuer=settings.jwt_issuer, audience=settings.jwt_audience
+    )
+    return (
+        AuthService(
+            database=database, lookup=lookup, passwords=passwords, grants=grants, access_tokens=tokens
+        ),
+        OrganizationService(),
+        ApiKeyService(grants),
+        AdminService(platform),
+        AdmissionService(database, lookup, grants),
+    )

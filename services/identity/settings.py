@@ -1,0 +1,33 @@
+"""What identity is told by its environment."""
+
+from typing import Annotated
+
+from pydantic import Field, Json
+
+from chassis.secret import Secret
+from chassis.settings import DatabaseSettings, EventsSettings, PrivateKey, ProcessSettings
+
+
+class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings):
+    """Everything that `serve` needs."""
+
+    database_lookup_url: Secret = Field(
+        description="postgresql://…, the role that reads what is asked before an organization is known"
+    )
+    database_platform_url: Secret = Field(
+        description="postgresql://…, the role that reads the organizations for the platform's operators"
+    )
+    redis_url: Secret = Field(
+        description="redis://[user:password@]host:port, shared with the gateways: the grants of live credentials"
+    )
+    jwt_private_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
+        description="the Ed25519 keys of access tokens: JSON, key id to 32 bytes in base64; the first one signs"
+    )
+    jwt_issuer: str = Field(description="the iss claim of access tokens")
+    jwt_audience: str = Field(description="the aud claim of access tokens")
+    super_admin_email: str | None = Field(
+        None, description="address of a super admin to make sure of at start; needs the password too"
+    )
+    super_admin_password: Secret | None = Field(
+        None, description="the password that this super admin is made with; an existing one keeps its own"
+    )
