@@ -7,7 +7,6 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
 
 from chassis import logs, tracing
 from chassis.context import RequestContext
@@ -25,14 +24,14 @@ from chassis.rpc.methods import Method
 from chassis.rpc.status import code_of, details_of
 from chassis.stamp import STAMP_METADATA, StampVerifier
 
-Answer = Callable[[Any, Any], Awaitable[Message]]
+Answer = Callable[[Any, Any], Awaitable[bytes]]
 
 # Without a deadline of the caller's; an upload takes as long as its sender's line.
 _STREAM_SECONDS = 600.0
 
 
 def guarded(method: Method, verifier: StampVerifier) -> Answer:
-    """The method as gRPC calls it, for one request or a stream of them."""
+    """The method as gRPC calls it, for one request or a stream of them, bytes in and bytes out."""
     without_deadline = _STREAM_SECONDS if method.client_streaming else deadline.DEFAULT
     seconds: dict[str, Any] = {}
 
@@ -42,17 +41,19 @@ def guarded(method: Method, verifier: StampVerifier) -> Answer:
             observed = seconds[code.name] = RPC_SECONDS.labels(method.path, code.name)
         observed.observe(perf_counter() - started)
 
-    async def within_deadline(request: Any, context: RequestContext, allowed: float) -> Message:
+    serialize = method.response_type.SerializeToString
+
+    async def within_deadline(request: Any, context: RequestContext, allowed: float) -> bytes:
         deadline.begin(allowed)
         try:
             async with asyncio.timeout(deadline.shaved(allowed)) as limit:
-                return await method.run(request, context)
+                return serialize(await method.run(request, context))
         except TimeoutError:
             if limit.expired():
                 raise DeadlineExceeded from None
             raise
 
-    async def on_behalf(request: Any, call: Any) -> Message:
+    async def on_behalf(request: Any, call: Any) -> bytes:
         metadata = dict(call.invocation_metadata())
         context = _context_of(metadata, verifier)
         method.access.check(context)
@@ -65,7 +66,7 @@ def guarded(method: Method, verifier: StampVerifier) -> Answer:
                 logs.logger().exception("rpc_failed", method=method.path)
                 raise InternalError from bug
 
-    async def answer(request: Any, call: Any) -> Message:
+    async def answer(request: Any, call: Any) -> bytes:
         started, code = perf_counter(), grpc.StatusCode.CANCELLED
         try:
             response = await on_behalf(request, call)

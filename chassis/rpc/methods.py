@@ -15,8 +15,8 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from google.api import annotations_pb2
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import idempotency
@@ -26,7 +26,11 @@ from chassis.contract.bounds import checks_of, rule_of, violations
 from chassis.database import Database
 from chassis.errors import FieldViolation, InvalidRequest
 
-# Answers a request, or a stream of them, on behalf of a context.
+# Reads a request that is within its bounds.
+Read = Callable[[bytes], Message]
+# A servicer's method.
+Handler = Callable[..., Awaitable[Message]]
+# Answers a request, or a stream of them, on behalf of a context. Requests are bytes until the caller is known.
 Run = Callable[[Any, RequestContext], Awaitable[Message]]
 
 _READING = re.compile("(Get|List|BatchGet|Search|Count)[A-Z]")
@@ -44,7 +48,6 @@ class Method:
 
     path: str
     access: AccessRule
-    request_type: type[Message]
     response_type: type[Message]
     client_streaming: bool
     run: Run
@@ -57,12 +60,9 @@ def methods_of(servicer: Servicer, database: Database | None) -> Iterator[Method
             access = AccessRule.of(descriptor)
         except AccessMissing as missing:
             raise SystemExit(f"{missing}: refusing to start") from None
-        request_type = GetMessageClass(descriptor.input_type)
-        checks_of(descriptor.input_type)
         yield Method(
             path=f"/{servicer.service.full_name}/{descriptor.name}",
             access=access,
-            request_type=request_type,
             response_type=GetMessageClass(descriptor.output_type),
             client_streaming=descriptor.client_streaming,
             run=_run(descriptor, servicer, database),
@@ -71,25 +71,26 @@ def methods_of(servicer: Servicer, database: Database | None) -> Iterator[Method
 
 def _run(descriptor: MethodDescriptor, servicer: Servicer, database: Database | None) -> Run:
     handler = _handler(descriptor, servicer)
+    read = _reader(descriptor.input_type)
     if descriptor.server_streaming:
         raise SystemExit(f"{descriptor.full_name} streams its answer, which this chassis does not serve")
-    wants_session = list(inspect.signature(handler).parameters)[2:] == ["session"]
+    wants_session = "session" in inspect.signature(handler).parameters
     if descriptor.client_streaming:
         if wants_session:
             raise SystemExit(f"{descriptor.full_name} is a stream and cannot run in one transaction")
-        return _streaming(descriptor, handler)
+        return _streaming(handler, read, _wholes(descriptor))
     if not wants_session:
-        return _plain(handler)
+        return _plain(handler, read)
     if database is None:
         raise SystemExit(f"{descriptor.full_name} wants a session, but its process has no database")
     if _http_verb(descriptor) == "post":
-        return _writing_once(descriptor, handler, database)
-    return _in_transaction(handler, database, read_only=_only_reads(descriptor))
+        return _writing_once(handler, read, database, descriptor.full_name)
+    return _in_transaction(handler, read, database, read_only=_only_reads(descriptor))
 
 
-def _handler(descriptor: MethodDescriptor, servicer: Servicer) -> Callable[..., Awaitable[Message]]:
+def _handler(descriptor: MethodDescriptor, servicer: Servicer) -> Handler:
     name = re.sub("(?<!^)(?=[A-Z])", "_", descriptor.name).lower()
-    handler = getattr(servicer, name, None)
+    handler: Handler | None = getattr(servicer, name, None)
     if handler is None:
         raise SystemExit(f"{type(servicer).__name__} has no method {name} for {descriptor.full_name}")
     first = "requests" if descriptor.client_streaming else "request"
@@ -102,80 +103,93 @@ def _handler(descriptor: MethodDescriptor, servicer: Servicer) -> Callable[..., 
             f"{descriptor.full_name}: {type(servicer).__name__}.{name} must be"
             f" `async def {name}(self, {first}, context)`, with `session` last if it needs one"
         )
-    return handler  # type: ignore[no-any-return]
+    return handler
 
 
-def _plain(handler: Callable[..., Awaitable[Message]]) -> Run:
-    async def run(request: Message, context: RequestContext) -> Message:
-        _refuse_what_breaks_bounds(request)
-        return await handler(request, context)
+def _plain(handler: Handler, read: Read) -> Run:
+    async def run(request: bytes, context: RequestContext) -> Message:
+        return await handler(read(request), context)
 
     return run
 
 
-def _in_transaction(
-    handler: Callable[..., Awaitable[Message]], database: Database, *, read_only: bool
-) -> Run:
-    async def run(request: Message, context: RequestContext) -> Message:
-        _refuse_what_breaks_bounds(request)
+def _in_transaction(handler: Handler, read: Read, database: Database, *, read_only: bool) -> Run:
+    async def run(request: bytes, context: RequestContext) -> Message:
+        message = read(request)
         async with database.tenant_transaction(context, read_only=read_only) as session:
-            return await handler(request, context, session)
+            return await handler(message, context, session)
 
     return run
 
 
-def _writing_once(
-    descriptor: MethodDescriptor, handler: Callable[..., Awaitable[Message]], database: Database
-) -> Run:
+def _writing_once(handler: Handler, read: Read, database: Database, method: str) -> Run:
     """Run in a transaction; with an idempotency key, the answer is kept in it and given again."""
-    path = descriptor.full_name
 
-    async def run(request: Message, context: RequestContext) -> Message:
-        _refuse_what_breaks_bounds(request)
+    async def run(request: bytes, context: RequestContext) -> Message:
+        message = read(request)
         async with database.tenant_transaction(context) as session:
-            fingerprint = sha256(path.encode() + b"\n" + request.SerializeToString(deterministic=True))
+            if context.idempotency_key is None:
+                return await handler(message, context, session)
+            fingerprint = sha256(
+                method.encode() + b"\n" + message.SerializeToString(deterministic=True)
+            ).digest()
             return await idempotency.remembered(
-                session, context, path, fingerprint.digest(), lambda: handler(request, context, session)
+                session, context, method, fingerprint, lambda: handler(message, context, session)
             )
 
     return run
 
 
-def _streaming(descriptor: MethodDescriptor, handler: Callable[..., Awaitable[Message]]) -> Run:
-    wholes = [
-        (field.name, rule_of(field).max_bytes)
-        for field in descriptor.input_type.fields
-        if field.type == FieldDescriptor.TYPE_BYTES and rule_of(field).max_bytes
-    ]
-
-    async def run(requests: AsyncIterable[Message], context: RequestContext) -> Message:
-        return await handler(_within_bounds(requests, wholes), context)
+def _streaming(handler: Handler, read: Read, wholes: dict[str, int]) -> Run:
+    async def run(requests: AsyncIterable[bytes], context: RequestContext) -> Message:
+        return await handler(_messages(requests, read, wholes), context)
 
     return run
 
 
-async def _within_bounds(
-    requests: AsyncIterable[Message], wholes: list[tuple[str, int]]
+async def _messages(
+    requests: AsyncIterable[bytes], read: Read, wholes: dict[str, int]
 ) -> AsyncIterator[Message]:
-    """The requests, each checked, and each of the `wholes` with what came of it before."""
-    received = dict.fromkeys((name for name, _ in wholes), 0)
+    """The messages of a stream; each is within its bounds, and each of the `wholes` with what came before."""
+    received = dict.fromkeys(wholes, 0)
     async for request in requests:
-        _refuse_what_breaks_bounds(request)
-        for name, most in wholes:
-            received[name] += len(getattr(request, name))
+        message = read(request)
+        for name, most in wholes.items():
+            received[name] += len(getattr(message, name))
             if received[name] > most:
                 raise InvalidRequest(
                     FieldViolation(name, f"must be at most {most:,} bytes in all"),
                     message=f"The upload is larger than {most:,} bytes.",
                     reason="PAYLOAD_TOO_LARGE",
                 )
-        yield request
+        yield message
 
 
-def _refuse_what_breaks_bounds(request: Message) -> None:
-    found = violations(request)
-    if found:
-        raise InvalidRequest(*found)
+def _reader(request: Descriptor) -> Read:
+    """Reads a request and refuses what is malformed or breaks a bound."""
+    parse: Callable[[bytes], Message] = GetMessageClass(request).FromString
+    checks_of(request)
+
+    def read(data: bytes) -> Message:
+        try:
+            message = parse(data)
+        except DecodeError:
+            raise InvalidRequest(message="The request cannot be decoded.") from None
+        found = violations(message)
+        if found:
+            raise InvalidRequest(*found)
+        return message
+
+    return read
+
+
+def _wholes(descriptor: MethodDescriptor) -> dict[str, int]:
+    """The fields that carry an upload in pieces, with the most bytes that the pieces may have in all."""
+    return {
+        field.name: rule_of(field).max_bytes
+        for field in descriptor.input_type.fields
+        if field.type == FieldDescriptor.TYPE_BYTES and rule_of(field).max_bytes
+    }
 
 
 def _http_verb(descriptor: MethodDescriptor) -> str | None:
