@@ -1,6 +1,7 @@
 """Generate the Python of the contract: `python proto/generate.py <folder>`.
 
-Messages get typed stubs, services get client stubs. `make lint` generates into a fresh folder and compares.
+Messages get typed stubs, services get client stubs; the comments, which Python code does not keep, stand in
+`flownurture/contract.binpb` for the API's documentation. `make lint` generates into a fresh folder and compares.
 """
 
 import shutil
@@ -40,6 +41,8 @@ def generate(target: Path) -> None:
     target.mkdir(parents=True)
     protos = sources()
     compile_protos(protos, f"--python_out={target}", f"--mypy_out=quiet:{target}")
+    comments = f"--descriptor_set_out={target}/flownurture/contract.binpb"
+    compile_protos(protos, comments, "--include_source_info")
     with_services = [proto for proto in protos if has_services(proto)]
     compile_protos(with_services, f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}")
 

@@ -1,0 +1,45 @@
+"""Authenticate, admit, authorize: what stands between a request and everything behind the gateway."""
+
+from dataclasses import replace
+
+from chassis.context import RequestContext
+from chassis.contract.access import AccessRule, Audience
+from chassis.errors import PermissionDenied, RateLimited, Unauthenticated
+from gateway.admission import Admission
+from gateway.credentials import Authenticator
+from gateway.exchange import Exchange
+from gateway.principals import ANONYMOUS, Principals
+
+
+class Gate:
+    """Lets a request through with a context, or raises why not."""
+
+    def __init__(self, authenticator: Authenticator, admission: Admission) -> None:
+        self._authenticator = authenticator
+        self._admission = admission
+        self._principals = Principals()
+
+    async def pass_through(self, exchange: Exchange, access: AccessRule) -> RequestContext:
+        """The context in which the request may make a call that is ruled by `access`."""
+        if access.audience is Audience.PUBLIC:
+            context = ANONYMOUS
+        else:
+            context = await self._admitted(exchange)
+            access.check(context)
+        return replace(context, request_id=exchange.request_id, idempotency_key=exchange.idempotency_key())
+
+    async def _admitted(self, exchange: Exchange) -> RequestContext:
+        credential = await self._authenticator.authenticate(exchange.header("authorization"))
+        grant, rate = await self._admission.admit(credential)
+        if rate is not None:
+            exchange.headers += rate.headers()
+            if not rate.allowed:
+                raise RateLimited(
+                    f"At most {rate.limit:,} requests a minute with one credential.", rate.seconds
+                )
+        principal = self._principals.of(grant)
+        if principal is None:
+            raise Unauthenticated
+        if principal.suspended:
+            raise PermissionDenied("The organization is suspended.", reason="ORGANIZATION_SUSPENDED")
+        return principal.context

@@ -1,0 +1,53 @@
+"""The HTTP/1.1 server: granian, on the event loop of the process."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Self
+
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from gateway.application import Application
+
+_CONNECTIONS = 10_000
+_LARGEST_HEAD = 64 * 1024  # bytes; a longer one is answered 431
+_HEAD_MS = 10_000  # in which a request's head must have come
+_NOTICE = 0.3  # seconds that load balancers get to notice that /readyz says no
+_GRACE = 15.0  # seconds that requests under way get to end
+
+
+class HttpServer:
+    """Serves on `listen` (host:port) from entering to leaving; leaving it drains."""
+
+    def __init__(self, application: Application, listen: str, drain: Callable[[], None]) -> None:
+        host, _, port = listen.rpartition(":")
+        self._listen = listen
+        self._drain = drain
+        self._server = Server(
+            application,
+            address=host.strip("[]"),
+            port=int(port),
+            interface=Interfaces.RSGI,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=_HEAD_MS, max_buffer_size=_LARGEST_HEAD),
+            websockets=False,
+            backlog=1024,
+            backpressure=_CONNECTIONS,
+            log_enabled=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        self._serving = asyncio.create_task(self._server.serve())
+        # The socket is bound in the task's first step.
+        await asyncio.sleep(0)
+        if self._serving.done():
+            error = self._serving.exception()
+            raise SystemExit(f"gateway cannot listen on {self._listen}: {error}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._drain()
+        await asyncio.sleep(_NOTICE)
+        self._server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait((self._serving,), timeout=_GRACE)

@@ -1,0 +1,213 @@
+"""OpenAPI 3.1 of the public API, from the contract."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+import flownurture
+from chassis.contract.access import AccessRule, Audience
+from chassis.contract.bounds import rule_of
+from gateway.endpoints import Endpoint
+from gateway.problems import TYPE_PREFIX
+from gateway.schemas import Comments, Schemas
+
+Json = dict[str, Any]
+
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "examples": [f"{TYPE_PREFIX}not-found"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "Of a 422: each field that is wrong.",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+_REFUSALS = {
+    401: "No valid credential",
+    403: "Role, scope or plan do not allow it",
+    404: "There is no such thing in the caller's organization",
+    409: "The state of things stands against it",
+    413: "The body is too large",
+    422: "Fields are wrong",
+    429: "Too many requests",
+    503: "Not available at the moment",
+}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key with the same body gives the same answer, for 24 hours at least.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+_SCHEMES = {
+    "access_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The access token of a signed-in user.",
+    },
+    "api_key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, `fnk_live_…`, that holds the scope.",
+    },
+}
+
+
+def openapi(endpoints: Iterable[Endpoint], public_url: str) -> Json:
+    """The document, with paths in the order of the contract."""
+    comments = Comments(_descriptor_set())
+    schemas = Schemas(comments)
+    paths: dict[str, Json] = {}
+    services: dict[str, ServiceDescriptor] = {}
+    for endpoint in endpoints:
+        service = endpoint.rpc.containing_service
+        services.setdefault(_tag(service), service)
+        operation = _operation(endpoint, schemas, comments)
+        paths.setdefault(endpoint.template.text, {})[endpoint.verb.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "FlowNurture",
+            "version": "1",
+            "description": "E-mail marketing for teams. JSON with snake_case names; times are RFC 3339 in UTC; "
+            "errors are problem documents.",
+        },
+        "servers": [{"url": public_url}],
+        "tags": [{"name": name, "description": comments.of(service)} for name, service in services.items()],
+        "paths": paths,
+        "components": {
+            "schemas": {"Problem": _PROBLEM, **schemas.named},
+            "securitySchemes": _SCHEMES,
+        },
+    }
+
+
+def _descriptor_set() -> FileDescriptorSet:
+    root = next(iter(flownurture.__path__))
+    return FileDescriptorSet.FromString(Path(root, "contract.binpb").read_bytes())
+
+
+def _tag(service: ServiceDescriptor) -> str:
+    return service.name.removesuffix("Service")
+
+
+def _operation(endpoint: Endpoint, schemas: Schemas, comments: Comments) -> Json:
+    comment = comments.of(endpoint.rpc)
+    operation: Json = {
+        "operationId": endpoint.rpc.name,
+        "tags": [_tag(endpoint.rpc.containing_service)],
+        "summary": _words(endpoint.rpc.name),
+        "description": "  \n".join(filter(None, (comment, _access_note(endpoint.access)))),
+        "parameters": _parameters(endpoint, schemas),
+        "responses": _responses(endpoint, schemas),
+        "security": _security(endpoint.access),
+    }
+    body = _request_body(endpoint, schemas)
+    if body is not None:
+        operation["requestBody"] = body
+    return operation
+
+
+def _words(name: str) -> str:
+    """`ListCampaignMessages` → `List campaign messages`."""
+    return re.sub("(?<!^)([A-Z])", lambda match: f" {match[1].lower()}", name)
+
+
+def _access_note(access: AccessRule) -> str:
+    if access.audience is Audience.PUBLIC:
+        return "For everybody."
+    if access.audience is Audience.ACCOUNT:
+        return "For a signed-in user."
+    note = f"For users with the role {access.role.name} or above"
+    note += f" and API keys with the scope `{access.scope}`." if access.scope else ", never for API keys."
+    return note + (f" The plan must include `{access.feature}`." if access.feature else "")
+
+
+def _security(access: AccessRule) -> list[Json]:
+    if access.audience is Audience.PUBLIC:
+        return []
+    schemes: list[Json] = [{"access_token": []}]
+    return [*schemes, {"api_key": [access.scope]}] if access.scope else schemes
+
+
+def _parameters(endpoint: Endpoint, schemas: Schemas) -> list[Json]:
+    fields = endpoint.rpc.input_type.fields_by_name
+    parameters: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": schemas.field(fields[name], written=True)}
+        for name in endpoint.template.variables
+    ]
+    parameters += [
+        {
+            "name": field.name,
+            "in": "query",
+            "required": rule_of(field).required,
+            "schema": schemas.field(field, written=True),
+        }
+        for field in endpoint.rpc.input_type.fields
+        if field.name in endpoint.query_fields
+    ]
+    if endpoint.verb == "POST" and endpoint.access.audience is not Audience.PUBLIC:
+        parameters.append(_IDEMPOTENCY_KEY)
+    return parameters
+
+
+def _request_body(endpoint: Endpoint, schemas: Schemas) -> Json | None:
+    message = endpoint.rpc.input_type
+    if endpoint.is_upload:
+        options = next(field.message_type for field in message.fields if field.message_type is not None)
+        form = {
+            "type": "object",
+            "required": ["file"],
+            "properties": {
+                "options": schemas.body(options),
+                "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+            },
+        }
+        encoding = {"options": {"contentType": "application/json"}}
+        return {"required": True, "content": {"multipart/form-data": {"schema": form, "encoding": encoding}}}
+    if endpoint.body_is_raw:
+        return {"content": {"*/*": {}}}
+    if not endpoint.body:
+        return None
+    left_out = frozenset(endpoint.template.variables)
+    schema = (
+        schemas.body(message, left_out)
+        if endpoint.body == "*"
+        else schemas.field(message.fields_by_name[endpoint.body], written=True)
+    )
+    required = any(rule_of(field).required for field in message.fields if field.name not in left_out)
+    return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+def _responses(endpoint: Endpoint, schemas: Schemas) -> Json:
+    success: Json = {"description": "Success"}
+    if endpoint.answer_is_raw:
+        success["content"] = {"*/*": {}}
+    elif endpoint.success_status != 204:
+        success["content"] = {"application/json": {"schema": schemas.answer(endpoint.rpc.output_type)}}
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    unheard_of = {403, 429} if endpoint.access.audience is Audience.PUBLIC else set()
+    return {
+        str(endpoint.success_status): success,
+        **{
+            str(status): {"description": description, "content": problem}
+            for status, description in _REFUSALS.items()
+            if status not in unheard_of
+        },
+    }

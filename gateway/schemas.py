@@ -1,0 +1,165 @@
+"""JSON schemas (2020-12) of the contract's messages, with their bounds and comments."""
+
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet, SourceCodeInfo
+
+from chassis.contract.bounds import rule_of
+from chassis.contract.rules import FieldRule, Format
+from gateway.transcoding.names import json_names
+
+Json = dict[str, Any]
+
+_FORMATS: dict[Format, Json] = {
+    Format.UUID: {"format": "uuid"},
+    Format.EMAIL: {"format": "email", "maxLength": 320},
+    Format.URL: {"format": "uri", "maxLength": 2048},
+    Format.SCOPE: {"pattern": "^[a-z][a-z_]{0,62}:(read|write)$"},
+    Format.PAGE_TOKEN: {"maxLength": 512},
+    Format.LINK_TOKEN: {"maxLength": 512},
+}
+_RANGES = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
+_NUMBERS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
+
+
+class Comments:
+    """What the contract says of its parts, by their full names."""
+
+    def __init__(self, files: FileDescriptorSet) -> None:
+        self._texts: dict[str, str] = {}
+        for file in files.file:
+            places = {tuple(each.path): _text(each) for each in file.source_code_info.location}
+            for index, service in enumerate(file.service):
+                name = f"{file.package}.{service.name}"
+                self._texts[name] = places.get((6, index), "")
+                for number, method in enumerate(service.method):
+                    self._texts[f"{name}.{method.name}"] = places.get((6, index, 2, number), "")
+            for index, message in enumerate(file.message_type):
+                self._read_message(message, file.package, (4, index), places)
+
+    def of(self, part: Any) -> str:
+        """The comment before a service, method, message or field; empty when there is none."""
+        return self._texts.get(part.full_name, "")
+
+    def _read_message(
+        self, message: DescriptorProto, scope: str, path: tuple[int, ...], places: dict[tuple[int, ...], str]
+    ) -> None:
+        name = f"{scope}.{message.name}"
+        self._texts[name] = places.get(path, "")
+        for index, field in enumerate(message.field):
+            self._texts[f"{name}.{field.name}"] = places.get((*path, 2, index), "")
+        for index, nested in enumerate(message.nested_type):
+            self._read_message(nested, name, (*path, 3, index), places)
+
+
+class Schemas:
+    """Makes the schemas of messages and collects those that are referred to by name."""
+
+    def __init__(self, comments: Comments) -> None:
+        self._comments = comments
+        self.named: dict[str, Json] = {}
+
+    def answer(self, message: Descriptor) -> Json:
+        """A reference to what an answer of this type looks like: every member is there."""
+        return self._reference(message, message.name, written=False)
+
+    def body(self, message: Descriptor, left_out: frozenset[str] = frozenset()) -> Json:
+        """A reference to what a request of this type may hold, less the fields that the path takes."""
+        return self._reference(message, message.name, written=True, left_out=left_out)
+
+    def field(self, field: FieldDescriptor, *, written: bool) -> Json:
+        """The schema of one field, as a client writes or reads it."""
+        rule = rule_of(field)
+        comment = self._comments.of(field)
+        note = {"description": comment} if comment else {}
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            value = self._one(field.message_type.fields_by_name["value"], rule, written)
+            bounds = {"maxProperties": rule.max_items} if rule.max_items else {}
+            return {"type": "object", "additionalProperties": value, **bounds, **note}
+        if field.is_repeated:
+            bounds = {"maxItems": rule.max_items} if rule.max_items else {}
+            if rule.required:
+                bounds["minItems"] = 1
+            return {"type": "array", "items": self._one(field, rule, written), **bounds, **note}
+        one = self._one(field, rule, written)
+        absent_is_null = (
+            field.message_type is not None if written else (field.has_presence or field.enum_type is not None)
+        )
+        return {**(_or_null(one) if absent_is_null else one), **note}
+
+    def _reference(
+        self, message: Descriptor, name: str, *, written: bool, left_out: frozenset[str] = frozenset()
+    ) -> Json:
+        if name not in self.named:
+            self.named[name] = {}  # a message may refer to itself
+            fields = [field for field in message.fields if field.name not in left_out]
+            schema: Json = {
+                "type": "object",
+                "properties": {field.name: self.field(field, written=written) for field in fields},
+            }
+            if comment := self._comments.of(message):
+                schema["description"] = comment
+            if required := [field.name for field in fields if not written or rule_of(field).required]:
+                schema["required"] = required
+            if written:
+                schema["additionalProperties"] = False
+            self.named[name] = schema
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _one(self, field: FieldDescriptor, rule: FieldRule, written: bool) -> Json:
+        """The schema of one value of a field."""
+        if field.message_type is not None:
+            if field.message_type.full_name == "google.protobuf.Timestamp":
+                return {"type": "string", "format": "date-time"}
+            name = f"{field.message_type.name}{'Input' if written else ''}"
+            return self._reference(field.message_type, name, written=written)
+        return _scalar(field, rule)
+
+
+def _scalar(field: FieldDescriptor, rule: FieldRule) -> Json:
+    if field.enum_type is not None:
+        return _enum(field.enum_type)
+    if field.cpp_type in _RANGES:
+        least, most = _RANGES[field.cpp_type]
+        return {
+            "type": "integer",
+            "minimum": least if rule.minimum is None else max(least, rule.minimum),
+            "maximum": most if rule.maximum is None else min(most, rule.maximum),
+        }
+    if field.cpp_type in _NUMBERS:
+        return {"type": "number"}
+    return {"type": "boolean"} if field.type == FieldDescriptor.TYPE_BOOL else _string(field, rule)
+
+
+def _string(field: FieldDescriptor, rule: FieldRule) -> Json:
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return {"type": "string", "contentEncoding": "base64"}
+    schema: Json = {"type": "string", **_FORMATS.get(rule.format, {})}
+    if least := max(rule.min_length, int(rule.required)):
+        schema["minLength"] = least
+    if rule.max_length:
+        schema["maxLength"] = rule.max_length
+    return schema
+
+
+def _enum(enum: EnumDescriptor) -> Json:
+    return {"type": "string", "enum": list(json_names(enum).values())}
+
+
+def _or_null(schema: Json) -> Json:
+    if "$ref" in schema:
+        return {"anyOf": [schema, {"type": "null"}]}
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable
+
+
+def _text(location: SourceCodeInfo.Location) -> str:
+    return " ".join(location.leading_comments.split())
