@@ -24,7 +24,9 @@ class EmailAddress:
         """Read an address, without asking the DNS; raises ValueError that says what is wrong with it."""
         try:
             # `.test` (RFC 2606) is what simulators and test suites send to; nothing answers there in the wild.
-            checked = validate_email(text.strip(), check_deliverability=False, test_environment=True)
+            checked = validate_email(
+                text.strip(), check_deliverability=False, test_environment=True, strict=True
+            )
         except EmailNotValidError as error:
             raise ValueError(str(error)) from None
         return cls(checked.normalized, checked.ascii_domain)
