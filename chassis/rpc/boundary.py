@@ -41,17 +41,20 @@ def guarded(method: Method, verifier: StampVerifier) -> Answer:
             observed = seconds[code.name] = RPC_SECONDS.labels(method.path, code.name)
         observed.observe(perf_counter() - started)
 
-    serialize = method.response_type.SerializeToString
+    response_type = method.response_type
 
     async def within_deadline(request: Any, context: RequestContext, allowed: float) -> bytes:
         deadline.begin(allowed)
         try:
             async with asyncio.timeout(deadline.shaved(allowed)) as limit:
-                return serialize(await method.run(request, context))
+                response = await method.run(request, context)
         except TimeoutError:
             if limit.expired():
                 raise DeadlineExceeded from None
             raise
+        if type(response) is not response_type:
+            raise TypeError(f"{method.path} answers with {type(response).__name__}")
+        return response.SerializeToString()
 
     async def on_behalf(request: Any, call: Any) -> bytes:
         metadata = dict(call.invocation_metadata())
