@@ -23,18 +23,18 @@ _HOLD_MS = 60_000
 _FILL_WITHIN_MS = 10_000
 _TIMEOUT = 2.0  # seconds
 
-# KEYS: hold, grant. ARGV: grant, digest of a key's secret or "", lifetime in ms, Unix ms until which to write at all,
-# requests per minute: in a field of its own, so that a gateway's script can count without reading the grant.
+# KEYS: hold, grant. ARGV: grant, requests per minute (in a field of its own, so that a gateway's script can count without
+# reading the grant), digest of a key's secret or "", lifetime in ms, Unix ms until which to write at all.
 _FILL = """
 local now = redis.call('TIME')
-if now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[4]) or redis.call('EXISTS', KEYS[1]) == 1 then
+if now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[5]) or redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
-redis.call('HSET', KEYS[2], 'grant', ARGV[1], 'requests_per_minute', ARGV[5])
-if ARGV[2] ~= '' then
-  redis.call('HSET', KEYS[2], 'secret', ARGV[2])
+redis.call('HSET', KEYS[2], 'grant', ARGV[1], 'requests_per_minute', ARGV[2])
+if ARGV[3] ~= '' then
+  redis.call('HSET', KEYS[2], 'secret', ARGV[3])
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return 1
 """
 
@@ -82,7 +82,7 @@ class Grants:
         try:
             await self._fill(
                 keys=[f"hold:{credential}", f"grant:{credential}"],
-                args=[grant.SerializeToString(), secret_digest, lifetime, until, grant.requests_per_minute],
+                args=[grant.SerializeToString(), grant.requests_per_minute, secret_digest, lifetime, until],
             )
         except RedisError as error:
             # The answer stands without the cache; gateways ask again.

@@ -3,20 +3,27 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
-from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table, Text, Uuid, func
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Column, DateTime, FetchedValue, LargeBinary, MetaData, Table, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import ARRAY
 
 metadata = MetaData()
 
 
-def _moment(name: str, *, nullable: bool = False) -> Column[object]:
+def _organization_id() -> Column[UUID]:
+    return Column("organization_id", Uuid, primary_key=True, server_default=FetchedValue())
+
+
+def _moment(name: str, *, nullable: bool = False) -> Column[datetime]:
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=func.now())
 
 
 organizations = Table(
     "organizations",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("name", Text, nullable=False),
     Column("plan", Text, nullable=False),
     Column("suspended_at", DateTime(timezone=True)),
@@ -38,7 +45,7 @@ users = Table(
 memberships = Table(
     "memberships",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("user_id", Uuid, primary_key=True),
     Column("role", Text, nullable=False),
     _moment("created_at"),
@@ -48,7 +55,7 @@ memberships = Table(
 sessions = Table(
     "sessions",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("user_id", Uuid, nullable=False),
     _moment("created_at"),
@@ -58,7 +65,7 @@ sessions = Table(
 refresh_tokens = Table(
     "refresh_tokens",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("digest", LargeBinary, primary_key=True),
     Column("session_id", Uuid, nullable=False),
     _moment("issued_at"),
@@ -70,7 +77,7 @@ refresh_tokens = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
     Column("prefix", Text, nullable=False),
@@ -84,7 +91,7 @@ api_keys = Table(
 audit_events = Table(
     "audit_events",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("id", Uuid, primary_key=True),
     _moment("occurred_at"),
     Column("act", Text, nullable=False),
