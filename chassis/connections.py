@@ -22,6 +22,9 @@ _SERVER_SETTINGS = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "30s",
 }
+# Connection, rollback, resources, operator, system; a lock not got, a transaction that idled (appendix A).
+_TRANSIENT_CLASSES = {"08", "40", "53", "57", "58"}
+_TRANSIENT_STATES = {"55P03", "25P03", "25P04"}
 # Who may act as the owner of a table could switch off its policies.
 _POWERS = """
     SELECT current_user, rolsuper, rolbypassrls, EXISTS (
@@ -118,7 +121,14 @@ def _unavailable_when_transient() -> Iterator[None]:
     except exc.TimeoutError as error:
         raise Unavailable("The database is busy.") from error
     except (exc.DBAPIError, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, exc.DBAPIError) else error
-        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        if _transient(error.orig if isinstance(error, exc.DBAPIError) else error):
             raise Unavailable("The database does not answer.") from error
         raise
+
+
+def _transient(error: BaseException | None) -> bool:
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate[:2] in _TRANSIENT_CLASSES or error.sqlstate in _TRANSIENT_STATES

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
 from nats.aio.client import Client
@@ -47,7 +48,9 @@ class EventBus:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.client.close()
+        # What was to be said is said; a connection that is already broken needs no farewell.
+        with suppress(OSError):
+            await self.client.close()
 
     @property
     def jetstream(self) -> JetStreamContext:
