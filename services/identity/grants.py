@@ -10,6 +10,8 @@ from typing import Self
 from uuid import UUID
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from chassis.errors import Unavailable
@@ -44,7 +46,11 @@ class Grants:
 
     def __init__(self, url: Secret) -> None:
         self._redis = Redis.from_url(
-            url.reveal(), socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, health_check_interval=30
+            url.reveal(),
+            socket_timeout=_TIMEOUT,
+            socket_connect_timeout=_TIMEOUT,
+            # At once and no more than once: for a pooled connection that Redis has closed meanwhile.
+            retry=Retry(NoBackoff(), retries=1),
         )
         self._fill = self._redis.register_script(_FILL)
 

@@ -47,7 +47,7 @@ class RefreshToken:
             token = cls(urlsafe_b64decode(text.removeprefix(_PREFIX).encode("ascii") + b"="))
         except ValueError:
             raise Unauthenticated("The refresh token is not valid.") from None
-        if token.text != text:
+        if len(text) != _LENGTH or token.text != text:
             raise Unauthenticated("The refresh token is not valid.")
         return token
 
