@@ -45,6 +45,8 @@ class Application:
         exchange = Exchange.begin(scope, protocol)
         name, answer = await self._answer(exchange)
         answer.headers += exchange.headers
+        if answer.status >= 400:
+            await exchange.discard_rest()
         try:
             protocol.response_bytes(answer.status, answer.headers, answer.body)
         except CLIENT_GONE:

@@ -1,6 +1,8 @@
 """One HTTP request as the rest of the gateway sees it, and the reading of its body within bounds."""
 
+import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -21,6 +23,10 @@ LONGEST_IDEMPOTENCY_KEY = 255
 # What reading from or writing to a client raises that is no longer there.
 CLIENT_GONE = (ProtocolClosed, ProtocolError)
 
+_SMALL = 64 * 1024  # bytes of a body that the HTTP server takes by itself
+_DISCARD_SECONDS = 10.0
+_DISCARD_PAUSE = 0.25  # seconds without a byte, after which a client waits for an answer
+
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
 _PRINTABLE = re.compile(r"[\x20-\x7e]+", re.ASCII).fullmatch
 
@@ -33,6 +39,9 @@ class Exchange:
     protocol: HTTPProtocol
     request_id: str
     headers: Headers = field(default_factory=list)
+    _body: AsyncIterator[bytes] | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _all_read: bool = False
 
     @classmethod
     def begin(cls, scope: Scope, protocol: HTTPProtocol) -> "Exchange":
@@ -49,10 +58,10 @@ class Exchange:
 
     def idempotency_key(self) -> str | None:
         """The Idempotency-Key; raises InvalidRequest for one that is no key."""
-        key = self.header("idempotency-key")
-        if key is None:
+        if "idempotency-key" not in self.scope.headers:
             return None
-        if len(key) > LONGEST_IDEMPOTENCY_KEY or not _PRINTABLE(key):
+        key = self.header("idempotency-key")  # None when it is not ASCII
+        if key is None or len(key) > LONGEST_IDEMPOTENCY_KEY or not _PRINTABLE(key):
             problem = f"must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters"
             raise InvalidRequest(FieldViolation("Idempotency-Key", problem))
         return key
@@ -70,6 +79,7 @@ class Exchange:
         if length == 0:
             return b""
         if length is not None and length <= limit:
+            self._all_read = True
             return await self.protocol()
         received = bytearray()
         async for chunk in self.chunks(limit):
@@ -81,8 +91,42 @@ class Exchange:
         if (self.stated_length() or 0) > limit:
             raise PayloadTooLarge(limit)
         received = 0
-        async for chunk in self.protocol:
+        while chunk := await self._next_chunk():
             received += len(chunk)
             if received > limit:
                 raise PayloadTooLarge(limit)
             yield chunk
+
+    async def discard_rest(self) -> None:
+        """Take what a client goes on sending, for a while, and forget it.
+
+        Whoever is cut off while sending sees a broken connection and never the answer that tells why.
+        """
+        length = self.stated_length()
+        if self._all_read or (length is not None and length <= _SMALL) or self.header("expect") is not None:
+            return
+        until = time.monotonic() + _DISCARD_SECONDS
+        while time.monotonic() < until:
+            # Not cancelled when it takes too long: the HTTP server does not survive that.
+            reading = asyncio.create_task(self._next_chunk())
+            reading.add_done_callback(_retrieve)
+            done, _ = await asyncio.wait((reading,), timeout=_DISCARD_PAUSE)
+            if not done or reading.exception() is not None or not reading.result():
+                return  # it waits for us, or has left, or has sent all
+
+    async def _next_chunk(self) -> bytes:
+        """The next piece of the body, empty at its end. An upload's call may still be reading when it is refused."""
+        async with self._turn:
+            if self._all_read:
+                return b""
+            if self._body is None:
+                self._body = aiter(self.protocol)
+            chunk = await anext(self._body, b"")
+            self._all_read = not chunk
+            return chunk
+
+
+def _retrieve(reading: asyncio.Task[bytes]) -> None:
+    """What a client that has left did to a read that nobody waits for is of no interest."""
+    if not reading.cancelled():
+        reading.exception()
