@@ -1,7 +1,7 @@
 """What every call passes on its way in and out: stamp → access → bounds → deadline → method → errors."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
@@ -60,6 +60,8 @@ def guarded(method: Method, verifier: StampVerifier) -> Answer:
         metadata = dict(call.invocation_metadata())
         context = _context_of(metadata, verifier)
         method.access.check(context)
+        if method.client_streaming:
+            request = _whole(request, call)
         with logs.about(context), tracing.span(method.path, metadata.get("traceparent", "")):
             try:
                 return await within_deadline(request, context, call.time_remaining() or without_deadline)
@@ -86,6 +88,17 @@ def guarded(method: Method, verifier: StampVerifier) -> Answer:
             measure(code, started)
 
     return answer
+
+
+async def _whole(requests: AsyncIterable[Any], call: Any) -> AsyncIterator[Any]:
+    """The requests, ending normally only if their sender ended them.
+
+    To gRPC's reader a sender that is gone looks like one that has finished, for a moment. But nothing can be sent to
+    it: that fails, and the handler never takes half of a stream for the whole.
+    """
+    async for request in requests:
+        yield request
+    await call.send_initial_metadata(())
 
 
 def _context_of(metadata: dict[str, Any], verifier: StampVerifier) -> RequestContext:
