@@ -7,7 +7,6 @@ A servicer is a plain class with `service`, a service descriptor, and one corout
     async def create_import(self, requests, context) -> Import                # client streaming, without one
 """
 
-import asyncio
 import inspect
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
@@ -33,9 +32,6 @@ Read = Callable[[bytes], Message]
 Handler = Callable[..., Awaitable[Message]]
 # Answers a request, or a stream of them, on behalf of a context. Requests are bytes until the caller is known.
 Run = Callable[[Any, RequestContext], Awaitable[Message]]
-
-# Seconds in which the news that a stream was cancelled follows its end.
-_CANCELLATION_NOTICE = 0.02
 
 _READING = re.compile("(Get|List|BatchGet|Search|Count)[A-Z]")
 
@@ -167,8 +163,6 @@ async def _messages(
                     reason="PAYLOAD_TOO_LARGE",
                 )
         yield message
-    # A stream that its sender cancelled ends like one that is whole: gRPC tells of the cancellation a moment later.
-    await asyncio.sleep(_CANCELLATION_NOTICE)
 
 
 def _reader(request: Descriptor) -> Read:
