@@ -5,16 +5,15 @@ microsecond a field. Presence follows the contract: a field that is absent, or e
 judged by `required` alone; a number without explicit presence is always there.
 """
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from chassis.contract.formats import CHECKS, is_text
 from chassis.contract.rules import FieldRule, Format, rule_of
+from chassis.contract.values import NUMBERS, WELL_KNOWN, value_check
 from chassis.errors import FieldViolation
 
 __all__ = ["FieldRule", "Format", "rule_of", "violations"]
@@ -22,21 +21,10 @@ __all__ = ["FieldRule", "Format", "rule_of", "violations"]
 # Whoever gets everything wrong is told enough with this many; errors travel in headers.
 MOST_VIOLATIONS = 20
 
-# Says what is wrong with one value, or None.
-ValueCheck = Callable[[Any], str | None]
 # Adds what is wrong with one field of a message, whose own path is given.
 FieldCheck = Callable[[Message, str, list[FieldViolation]], None]
 
-_SECONDS_OF_TIMESTAMP = range(-62_135_596_800, 253_402_300_800)  # the years 1 to 9999
-_NANOS = range(1_000_000_000)
 _REQUIRED = "must be given"
-_INTEGERS = {
-    FieldDescriptor.CPPTYPE_INT32,
-    FieldDescriptor.CPPTYPE_INT64,
-    FieldDescriptor.CPPTYPE_UINT32,
-    FieldDescriptor.CPPTYPE_UINT64,
-}
-_FLOATS = {FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE}
 
 
 def violations(message: Message) -> list[FieldViolation]:
@@ -65,9 +53,9 @@ def _field_check(field: FieldDescriptor) -> FieldCheck:
 
 
 def _scalar_check(field: FieldDescriptor, rule: FieldRule) -> FieldCheck:
-    name, required, wrong = field.name, rule.required, _value_check(field, rule)
+    name, required, wrong = field.name, rule.required, value_check(field, rule)
     has_presence = field.has_presence
-    always_there = field.cpp_type in _INTEGERS | _FLOATS
+    always_there = field.cpp_type in NUMBERS
 
     def check(message: Message, path: str, found: list[FieldViolation]) -> None:
         value = getattr(message, name)
@@ -121,7 +109,7 @@ def _repeated_check(field: FieldDescriptor, rule: FieldRule) -> FieldCheck:
 def _map_check(field: FieldDescriptor, rule: FieldRule) -> FieldCheck:
     name, required, most = field.name, rule.required, rule.max_items
     entry = _message_type(field).fields_by_name
-    wrong_key = _value_check(entry["key"], rule)
+    wrong_key = value_check(entry["key"], rule)
     judge = _element_judge(entry["value"], rule)
 
     def check(message: Message, path: str, found: list[FieldViolation]) -> None:
@@ -150,7 +138,7 @@ def _element_judge(
     """What judges one element of a repeated field, or one value of a map."""
     if field.message_type is not None:
         return _message_judge(field, rule)
-    wrong = _value_check(field, rule)
+    wrong = value_check(field, rule)
 
     def judge(value: Any, path: str, found: list[FieldViolation]) -> None:
         problem = wrong(value)
@@ -164,10 +152,7 @@ def _message_judge(
     field: FieldDescriptor, rule: FieldRule
 ) -> Callable[[Any, str, list[FieldViolation]], None]:
     kind, most = _message_type(field), rule.max_bytes
-    in_range = {
-        "google.protobuf.Timestamp": _is_time,
-        "google.protobuf.Duration": _is_duration,
-    }.get(kind.full_name)
+    in_range = WELL_KNOWN.get(kind.full_name)
 
     def judge(value: Message, path: str, found: list[FieldViolation]) -> None:
         if in_range is not None:
@@ -184,87 +169,6 @@ def _message_judge(
             check(value, path, found)
 
     return judge
-
-
-def _value_check(field: FieldDescriptor, rule: FieldRule) -> ValueCheck:
-    """The check of one scalar value, by the field's type."""
-    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return _bytes_check(rule) if field.type == FieldDescriptor.TYPE_BYTES else _text_check(rule)
-    if field.enum_type is not None:
-        return _enum_check(field.enum_type)
-    if field.cpp_type in _INTEGERS:
-        return _number_check(rule)
-    if field.cpp_type in _FLOATS:
-        return _finite_check(rule)
-    return lambda value: None  # a bool is always well
-
-
-def _text_check(rule: FieldRule) -> ValueCheck:
-    follows, longest, unlike = CHECKS.get(rule.format, (None, 0, ""))
-    least = rule.min_length
-    most = min(length for length in (rule.max_length, longest, math.inf) if length)
-
-    def wrong(value: str) -> str | None:
-        if len(value) > most:
-            return f"must be at most {most:,} characters"
-        if len(value) < least:
-            return f"must be at least {least:,} characters" if least > 1 else "must not be empty"
-        if not is_text(value):
-            return "must not contain control characters"
-        if follows is not None and not follows(value):
-            return unlike
-        return None
-
-    return wrong
-
-
-def _bytes_check(rule: FieldRule) -> ValueCheck:
-    least, most = rule.min_length, rule.max_length or math.inf
-
-    def wrong(value: bytes) -> str | None:
-        if len(value) > most:
-            return f"must be at most {most:,} bytes"
-        if len(value) < least:
-            return f"must be at least {least:,} bytes"
-        return None
-
-    return wrong
-
-
-def _number_check(rule: FieldRule) -> ValueCheck:
-    least = -math.inf if rule.minimum is None else rule.minimum
-    most = math.inf if rule.maximum is None else rule.maximum
-
-    def wrong(value: float) -> str | None:
-        if value < least:
-            return f"must be at least {least:,}"
-        if value > most:
-            return f"must be at most {most:,}"
-        return None
-
-    return wrong
-
-
-def _finite_check(rule: FieldRule) -> ValueCheck:
-    out_of_range = _number_check(rule)
-    return lambda value: out_of_range(value) if math.isfinite(value) else "must be a finite number"
-
-
-def _enum_check(enum: EnumDescriptor) -> ValueCheck:
-    known = frozenset(enum.values_by_number)
-    return lambda value: None if value in known else "must be one of the known values"
-
-
-def _is_time(value: Any) -> str | None:
-    if value.seconds in _SECONDS_OF_TIMESTAMP and value.nanos in _NANOS:
-        return None
-    return "must be a time between the years 1 and 9999"
-
-
-def _is_duration(value: Any) -> str | None:
-    if abs(value.seconds) <= 315_576_000_000 and abs(value.nanos) < 1_000_000_000:
-        return None
-    return "must be a duration of at most 10,000 years"
 
 
 def _is_map(field: FieldDescriptor) -> bool:

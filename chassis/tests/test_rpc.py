@@ -347,35 +347,33 @@ async def test_every_message_of_a_stream_is_bounded(wire: Wire) -> None:
 
 async def test_half_of_a_stream_is_never_taken_for_the_whole() -> None:
     class Recorded(Imports):
-        def __init__(self) -> None:
-            self.wholes = 0
-            self.arrived = asyncio.Event()
-            self.ended = asyncio.Event()
-
         async def create_import(
             self, requests: AsyncIterator[imports_pb2.CreateImportRequest], context: RequestContext
         ) -> imports_pb2.Import:
             try:
                 async for _ in requests:
-                    self.arrived.set()
-                self.wholes += 1
+                    arrived.set()
+                wholes.append(context)
                 return imports_pb2.Import()
             finally:
-                self.ended.set()
+                ended.set()
 
-    async def half(imports: Recorded) -> AsyncIterator[imports_pb2.CreateImportRequest]:
+    async def half() -> AsyncIterator[imports_pb2.CreateImportRequest]:
         yield imports_pb2.CreateImportRequest(chunk=b"half")
-        await imports.arrived.wait()
+        await arrived.wait()
         raise ConnectionAbortedError
 
-    for _ in range(10):
-        imports = Recorded()
-        async with serving(imports) as server, calling(server) as peer:
-            stub = ImportServiceStub(peer.channel)
+    wholes: list[RequestContext] = []
+    arrived, ended = asyncio.Event(), asyncio.Event()
+    async with serving(Recorded()) as server, calling(server) as peer:
+        stub = ImportServiceStub(peer.channel)
+        for _ in range(20):
+            arrived.clear()
+            ended.clear()
             with pytest.raises(asyncio.CancelledError):
-                await peer.call(stub.CreateImport, half(imports), member())
-            await asyncio.wait_for(imports.ended.wait(), 5)
-        assert imports.wholes == 0
+                await peer.call(stub.CreateImport, half(), member())
+            await asyncio.wait_for(ended.wait(), 5)
+    assert wholes == []
 
 
 async def test_an_upload_is_bounded_as_a_whole(wire: Wire) -> None:
