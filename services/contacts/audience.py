@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import lateral, select, true
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from chassis.database import TenantSession
 from services.contacts.lists import require_lists
@@ -48,7 +49,7 @@ async def page_recipients(
     page = (
         select(member.c.id.label("contact_id"), member.c.email, member.c.first_name, member.c.last_name)
         .select_from(chosen.join(member, true()))
-        .distinct(member.c.id)
+        .ext(distinct_on(member.c.id))
         .order_by(member.c.id)
         .limit(size)
     )

@@ -59,7 +59,15 @@ def read_header(data: bytes, *, at_end: bool) -> Header:
         if data.startswith(mark):
             raise UnusableFile(f"The file is encoded in {encoding}. Save it as UTF-8.")
     start = Position(len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0)
-    readings = [_read_first_row(data, start, delimiter, at_end) for delimiter in _DELIMITERS]
+    readings: list[tuple[Row, Position, str]] = []
+    unusable: list[UnusableFile] = []
+    for delimiter in _DELIMITERS:
+        try:
+            readings.append(_read_first_row(data, start, delimiter, at_end))
+        except UnusableFile as reason:
+            unusable.append(reason)
+    if not readings:
+        raise unusable[0]
     row, end, delimiter = max(readings, key=lambda reading: _likelihood(reading[0]))
     return Header(delimiter, len(row.cells), _columns(row), end)
 

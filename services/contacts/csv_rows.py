@@ -143,10 +143,9 @@ _TOO_LONG = f"The row is longer than {MAX_ROW_BYTES:,} bytes or {MAX_ROW_LINES} 
 
 def _explanation(error: csv.Error) -> str:
     # The csv module tells its errors apart by their text alone.
-    match str(error):
-        case "unexpected end of data":
-            return "A quote in the row is never closed."
-        case "new-line character seen in unquoted field - do you need to open the file with newline=''?":
-            return "A carriage return stands inside the row, outside of quotes."
-        case _:
-            return "A closing quote is followed by something else than the delimiter or the end of the row."
+    told = str(error)
+    if told.startswith("unexpected end of data"):
+        return "A quote in the row is never closed."
+    if told.startswith("new-line character"):
+        return "A carriage return stands inside the row, outside of quotes."
+    return "A closing quote is followed by something else than the delimiter or the end of the row."

@@ -3,11 +3,14 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
+from uuid import UUID
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     DateTime,
+    FetchedValue,
     Integer,
     LargeBinary,
     MetaData,
@@ -18,6 +21,10 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+
+
+def _organization_id() -> Column[UUID]:
+    return Column("organization_id", Uuid, primary_key=True, server_default=FetchedValue())
 
 
 def _moment(name: str) -> Column[object]:
@@ -31,7 +38,7 @@ def _count(name: str) -> Column[int]:
 contacts = Table(
     "contacts",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("email", Text, nullable=False),
     Column("email_digest", LargeBinary, nullable=False),
@@ -49,7 +56,7 @@ contacts = Table(
 suppressed_addresses = Table(
     "suppressed_addresses",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("email_digest", LargeBinary, primary_key=True),
     Column("reason", Text, primary_key=True),
     Column("in_force", Boolean, nullable=False),
@@ -59,7 +66,7 @@ suppressed_addresses = Table(
 lists = Table(
     "lists",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
@@ -69,7 +76,7 @@ lists = Table(
 memberships = Table(
     "memberships",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("list_id", Uuid, primary_key=True),
     Column("contact_id", Uuid, primary_key=True),
     _moment("added_at"),
@@ -78,7 +85,7 @@ memberships = Table(
 imports = Table(
     "imports",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("status", Text, nullable=False),
     Column("list_id", Uuid),
@@ -106,7 +113,7 @@ imports = Table(
 import_parts = Table(
     "import_parts",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("import_id", Uuid, primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("content", LargeBinary, nullable=False),
@@ -115,7 +122,7 @@ import_parts = Table(
 import_row_errors = Table(
     "import_row_errors",
     metadata,
-    Column("organization_id", Uuid, primary_key=True),
+    _organization_id(),
     Column("import_id", Uuid, primary_key=True),
     Column("line", Integer, primary_key=True),
     Column("field", Text, nullable=False),

@@ -1,0 +1,187 @@
+"""An organization as its member uses it: what the tests of this service speak with."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from prometheus_client import REGISTRY
+from sqlalchemy import text
+
+from chassis.context import ActorKind, RequestContext, Role
+from chassis.contract.events import message_type
+from chassis.database import Database
+from chassis.email_address import EmailAddress
+from chassis.identifiers import new_id
+from chassis.rpc.client import Peer
+from chassis.tests.deadlines import until
+from flownurture.contacts.v1 import audience_pb2, contacts_pb2, imports_pb2, lists_pb2
+from flownurture.events.v1.envelope_pb2 import Envelope
+from flownurture.sending.v1.messages_pb2 import SuppressionReason
+from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressedAddress, SuppressionsLifted
+from services.contacts.consumers import suppression_consumer
+from services.contacts.import_worker import ImportWorker
+
+_UNFINISHED = (imports_pb2.IMPORT_STATUS_PENDING, imports_pb2.IMPORT_STATUS_RUNNING)
+_SERVICES = [
+    service
+    for contract in (contacts_pb2, lists_pb2, imports_pb2, audience_pb2)
+    for service in contract.DESCRIPTOR.services_by_name.values()
+]
+_RPC_OF = {
+    method.input_type.full_name: (service, method) for service in _SERVICES for method in service.methods
+}
+
+
+class Tenant:
+    """A member of a fresh organization. Calling it with a request calls the RPC that takes such a request."""
+
+    def __init__(self, peer: Peer, database: Database, worker: ImportWorker) -> None:
+        self.context = RequestContext(
+            issuer="gateway",
+            actor_kind=ActorKind.USER,
+            actor_id=str(uuid4()),
+            role=Role.MEMBER,
+            organization_id=uuid4(),
+            session_id=str(uuid4()),
+            request_id=str(uuid4()),
+        )
+        self._peer = peer
+        self._database = database
+        self._worker = worker
+
+    async def __call__(self, request: Message, *, key: str | None = None) -> Any:
+        service, method = _RPC_OF[request.DESCRIPTOR.full_name]
+        stub = self._peer.channel.unary_unary(
+            f"/{service.full_name}/{method.name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        return await self._peer.call(stub, request, self._with_key(key))
+
+    def called_by(self, peer: Peer) -> "Tenant":
+        """The same organization, on whose behalf another process calls."""
+        other = Tenant(peer, self._database, self._worker)
+        other.context = self.context
+        return other
+
+    async def upload(
+        self, file: bytes, *, list_id: str = "", key: str | None = None, piece: int = 1 << 16
+    ) -> Any:
+        """Upload a file in pieces; it waits to be imported."""
+        options = imports_pb2.CreateImportRequest(options=imports_pb2.ImportOptions(list_id=list_id))
+        pieces = [file[start : start + piece] for start in range(0, len(file), piece)]
+        return await self.stream(
+            [options, *(imports_pb2.CreateImportRequest(chunk=part) for part in pieces)], key=key
+        )
+
+    async def stream(self, requests: list[imports_pb2.CreateImportRequest], *, key: str | None = None) -> Any:
+        """Send these messages as an upload."""
+
+        async def sent() -> AsyncIterator[imports_pb2.CreateImportRequest]:
+            for request in requests:
+                yield request
+
+        stub = self._peer.channel.stream_unary(
+            "/flownurture.contacts.v1.ImportService/CreateImport",
+            request_serializer=imports_pb2.CreateImportRequest.SerializeToString,
+            response_deserializer=imports_pb2.Import.FromString,
+        )
+        return await self._peer.call(stub, sent(), self._with_key(key), timeout=60)
+
+    async def stream_and_vanish(self, requests: list[imports_pb2.CreateImportRequest]) -> None:
+        """Send these messages as an upload, and be gone before its end; returns when the service has noticed."""
+
+        async def sent() -> AsyncIterator[imports_pb2.CreateImportRequest]:
+            for request in requests:
+                yield request
+            raise ConnectionAbortedError
+
+        def noticed() -> float:
+            labels = {"method": "/flownurture.contacts.v1.ImportService/CreateImport", "code": "CANCELLED"}
+            return REGISTRY.get_sample_value("flownurture_rpc_seconds_count", labels) or 0
+
+        stub = self._peer.channel.stream_unary(
+            "/flownurture.contacts.v1.ImportService/CreateImport",
+            request_serializer=imports_pb2.CreateImportRequest.SerializeToString,
+            response_deserializer=imports_pb2.Import.FromString,
+        )
+        before = noticed()
+        with pytest.raises(asyncio.CancelledError):
+            await self._peer.call(stub, sent(), self.context)
+        await until(lambda: noticed() > before)
+
+    async def import_file(self, file: bytes, *, list_id: str = "") -> Any:
+        """Upload a file and import it to its end."""
+        return await self.finish((await self.upload(file, list_id=list_id)).id)
+
+    async def finish(self, import_id: str) -> Any:
+        """Let a worker go on with an import until it ends."""
+        while (found := await self(imports_pb2.GetImportRequest(import_id=import_id))).status in _UNFINISHED:
+            await self._worker.take_turn(self.context, UUID(import_id))
+        return found
+
+    async def add(self, email: str, **fields: Any) -> contacts_pb2.Contact:
+        """Create a contact."""
+        contact: contacts_pb2.Contact = await self(contacts_pb2.CreateContactRequest(email=email, **fields))
+        return contact
+
+    async def add_list(self, name: str = "Readers") -> lists_pb2.List:
+        """Create a list."""
+        created: lists_pb2.List = await self(lists_pb2.CreateListRequest(name=name))
+        return created
+
+    async def everybody(self) -> dict[str, contacts_pb2.Contact]:
+        """All contacts, by address."""
+        found: dict[str, contacts_pb2.Contact] = {}
+        token, more = "", True
+        while more:
+            page = await self(contacts_pb2.ListContactsRequest(page_size=500, page_token=token))
+            found |= {contact.email: contact for contact in page.contacts}
+            token, more = page.next_page_token, bool(page.next_page_token)
+        return found
+
+    async def count(self, table: str) -> int:
+        """How many rows of a table the organization has."""
+        async with self._database.tenant_transaction(self.context) as session:
+            return int(await session.scalar(text(f"SELECT count(*) FROM {table}")))
+
+    async def execute(self, statement: str) -> None:
+        """Change rows behind the service's back."""
+        async with self._database.tenant_transaction(self.context) as session:
+            await session.execute(text(statement))
+
+    async def published(self) -> list[Any]:
+        """The events so far, in order."""
+        async with self._database.tenant_transaction(self.context) as session:
+            rows = await session.execute(text("SELECT envelope FROM outbox ORDER BY id"))
+            envelopes = [Envelope.FromString(row.envelope) for row in rows]
+        return [message_type(envelope.type).FromString(envelope.payload) for envelope in envelopes]
+
+    async def suppress(self, email: str, reason: "SuppressionReason.ValueType") -> None:
+        """Let the service hear that an address is suppressed."""
+        address = SuppressedAddress(digest=EmailAddress.parse(email).digest, reason=reason)
+        await self.hear(AddressesSuppressed(addresses=[address]))
+
+    async def lift(self, email: str, reason: "SuppressionReason.ValueType") -> None:
+        """Let the service hear that an address is no longer suppressed for a reason."""
+        address = SuppressedAddress(digest=EmailAddress.parse(email).digest, reason=reason)
+        await self.hear(SuppressionsLifted(addresses=[address]))
+
+    async def hear(self, event: Message, event_id: UUID | None = None) -> None:
+        """Let the service's consumer handle an event of another service."""
+        envelope = Envelope(
+            id=str(event_id or new_id()),
+            organization_id=str(self.context.organization),
+            type=event.DESCRIPTOR.full_name,
+            payload=event.SerializeToString(),
+        )
+        consumer = suppression_consumer(None, self._database)  # type: ignore[arg-type]
+        await consumer.handle(envelope.SerializeToString())
+
+    def _with_key(self, key: str | None) -> RequestContext:
+        return replace(self.context, idempotency_key=key)

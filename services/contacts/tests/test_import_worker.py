@@ -1,0 +1,145 @@
+"""Imports survive their workers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+
+from chassis.context import RequestContext
+from chassis.database import Database, RoleDatabase, TenantSession
+from chassis.tests.deadlines import until
+from flownurture.contacts.v1 import imports_pb2 as pb
+from flownurture.contacts.v1 import lists_pb2
+from services.contacts.import_leases import MOST_ATTEMPTS, LeaseLost, claim, fence, release
+from services.contacts.import_worker import ImportWorker
+from services.contacts.settings import ContactsSettings
+from services.contacts.tests.tenant import Tenant
+
+CHUNK_ROWS = 7
+ROWS = [
+    *(f"r{number}@example.com,R{number}," for number in range(20)),
+    "r3@example.com,again,",
+    '"broken',
+    "no-address,X,",
+    'long@example.com,Long,"two\nlines"',
+    *(f"s{number}@example.com,S{number}," for number in range(10)),
+    "r19@example.com,again,",
+]
+FILE = ("email,first name,notes\n" + "\n".join(ROWS)).encode()
+
+
+class Killed(BaseException):
+    """The end of a worker that has no time to tidy up."""
+
+
+class MortalDatabase(Database):
+    """A database whose user dies in its n-th transaction: at the start, or when all but the commit is done."""
+
+    def __init__(self, database: Database, dies_in: int, *, at_the_end: bool) -> None:
+        self._database = database
+        self._left = dies_in
+        self._at_the_end = at_the_end
+
+    @asynccontextmanager
+    async def tenant_transaction(
+        self, context: RequestContext, read_only: bool = False
+    ) -> AsyncIterator[TenantSession]:
+        self._left -= 1
+        if self._left == 0 and not self._at_the_end:
+            raise Killed
+        async with self._database.tenant_transaction(context, read_only) as session:
+            yield session
+            if self._left == 0:
+                raise Killed
+
+
+async def expire_leases(tenant: Tenant) -> None:
+    await tenant.execute("UPDATE imports SET lease_until = now() - interval '1 second'")
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+@pytest.mark.parametrize("dies_in", range(1, 10))
+async def test_an_import_whose_worker_dies_goes_on_where_it_was(
+    tenant: Tenant, settings: ContactsSettings, database: Database, dies_in: int, at_the_end: bool
+) -> None:
+    readers = await tenant.add_list()
+    waiting = await tenant.upload(FILE, list_id=readers.id)
+    async with RoleDatabase(settings.database_scheduler_url) as scheduler:
+        mortal = ImportWorker(
+            MortalDatabase(database, dies_in, at_the_end=at_the_end), scheduler, chunk_rows=CHUNK_ROWS
+        )
+        try:
+            await mortal.take_turn(tenant.context, UUID(waiting.id))
+        except Killed:
+            await expire_leases(tenant)
+        found = await tenant.finish(waiting.id)
+    assert found.status == pb.IMPORT_STATUS_COMPLETED
+    assert (found.processed_rows, found.created_contacts, found.updated_contacts) == (35, 31, 0)
+    assert (found.duplicate_rows, found.failed_rows) == (2, 2)
+    assert [(error.line, error.field) for error in found.errors] == [(23, ""), (24, "email")]
+    everybody = await tenant.everybody()
+    assert len(everybody) == (await tenant(lists_pb2.GetListRequest(list_id=readers.id))).contact_count == 31
+    assert (everybody["r3@example.com"].first_name, everybody["r19@example.com"].first_name) == ("R3", "R19")
+    told = [contact.email for event in await tenant.published() for contact in event.contacts]
+    assert sorted(told) == sorted(everybody)
+
+
+async def test_nobody_else_takes_an_import_that_is_worked_on(tenant: Tenant, database: Database) -> None:
+    waiting = await tenant.upload(FILE)
+    async with database.tenant_transaction(tenant.context) as session:
+        first = await claim(session, UUID(waiting.id))
+    async with database.tenant_transaction(tenant.context) as session:
+        assert await claim(session, UUID(waiting.id)) is None
+    await expire_leases(tenant)
+    async with database.tenant_transaction(tenant.context) as session:
+        second = await claim(session, UUID(waiting.id))
+    assert first is not None
+    assert second is not None
+    with pytest.raises(LeaseLost):
+        async with database.tenant_transaction(tenant.context) as session:
+            await fence(session, first)
+    async with database.tenant_transaction(tenant.context) as session:
+        await release(session, first)
+        assert await fence(session, second) == 0
+
+
+async def test_imports_of_an_organization_go_in_one_after_the_other(
+    tenant: Tenant, database: Database, worker: ImportWorker
+) -> None:
+    first = await tenant.upload(b"email,first name\nada@example.com,Ada\n")
+    second = await tenant.upload(b"email,first name\nada@example.com,Augusta\n")
+    await worker.take_turn(tenant.context, UUID(second.id))
+    still = await tenant(pb.GetImportRequest(import_id=second.id))
+    assert still.status == pb.IMPORT_STATUS_PENDING
+    await tenant.finish(first.id)
+    await tenant.finish(second.id)
+    assert (await tenant.everybody())["ada@example.com"].first_name == "Augusta"
+
+
+async def test_an_import_that_kills_every_worker_is_given_up(tenant: Tenant) -> None:
+    waiting = await tenant.upload(FILE)
+    await tenant.execute(f"UPDATE imports SET attempts = {MOST_ATTEMPTS}")
+    found = await tenant.finish(waiting.id)
+    assert found.status == pb.IMPORT_STATUS_FAILED
+    assert "could not be processed" in found.failure
+
+
+async def test_a_running_worker_imports_what_is_uploaded_to_any_organization(
+    tenant: Tenant, stranger: Tenant, worker: ImportWorker
+) -> None:
+    running = asyncio.create_task(worker.run())
+    try:
+        uploads = [(one, await one.upload(FILE)) for one in (tenant, stranger)]
+        for one, waiting in uploads:
+
+            async def completed(one: Tenant = one, import_id: str = waiting.id) -> bool:
+                found: pb.Import = await one(pb.GetImportRequest(import_id=import_id))
+                return found.status == pb.IMPORT_STATUS_COMPLETED
+
+            await until(completed)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert len(await tenant.everybody()) == len(await stranger.everybody()) == 31
