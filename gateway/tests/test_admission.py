@@ -88,18 +88,18 @@ async def test_concurrent_misses_of_one_credential_share_a_call(house: House) ->
 async def test_a_shared_call_never_began_before_it_was_asked_for() -> None:
     calls: SharedCalls[str, int] = SharedCalls()
     begun = 0
-    release = asyncio.Event()
+    running, release = asyncio.Event(), asyncio.Event()
 
     async def call() -> int:
         nonlocal begun
         begun += 1
         mine = begun
+        running.set()
         await release.wait()
         return mine
 
     first = [asyncio.create_task(calls.share("a", call)) for _ in range(3)]
-    while not begun:
-        await asyncio.sleep(0)
+    await running.wait()
     later = [asyncio.create_task(calls.share("a", call)) for _ in range(3)]
     await asyncio.sleep(0)
     release.set()

@@ -10,14 +10,16 @@ from chassis.errors import Conflict, DeadlineExceeded, FailedPrecondition, Field
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import contacts_pb2
 from flownurture.options.v1 import access_pb2
-from gateway.tests.conftest import House
+from gateway.tests.conftest import House, free_address, running_gateway
+
+SUBSCRIBED = contacts_pb2.CONTACT_STATUS_SUBSCRIBED
 
 
 async def test_a_post_becomes_one_stamped_call_and_its_answer_json(house: House) -> None:
     key, grant = house.identity.api_key("contacts:write")
 
     async def create(request: Any, context: RequestContext) -> contacts_pb2.Contact:
-        contact = contacts_pb2.Contact(id=str(new_id()), email=request.email, status=1)
+        contact = contacts_pb2.Contact(id=str(new_id()), email=request.email, status=SUBSCRIBED)
         contact.created_at.FromDatetime(datetime(2026, 1, 2, 3, 4, 5))
         return contact
 
@@ -122,8 +124,6 @@ async def test_what_a_service_raises_becomes_a_problem_document(house: House) ->
 
 
 async def test_a_service_that_is_away_is_503(house: House) -> None:
-    from gateway.tests.conftest import free_address, running_gateway
-
     settings = house.settings | {"listen": free_address(), "contacts_target": free_address()}
     key, _ = house.identity.api_key("contacts:read")
     async with running_gateway(settings) as url:
@@ -165,7 +165,7 @@ async def test_a_sane_request_id_is_kept_and_another_replaced(house: House) -> N
     kept = await house.call("GET", "/healthz", headers={"x-request-id": "abc-123_X"})
     assert kept.headers["x-request-id"] == "abc-123_X"
     for bad in ("a" * 65, "a b", "<script>", "é".encode()):
-        response = await house.call("GET", "/healthz", headers=[("x-request-id", bad)])  # type: ignore[arg-type]
+        response = await house.call("GET", "/healthz", headers=[("x-request-id", bad)])
         assert response.headers["x-request-id"] != bad
 
 

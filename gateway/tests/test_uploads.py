@@ -27,6 +27,7 @@ class Receiver:
     size: int = 0
     largest: int = 0
     whole: bool = False
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def take(self, requests: AsyncIterator[Any], context: RequestContext) -> imports_pb2.Import:
@@ -38,6 +39,7 @@ class Receiver:
                     self.options = request.options
                 self.size += len(request.chunk)
                 self.largest = max(self.largest, len(request.chunk))
+                self.arrived.set()
             self.whole = True
             return imports_pb2.Import(id=str(new_id()), size_bytes=self.size)
         finally:
@@ -143,8 +145,7 @@ async def test_a_client_that_hangs_up_leaves_no_whole_upload(house: House, recei
     async for piece in _body(2_000_000, end=False):
         writer.write(piece)
     await writer.drain()
-    while not receiver.size:
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(receiver.arrived.wait(), 10)
     writer.close()
     await asyncio.wait_for(receiver.ended.wait(), 10)
     assert not receiver.whole

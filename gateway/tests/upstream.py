@@ -113,7 +113,7 @@ class Identity:
         """Write a grant as identity does."""
         if await self.redis.exists(f"hold:{name}"):
             return
-        cached: dict[str | bytes, Any] = {
+        cached: dict[Any, Any] = {
             "grant": grant.SerializeToString(),
             "requests_per_minute": grant.requests_per_minute,
         }

@@ -8,10 +8,14 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis.contract.bounds import MOST_VIOLATIONS, rule_of, violations
 from chassis.errors import FieldViolation, InvalidRequest
+from chassis.rpc.options import MAX_MESSAGE_BYTES
 from gateway.endpoints import Endpoint
+from gateway.problems import PayloadTooLarge
 from gateway.transcoding.decoding import decoder
 from gateway.transcoding.parameters import Parameters
 from gateway.transcoding.size import largest_body
+
+_AROUND = 1024  # bytes that a call adds to its message
 
 
 class RequestReader:
@@ -41,6 +45,9 @@ class RequestReader:
         elif body:
             self._read_json(message, body, found)
         check(message, found)
+        # Bounds are in characters, and what a call may carry in bytes.
+        if len(body) > MAX_MESSAGE_BYTES // 2 and message.ByteSize() > MAX_MESSAGE_BYTES - _AROUND:
+            raise PayloadTooLarge(MAX_MESSAGE_BYTES)
         return message
 
     def _read_json(self, message: Message, body: bytes, found: list[FieldViolation]) -> None:
