@@ -14,6 +14,10 @@ TextCheck = Callable[[str], object]
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]").search
 
 
+# What starts a new line in one program or another.
+has_line_break = re.compile("[\r\n\u2028\u2029]").search
+
+
 def is_text(value: str) -> bool:
     """Whether a string holds nothing but characters that a text may hold."""
     return value.isprintable() or _UNWRITABLE(value) is None

@@ -33,6 +33,7 @@ class FieldRule:
     max_items: int = 0
     format: Format = Format.ANY
     max_bytes: int = 0
+    single_line: bool = False
 
 
 @cache
@@ -51,4 +52,5 @@ def rule_of(field: FieldDescriptor) -> FieldRule:
         max_items=stated.max_items,
         format=Format(stated.format),
         max_bytes=stated.max_bytes,
+        single_line=stated.single_line,
     )

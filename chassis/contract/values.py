@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from chassis.contract.formats import CHECKS, is_text
+from chassis.contract.formats import CHECKS, has_line_break, is_text
 from chassis.contract.rules import FieldRule
 
 # Says what is wrong with a value, or None.
@@ -42,7 +42,7 @@ def value_check(field: FieldDescriptor, rule: FieldRule) -> ValueCheck:
 
 def _text_check(rule: FieldRule) -> ValueCheck:
     follows, longest, unlike = CHECKS.get(rule.format, (None, 0, ""))
-    least = rule.min_length
+    least, single_line = rule.min_length, rule.single_line
     most = min(length for length in (rule.max_length, longest, math.inf) if length)
 
     def wrong(value: str) -> str | None:
@@ -52,6 +52,8 @@ def _text_check(rule: FieldRule) -> ValueCheck:
             return f"must be at least {least:,} characters" if least > 1 else "must not be empty"
         if not is_text(value):
             return "must not contain control characters"
+        if single_line and has_line_break(value):
+            return "must be a single line"
         if follows is not None and not follows(value):
             return unlike
         return None

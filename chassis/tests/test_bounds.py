@@ -20,7 +20,7 @@ from chassis.errors import FieldViolation
 from flownurture.contacts.v1 import audience_pb2, contacts_pb2, imports_pb2, lists_pb2
 from flownurture.identity.v1 import admission_pb2, api_keys_pb2
 from flownurture.options.v1 import field_pb2
-from flownurture.sending.v1 import campaigns_pb2
+from flownurture.sending.v1 import campaigns_pb2, messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2, unsubscribe_pb2
 
 Types = descriptor_pb2.FieldDescriptorProto
@@ -158,6 +158,16 @@ def test_a_nul_is_refused_wherever_it_stands() -> None:
     rule = struct_pb2.Struct()
     rule.update({"and": [{"field": "na\0me"}]})
     assert list(wrong(probe(rule=rule)).values()) == ["must not contain control characters"]
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n", "\u2028"])
+def test_what_goes_into_a_header_is_a_single_line(line_break: str) -> None:
+    subject = f"Hello{line_break}Bcc: everybody@example.com"
+    request = messages_pb2.CreateMessageRequest(
+        to="a@example.com", from_email="b@example.com", subject=subject
+    )
+    assert wrong(request) == {"subject": "must be a single line"}
+    assert wrong(contacts_pb2.CreateContactRequest(email="a@example.com", first_name=subject[:20])) == {}
 
 
 def test_enums_take_the_values_of_the_contract_only() -> None:

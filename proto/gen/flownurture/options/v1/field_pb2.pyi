@@ -71,6 +71,7 @@ class Field(_message.Message):
     MAX_ITEMS_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     MAX_BYTES_FIELD_NUMBER: _builtins.int
+    SINGLE_LINE_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Refused when absent, empty or unspecified."""
     min_length: _builtins.int
@@ -84,6 +85,8 @@ class Field(_message.Message):
     format: Global___Format.ValueType
     max_bytes: _builtins.int
     """google.api.HttpBody and google.protobuf.Struct: bytes as encoded. An upload's chunks: bytes in all."""
+    single_line: _builtins.bool
+    """Strings: refused when they hold a line break. For all that becomes part of a mail's header."""
     def __init__(
         self,
         *,
@@ -95,10 +98,11 @@ class Field(_message.Message):
         max_items: _builtins.int = ...,
         format: Global___Format.ValueType = ...,
         max_bytes: _builtins.int = ...,
+        single_line: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "max", b"max", "max_bytes", b"max_bytes", "max_items", b"max_items", "max_length", b"max_length", "min", b"min", "min_length", b"min_length", "required", b"required"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "max", b"max", "max_bytes", b"max_bytes", "max_items", b"max_items", "max_length", b"max_length", "min", b"min", "min_length", b"min_length", "required", b"required", "single_line", b"single_line"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
