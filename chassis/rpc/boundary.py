@@ -58,7 +58,13 @@ def guarded(method: Method, verifier: StampVerifier) -> Answer:
 
     async def on_behalf(request: Any, call: Any) -> bytes:
         metadata = dict(call.invocation_metadata())
-        context = _context_of(metadata, verifier)
+        try:
+            context = _context_of(metadata, verifier)
+        except Unauthenticated as refusal:
+            logs.logger().warning(
+                "stamp_refused", method=method.path, because=refusal.message, peer=call.peer()
+            )
+            raise
         method.access.check(context)
         if method.client_streaming:
             request = _whole(request, call)
@@ -77,8 +83,6 @@ def guarded(method: Method, verifier: StampVerifier) -> Answer:
             response = await on_behalf(request, call)
         except DomainError as error:
             code = code_of(error)
-            if isinstance(error, Unauthenticated):
-                logs.logger().warning("call_refused", method=method.path, because=error.message)
             await call.abort(code, error.message, details_of(error))
             raise
         else:
