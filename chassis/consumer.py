@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
@@ -11,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from sqlalchemy import text
 
-from chassis import dead_letters, logs, tracing
+from chassis import dead_letters, logs, metrics, tracing
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.errors import Unavailable
@@ -110,8 +111,7 @@ class Consumer:
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
         finally:
-            if under_way:
-                await asyncio.wait(under_way, timeout=_FINISH_WITHIN_SECONDS)
+            await _finished(under_way)
 
     async def handle(self, data: bytes) -> None:
         """Handle one envelope; raises Undecodable, and what its handler raises."""
@@ -129,32 +129,36 @@ class Consumer:
 
     async def _settle(self, message: Msg) -> None:
         try:
-            try:
-                await _kept_alive(message, self.handle(message.data))
-            except Undecodable as error:
-                await self._give_up(message, error)
-            except Unavailable as error:
-                logs.logger().warning(
-                    "event_waits", stream=self.stream, subject=message.subject, error=str(error)
-                )
-                await self._again_later(message)
-            except Exception as error:
-                logs.logger().exception("event_failed", stream=self.stream, subject=message.subject)
-                if message.metadata.num_delivered > len(self._backoff):
-                    await self._give_up(message, error)
-                else:
-                    await self._again_later(message)
-            else:
-                await message.ack()
+            outcome = await self._answered(message)
         except NatsError as error:
             # The broker did not take the answer and will deliver again.
             logs.logger().warning("event_not_settled", stream=self.stream, error=str(error))
+        else:
+            metrics.EVENTS_READ.labels(self.stream, outcome).inc()
 
-    async def _again_later(self, message: Msg) -> None:
+    async def _answered(self, message: Msg) -> str:
+        log = logs.logger().bind(stream=self.stream, subject=message.subject)
+        try:
+            await _kept_alive(message, self.handle(message.data))
+        except Undecodable as error:
+            return await self._given_up(message, error)
+        except Unavailable as error:
+            log.warning("event_waits", error=str(error))
+            return await self._put_off(message, "waiting")
+        except Exception as error:
+            log.exception("event_failed")
+            if message.metadata.num_delivered > len(self._backoff):
+                return await self._given_up(message, error)
+            return await self._put_off(message, "failed")
+        await message.ack()
+        return "handled"
+
+    async def _put_off(self, message: Msg, outcome: str) -> str:
         earlier = message.metadata.num_delivered - 1
         await message.nak(delay=self._backoff[min(earlier, len(self._backoff) - 1)])
+        return outcome
 
-    async def _give_up(self, message: Msg, error: Exception) -> None:
+    async def _given_up(self, message: Msg, error: Exception) -> str:
         try:
             await dead_letters.park(
                 self._database,
@@ -166,19 +170,29 @@ class Consumer:
                 error=dead_letters.describe(error),
             )
         except Unavailable:
-            await self._again_later(message)
-        else:
-            logs.logger().error("event_parked", stream=self.stream, subject=message.subject)
-            await message.term()
+            return await self._put_off(message, "waiting")
+        logs.logger().error("event_parked", stream=self.stream, subject=message.subject)
+        await message.term()
+        return "parked"
 
 
 async def _kept_alive(message: Msg, work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
-    while not task.done():
-        await asyncio.wait({task}, timeout=_STILL_AT_IT_SECONDS)
-        if not task.done():
-            await message.in_progress()
-    await task
+    try:
+        while not (await asyncio.wait({task}, timeout=_STILL_AT_IT_SECONDS))[0]:
+            with suppress(NatsError):
+                await message.in_progress()
+        await task
+    finally:
+        task.cancel()
+
+
+async def _finished(under_way: set[asyncio.Task[None]]) -> None:
+    if under_way:
+        _, late = await asyncio.wait(under_way, timeout=_FINISH_WITHIN_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
 
 def _parsed(message_type: type[MessageType], data: bytes) -> MessageType:

@@ -24,6 +24,7 @@ class EventBus:
         self.client = Client()
         self._up = asyncio.Event()
         self._reconnected: list[Callable[[], None]] = []
+        self._leaving = False
 
     async def __aenter__(self) -> Self:
         """Connect; retries for as long as it takes, since processes may start in any order."""
@@ -48,6 +49,7 @@ class EventBus:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._leaving = True
         # What was to be said is said; a connection that is already broken needs no farewell.
         with suppress(OSError):
             await self.client.close()
@@ -81,7 +83,8 @@ class EventBus:
 
     async def _on_disconnect(self) -> None:
         self._up.clear()
-        logger().warning("nats_disconnected")
+        if not self._leaving:
+            logger().warning("nats_disconnected")
 
     async def _on_reconnect(self) -> None:
         self._up.set()

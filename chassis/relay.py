@@ -10,6 +10,7 @@ from nats.js.errors import Error as JetStreamError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis import metrics
 from chassis.database import RoleDatabase
 from chassis.errors import Unavailable
 from chassis.events import EventBus
@@ -77,6 +78,7 @@ class Relay:
             failures = [result for result in results if isinstance(result, BaseException)]
             sent = [row for row, result in zip(rows, results, strict=True) if result is None]
             await _mark(connection, sent)
+        metrics.EVENTS_PUBLISHED.labels(self._domain).inc(len(sent))
         if failures:
             raise failures[0]
         return len(sent)

@@ -11,6 +11,7 @@ import nats
 import pytest
 from google.protobuf.message import Message
 from nats.js.api import ConsumerInfo
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from chassis import tracing
@@ -113,6 +114,11 @@ def parked(probe: Probe, stream: Stream) -> list[tuple[Any, ...]]:
     return probe.look("SELECT deliveries, error, envelope FROM dead_letters WHERE stream = %s", stream.name)
 
 
+def counted(stream: Stream, outcome: str) -> float | None:
+    labels = {"stream": stream.name, "outcome": outcome}
+    return REGISTRY.get_sample_value("flownurture_events_read_total", labels)
+
+
 def failing(times: int, error: Exception) -> tuple[Callable[..., Awaitable[None]], list[int]]:
     """A handler that raises so many times, and how often it was called."""
     calls: list[int] = []
@@ -207,6 +213,7 @@ async def test_a_poison_event_is_parked_after_its_deliveries_and_stops_no_other(
         await until(stream.read_to_the_end)
     assert things(probe, context) == ["a", "b"]
     assert parked(probe, stream) == [(3, "RuntimeError: cannot swallow this", poison.SerializeToString())]
+    assert [counted(stream, outcome) for outcome in ("handled", "failed", "parked")] == [2, 2, 1]
 
 
 @pytest.mark.parametrize(
