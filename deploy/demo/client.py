@@ -10,7 +10,8 @@ import httpx
 
 Json = dict[str, Any]
 
-_MOST_WAITS = 5
+_PATIENCE_SECONDS = 30
+_PAUSE_SECONDS = 0.5
 
 
 class UnexpectedAnswer(Exception):
@@ -81,15 +82,23 @@ class Client:
         return Refusal(answer.status_code, str(problem).rpartition("/")[2])
 
     async def _call(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Call, and wait as told when the rate limit says so."""
-        # One key for all attempts: a repeated call is answered as the first was.
-        headers = {**self._headers, "Idempotency-Key": str(uuid4())} if content.get("json") else self._headers
-        for _ in range(_MOST_WAITS):
-            answer = await self._http.request(method, path, headers=headers, **content)
-            if answer.status_code != 429:
-                break
-            await asyncio.sleep(float(answer.headers.get("Retry-After", "1")))
-        return answer
+        """Call as a good client does: wait as told by the rate limit, and be patient with a process that restarts."""
+        # One key for all attempts: what is asked for again is not done again.
+        headers = {**self._headers, "Idempotency-Key": str(uuid4())} if method == "POST" else self._headers
+        patience = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        while True:
+            impatient = "files" in content or asyncio.get_running_loop().time() > patience
+            pause = _PAUSE_SECONDS
+            try:
+                answer = await self._http.request(method, path, headers=headers, **content)
+            except httpx.TransportError:
+                if impatient:
+                    raise
+            else:
+                if impatient or answer.status_code not in (429, 503):
+                    return answer
+                pause = float(answer.headers.get("Retry-After", pause))
+            await asyncio.sleep(pause)
 
 
 async def refusals(calls: Sequence[Call]) -> list[Refusal]:

@@ -1,5 +1,6 @@
 """What the demo shows while it runs."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,8 @@ class Screen:
     """The terminal, or a plain log when there is none."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        # A log has no width of its own.
+        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 
     def step(self, number: int, sentence: str) -> None:
         """Say what happens next."""

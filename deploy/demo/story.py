@@ -44,7 +44,7 @@ async def tell(house: House, screen: Screen, ledger: Ledger) -> Scene:
     run = secrets.token_hex(4)
     async with (
         httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api,
-        httpx.AsyncClient(base_url=house.mail_url, timeout=30) as mail,
+        httpx.AsyncClient(base_url=house.mail_url, timeout=30, transport=_patient()) as mail,
     ):
         scene = Scene(run, api, Inbox(mail), screen, ledger, people_file(run))
         for number, act in enumerate(ACTS, start=1):
@@ -62,3 +62,8 @@ async def tell(house: House, screen: Screen, ledger: Ledger) -> Scene:
             finally:
                 ledger.seconds[ledger.step] = round(monotonic() - began, 2)
         return scene
+
+
+def _patient() -> httpx.AsyncHTTPTransport:
+    """Connects again for some seconds: a process that was killed comes back."""
+    return httpx.AsyncHTTPTransport(retries=5)
