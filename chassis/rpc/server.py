@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as grpc_health  # type: ignore[attr-defined]
 
 from chassis.database import Database
-from chassis.rpc.boundary import guarded
+from chassis.rpc.boundary import Boundary
 from chassis.rpc.methods import Method, Servicer, methods_of
 from chassis.rpc.options import SERVER_OPTIONS
 from chassis.stamp import StampVerifier
@@ -90,4 +90,4 @@ def _grpc_handler(method: Method, verifier: StampVerifier) -> Handler:
         if method.client_streaming
         else grpc.unary_unary_rpc_method_handler
     )
-    return kind(guarded(method, verifier))
+    return kind(Boundary(method, verifier).answer)
