@@ -3,6 +3,7 @@
 import argparse
 
 import uvloop
+from pydantic import ValidationError
 
 from chassis import logs
 from deploy.local.mailbox.server import serve
@@ -19,9 +20,12 @@ def main() -> None:
             f"{name.upper()}: {field.description}" for name, field in MailboxSettings.model_fields.items()
         ),
     ).parse_args()
-    settings = MailboxSettings()
-    logs.configure("mailbox", settings.log_level)
-    uvloop.run(serve(settings))
+    try:
+        settings = MailboxSettings()
+        logs.configure("mailbox", settings.log_level)
+        uvloop.run(serve(settings))
+    except (ValidationError, OSError) as error:
+        raise SystemExit(f"The mailbox cannot be opened: {error}") from None
 
 
 if __name__ == "__main__":

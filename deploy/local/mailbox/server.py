@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -63,6 +64,7 @@ async def _smtp(settings: MailboxSettings, intake: Intake) -> AsyncIterator[None
 @asynccontextmanager
 async def _web(settings: MailboxSettings, store: Store) -> AsyncIterator[asyncio.Task[None]]:
     host, port = host_and_port(settings.mailbox_http_listen)
+    _refuse_taken(host, port)
     server = Server(
         Web(store), address=host, port=port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False
     )
@@ -72,6 +74,17 @@ async def _web(settings: MailboxSettings, store: Store) -> AsyncIterator[asyncio
     finally:
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait([task], timeout=5)
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Raise OSError when somebody listens there: the HTTP server would share the port and get half of the requests."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"{host}:{port}: {error.strerror}") from None
 
 
 async def _until(stop: asyncio.Event, must_live: set[asyncio.Future[None]]) -> None:

@@ -1,5 +1,8 @@
 """What was acknowledged is there, whatever happens to the process."""
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from smtplib import SMTPException, SMTPServerDisconnected
@@ -69,3 +72,25 @@ def test_an_emptied_mailbox_is_empty_and_goes_on(tmp_path: Path) -> None:
         with mailbox.connect() as smtp:
             smtp.sendmail("a@shop.test", ["b@x.test"], b"Subject: y\r\n\r\ny\r\n")
         assert [message["subject"] for message in mailbox.messages(to="b@x.test")] == ["y"]
+
+
+def test_a_port_that_is_taken_is_a_clear_error(mailbox: Mailbox) -> None:
+    taken = {"smtp": mailbox.smtp, "http": str(mailbox.http.base_url).removeprefix("http://").rstrip("/")}
+    for name, address in taken.items():
+        environment = {f"MAILBOX_{other.upper()}_LISTEN": free_address() for other in taken}
+        ended = subprocess.run(
+            [sys.executable, "-m", "deploy.local.mailbox"],
+            env={
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                **environment,
+                f"MAILBOX_{name.upper()}_LISTEN": address,
+            },
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert ended.returncode != 0
+        assert "in use" in ended.stderr
+        assert address.rpartition(":")[2] in ended.stderr
+        assert "Traceback" not in ended.stderr
