@@ -106,7 +106,7 @@ def check_same_answer(ports: dict[str, int], key: str) -> None:
 
 def fetch(port: int, key: str) -> dict[str, Any]:
     """One answer, once the server is up."""
-    request = urllib.request.Request(  # noqa: S310
+    request = urllib.request.Request(
         f"http://127.0.0.1:{port}{PATH}", headers={"Authorization": f"Bearer {key}"}
     )
     deadline = time.monotonic() + 20
