@@ -23,7 +23,7 @@ class EventBus:
         self._settings = settings
         self.client = Client()
         self._up = asyncio.Event()
-        self._reconnected: list[Callable[[], None]] = []
+        self._changed: list[Callable[[], None]] = []
         self._leaving = False
 
     async def __aenter__(self) -> Self:
@@ -74,9 +74,9 @@ class EventBus:
         if self.client.is_closed:
             raise BusClosed
 
-    def when_reconnected(self, act: Callable[[], None]) -> None:
-        """Call `act` after each reconnection: what was asked of the server before is forgotten."""
-        self._reconnected.append(act)
+    def when_changed(self, act: Callable[[], None]) -> None:
+        """Call `act` when the connection is a new one, or closed: what was asked on the old one is forgotten."""
+        self._changed.append(act)
 
     async def _on_error(self, error: Exception) -> None:
         logger().warning("nats_error", error=str(error) or type(error).__name__)
@@ -87,11 +87,14 @@ class EventBus:
             logger().warning("nats_disconnected")
 
     async def _on_reconnect(self) -> None:
-        self._up.set()
         logger().info("nats_reconnected")
-        for act in self._reconnected:
-            act()
+        self._wake()
 
     async def _on_close(self) -> None:
         # Whoever waits for the connection wakes, finds it closed and ends the process.
+        self._wake()
+
+    def _wake(self) -> None:
         self._up.set()
+        for act in self._changed:
+            act()

@@ -16,8 +16,8 @@ from chassis.events import EventBus
 from chassis.logs import logger
 
 _EXPIRES_SECONDS = 60.0
-_HEARTBEAT_SECONDS = 3.0
-_SILENT_AFTER_SECONDS = 7.0
+_HEARTBEAT_SECONDS = 2.0
+_SILENT_AFTER_SECONDS = 5.0
 _PAUSE_AFTER_REFUSAL_SECONDS = 0.5
 _NANOSECONDS = 1_000_000_000
 
@@ -40,7 +40,7 @@ class Pull:
         self._expected = 0
 
     async def __aenter__(self) -> Self:
-        self._bus.when_reconnected(self._interrupt)
+        self._bus.when_changed(self._interrupt)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ from chassis.consumer import CONCURRENCY, Consumer, Handler, idempotent, transac
 from chassis.context import ActorKind, RequestContext
 from chassis.database import Database, TenantSession
 from chassis.errors import Unavailable
-from chassis.events import EventBus
+from chassis.events import BusClosed, EventBus
 from chassis.identifiers import new_id
 from chassis.tests.broker import PASSWORD, Broker, provision
 from chassis.tests.deadlines import until
@@ -84,8 +84,7 @@ async def running(consumer: Consumer) -> AsyncIterator[asyncio.Task[None]]:
         yield task
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})
 
 
 @pytest.fixture
@@ -344,3 +343,13 @@ async def test_a_consumer_that_is_stopped_finishes_what_is_under_way(
         await asyncio.wait({task})
     assert things(probe, context) == ["finished"]
     await until(stream.read_to_the_end)
+
+
+async def test_a_connection_closed_for_good_ends_the_consumer(broker: Broker, database: Database) -> None:
+    async with EventBus(broker.settings) as bus:
+        stream = await made(broker, database, bus)
+        async with running(stream.consumer(transactional(add_thing))) as task:
+            await asyncio.sleep(0)
+            await bus.client.close()
+            with pytest.raises(BusClosed):
+                await task

@@ -12,7 +12,7 @@ import pytest
 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
-from chassis.events import EventBus
+from chassis.events import BusClosed, EventBus
 from chassis.relay import Relay, replay
 from chassis.tests.broker import PASSWORD, Broker, provision
 from chassis.tests.deadlines import until
@@ -164,3 +164,14 @@ async def test_only_published_events_are_forgotten_and_only_after_a_week(
     )
     await relay.prune()
     assert ids(probe, context) == [old_waiting, new_sent]
+
+
+async def test_a_connection_closed_for_good_ends_the_relay(
+    database: Database, relay_database: RoleDatabase, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.relay._POLL_SECONDS", 0.05)
+    async with EventBus(broker.settings) as bus:
+        await bus.client.close()
+        with pytest.raises(ExceptionGroup) as ended:
+            await Relay(relay_database, bus, "nobody", database.outbox_written).run()
+    assert ended.group_contains(BusClosed)
