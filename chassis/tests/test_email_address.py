@@ -1,6 +1,9 @@
 """E-mail addresses: what is one, and which two are the same."""
 
+import re
+
 import pytest
+from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +80,24 @@ def test_the_digest_is_sha_256() -> None:
 def test_what_is_no_mailbox_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w+"):
         parse(text)
+
+
+@given(
+    st.from_regex(r"[a-zA-Z!.+_-]{1,66}", fullmatch=True) | st.sampled_from(["Info", "postmaster", "ada"]),
+    st.from_regex(r"[A-Za-z0-9-]{1,64}(\.[a-zA-Z0-9-]{1,64}){0,4}", fullmatch=True)
+    | st.sampled_from(
+        ["example.com", "Example.COM", "xn--bcher-kva.example", "xn--a.com", "a.invalid", "b.test"]
+    ),
+)
+def test_a_plain_address_is_what_the_library_says_of_it(local: str, domain: str) -> None:
+    text = f"{local}@{domain}"
+    try:
+        checked = validate_email(text, check_deliverability=False, test_environment=True, strict=True)
+    except EmailNotValidError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            parse(text)
+    else:
+        assert parse(text) == EmailAddress(checked.normalized, checked.ascii_domain)
 
 
 @given(st.text())
