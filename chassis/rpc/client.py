@@ -17,9 +17,13 @@ from chassis.stamp import STAMP_METADATA, Stamper
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+_RESOLVERS = ("dns:", "ipv4:", "ipv6:", "unix:")
+
 
 class Peer:
-    """Another process, by its target (`dns:///contacts:9000`, `127.0.0.1:9102`) and its name, the audience.
+    """Another process, by its target (`contacts:9000`, `127.0.0.1:9102`) and its name, the audience.
+
+    A name that stands for several addresses is called at all of them in turn.
 
     A stub's method is called through the peer, and never without a context:
 
@@ -30,7 +34,7 @@ class Peer:
     channel: grpc.aio.Channel
 
     def __init__(self, target: str, audience: str, stamper: Stamper) -> None:
-        self._target = target if "://" in target or target.startswith("unix:") else f"dns:///{target}"
+        self._target = target if target.startswith(_RESOLVERS) else f"dns:///{target}"
         self._audience = audience
         self._stamper = stamper
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc.aio
@@ -27,8 +28,8 @@ from chassis.errors import (
 from chassis.rpc import deadline
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
-from chassis.stamp import STAMP_METADATA
-from chassis.tests.wire import Contacts, calling, member, serving, stamper
+from chassis.stamp import STAMP_METADATA, StampVerifier
+from chassis.tests.wire import TRUSTED, Contacts, calling, member, serving, stamper
 from flownurture.contacts.v1 import contacts_pb2 as pb
 from flownurture.contacts.v1 import imports_pb2
 from flownurture.contacts.v1.contacts_pb2_grpc import ContactServiceStub
@@ -387,6 +388,46 @@ async def test_a_peer_that_is_not_there_is_unavailable() -> None:
     async with Peer("127.0.0.1:1", "contacts", stamper()) as peer:
         with pytest.raises(Unavailable):
             await peer.call(ContactServiceStub(peer.channel).GetContact, GET, member(), timeout=5)
+
+
+async def test_calls_spread_over_all_that_answer_to_a_name() -> None:
+    counted: dict[str, int] = {}
+
+    def counting(name: str) -> Contacts:
+        async def act(_: Any, __: RequestContext) -> pb.Contact:
+            counted[name] = counted.get(name, 0) + 1
+            return pb.Contact()
+
+        servicer = Contacts()
+        servicer.act = act
+        return servicer
+
+    async with serving(counting("a")) as a, serving(counting("b")) as b, serving(counting("c")) as c:
+        target = "ipv4:" + ",".join(f"127.0.0.1:{server.port}" for server in (a, b, c))
+        async with Peer(target, "contacts", stamper()) as peer:
+            get = ContactServiceStub(peer.channel).GetContact
+            async with asyncio.timeout(10):
+                while len(counted) < 3:
+                    await peer.call(get, GET, member())
+            counted.clear()
+            for _ in range(60):
+                await peer.call(get, GET, member())
+    assert counted == {"a": 20, "b": 20, "c": 20}
+
+
+async def test_a_process_that_comes_back_is_found_again() -> None:
+    async with AsyncExitStack() as life:
+        first = await life.enter_async_context(serving(Contacts()))
+        async with calling(first) as peer:
+            get = ContactServiceStub(peer.channel).GetContact
+            await peer.call(get, GET, member())
+            await life.aclose()
+            with pytest.raises(Unavailable):
+                await peer.call(get, GET, member())
+            verifier = StampVerifier("contacts", TRUSTED)
+            async with RpcServer("contacts", f"127.0.0.1:{first.port}", verifier).add(Contacts()):
+                await asyncio.wait_for(peer.channel.channel_ready(), 10)
+                await peer.call(get, GET, member())
 
 
 async def test_health_asks_for_no_stamp_and_tells_of_the_end_before_it_comes() -> None:
