@@ -89,8 +89,8 @@ class ConnectionPool:
         # After the server restarted every pooled connection is broken: each is tried and dropped at most once.
         for _ in range(self._size):
             connection = await self._engine.connect()
-            driver = cast(Driver, (await connection.get_raw_connection()).driver_connection)
             try:
+                driver = cast(Driver, (await connection.get_raw_connection()).driver_connection)
                 await driver.execute(opening, prepare=False)
             except psycopg.OperationalError:
                 await connection.invalidate()

@@ -177,6 +177,25 @@ async def test_events_read_while_the_broker_dies_again_and_again_each_take_effec
     assert parked(probe, stream) == []
 
 
+async def test_events_read_while_database_connections_die_each_take_effect_once(
+    stream: Stream, probe: Probe, context: RequestContext
+) -> None:
+    def have_arrived(count: int) -> bool:
+        return len(things(probe, context)) >= count
+
+    await stream.put(*(enveloped(context, OrganizationCreated(name=f"{number:03}")) for number in range(400)))
+    async with running(stream.consumer(transactional(add_thing))):
+        for count in range(0, 400, 50):
+            await until(partial(have_arrived, count))
+            probe.look(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s",
+                f"{probe.schema}_app",
+            )
+        await until(stream.read_to_the_end)
+    assert len(things(probe, context)) == 400
+    assert parked(probe, stream) == []
+
+
 async def test_a_silent_broker_is_asked_again(
     stream: Stream, probe: Probe, context: RequestContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
