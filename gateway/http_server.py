@@ -1,6 +1,7 @@
 """The HTTP/1.1 server: granian, on the event loop of the process."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Self
 
@@ -22,12 +23,12 @@ class HttpServer:
 
     def __init__(self, application: Application, listen: str, drain: Callable[[], None]) -> None:
         host, _, port = listen.rpartition(":")
-        self._listen = listen
+        self._address = host.strip("[]"), int(port)
         self._drain = drain
         self._server = Server(
             application,
-            address=host.strip("[]"),
-            port=int(port),
+            address=self._address[0],
+            port=self._address[1],
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=_HEAD_MS, max_buffer_size=_LARGEST_HEAD),
@@ -38,13 +39,22 @@ class HttpServer:
         )
 
     async def __aenter__(self) -> Self:
+        self._try_to_listen()
         self._serving = asyncio.create_task(self._server.serve())
         # The socket is bound in the task's first step.
         await asyncio.sleep(0)
-        if self._serving.done():
-            error = self._serving.exception()
-            raise SystemExit(f"gateway cannot listen on {self._listen}: {error}")
         return self
+
+    def _try_to_listen(self) -> None:
+        """Exit with what is wrong with the address; the server itself would only abort."""
+        host, port = self._address
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            raise SystemExit(f"gateway cannot listen on {host}:{port}: {error.strerror}") from None
 
     async def __aexit__(self, *_: object) -> None:
         self._drain()
