@@ -167,7 +167,7 @@ async def test_secrets_are_in_the_answer_that_gives_them_and_nowhere_else(
         *re.findall(r"://[^:/]+:([^@]+)@", " ".join(running.environment.values())),
     }
     assert len(rows) > 8
-    assert "call_refused" in logged
+    assert "process_stopping" in logged
     for secret in secrets:
         for place, content in {
             "answers": str(answers),
