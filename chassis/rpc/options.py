@@ -25,9 +25,9 @@ SERVER_OPTIONS = (
     *_SHARED,
     # Less than the clients' keepalive time, or their pings would count as abuse.
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
-    # Connections are renewed, so that clients find backends that came later.
+    # Connections are renewed, so that clients find backends that came later; the longest upload may still finish.
     ("grpc.max_connection_age_ms", 300_000),
-    ("grpc.max_connection_age_grace_ms", 30_000),
+    ("grpc.max_connection_age_grace_ms", 600_000),
     # Two processes on one port would take turns in answering; the second must fail instead.
     ("grpc.so_reuseport", 0),
 )
