@@ -65,7 +65,12 @@ class Application:
             with tracing.span(name, exchange.header("traceparent") or ""):
                 return name, await route.answer(exchange, variables)
         except (DomainError, HttpRefusal) as refusal:
-            return name, problem_of(refusal, exchange.request_id)
+            problem = problem_of(refusal, exchange.request_id)
+            if problem.status >= 500:
+                logger().warning(
+                    "request_not_served", route=name, request_id=exchange.request_id, because=str(refusal)
+                )
+            return name, problem
         except CLIENT_GONE as gone:
             # The client hung up in the middle of its request: nobody will read this.
             return name, problem_of(HttpRefusal(400, "INCOMPLETE_REQUEST", str(gone)), exchange.request_id)

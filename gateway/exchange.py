@@ -16,7 +16,7 @@ from granian.rsgi import (  # type: ignore[attr-defined]
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import new_id
 from gateway.answers import Headers
-from gateway.problems import PayloadTooLarge
+from gateway.problems import HttpRefusal, PayloadTooLarge
 
 LONGEST_IDEMPOTENCY_KEY = 255
 
@@ -25,6 +25,7 @@ CLIENT_GONE = (ProtocolClosed, ProtocolError)
 
 _SMALL = 64 * 1024  # bytes of a body that the HTTP server takes by itself
 _DISCARD_SECONDS = 10.0
+_BODY_SECONDS = 30.0  # in which a body that is not an upload must have come
 _DISCARD_PAUSE = 0.25  # seconds without a byte, after which a client waits for an answer
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
@@ -75,10 +76,21 @@ class Exchange:
 
     async def body(self, limit: int) -> bytes:
         """The whole body; raises PayloadTooLarge before more than `limit` bytes are held."""
-        length = self.stated_length()
-        if length == 0:
+        if self.stated_length() == 0:
             return b""
-        if length is not None and length <= limit:
+        # Not cancelled when it takes too long: the HTTP server does not survive that.
+        reading = asyncio.create_task(self._whole_body(limit))
+        reading.add_done_callback(_retrieve)
+        done, _ = await asyncio.wait((reading,), timeout=_BODY_SECONDS)
+        if not done:
+            self._all_read = True
+            raise HttpRefusal(
+                408, "REQUEST_TIMEOUT", f"The body did not come within {_BODY_SECONDS:.0f} seconds."
+            )
+        return reading.result()
+
+    async def _whole_body(self, limit: int) -> bytes:
+        if (self.stated_length() or limit + 1) <= limit:
             self._all_read = True
             return await self.protocol()
         received = bytearray()
@@ -107,7 +119,7 @@ class Exchange:
             return
         until = time.monotonic() + _DISCARD_SECONDS
         while time.monotonic() < until:
-            # Not cancelled when it takes too long: the HTTP server does not survive that.
+            # Not cancelled either.
             reading = asyncio.create_task(self._next_chunk())
             reading.add_done_callback(_retrieve)
             done, _ = await asyncio.wait((reading,), timeout=_DISCARD_PAUSE)

@@ -25,6 +25,7 @@ class HttpServer:
         host, _, port = listen.rpartition(":")
         self._address = host.strip("[]"), int(port)
         self._drain = drain
+        self._leaving = False
         self._server = Server(
             application,
             address=self._address[0],
@@ -57,7 +58,14 @@ class HttpServer:
             raise SystemExit(f"gateway cannot listen on {host}:{port}: {error.strerror}") from None
 
     async def __aexit__(self, *_: object) -> None:
+        self._leaving = True
         self._drain()
         await asyncio.sleep(_NOTICE)
         self._server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait((self._serving,), timeout=_GRACE)
+
+    async def run(self) -> None:
+        """Watch the server while the process serves; raises when it ends by itself."""
+        await asyncio.wait((self._serving,))
+        if not self._leaving:
+            raise RuntimeError("the HTTP server has stopped") from self._serving.exception()

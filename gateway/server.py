@@ -29,7 +29,9 @@ async def serve(settings: GatewaySettings) -> None:
         readiness = Readiness(upstreams, script)
         gate = the_gate(settings, upstreams, script)
         routes = [*await api_routes(upstreams, gate), *own_routes(settings, readiness)]
-        await process.serve(HttpServer(Application(routes), settings.listen, readiness.drain))
+        async with HttpServer(Application(routes), settings.listen, readiness.drain) as server:
+            process.start(server)
+            await process.run_until_stopped()
 
 
 def the_gate(settings: GatewaySettings, upstreams: Upstreams, script: RedisScript) -> Gate:

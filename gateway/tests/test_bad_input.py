@@ -129,3 +129,15 @@ async def test_a_slash_in_an_id_leads_nowhere(house: House) -> None:
     key, _ = house.identity.api_key("contacts:read")
     assert (await house.call("GET", "/v1/contacts/a%2Fb", key)).status_code == 404
     assert (await house.call("GET", "/v1/contacts/..%2F..%2Fhealthz", key)).status_code == 404
+
+
+async def test_a_body_that_never_comes_is_not_waited_for_forever(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.exchange._BODY_SECONDS", 0.1)
+    host, _, port = house.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 408")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_WITHOUT_ZONE = datetime(1970, 1, 1)  # its isoformat() ends with the second
 _RFC_3339 = re.compile(
     r"(?P<second>\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2})(?:\.(?P<fraction>\d{1,9}))?(?P<offset>[Zz]|[+-]\d{2}:\d{2})",
     re.ASCII,
@@ -28,9 +29,8 @@ def parse_timestamp(text: str) -> Timestamp:
 
 def format_timestamp(timestamp: Timestamp) -> str:
     """Write a time in UTC with `Z`, with no more digits of a second than it needs of 0, 3, 6 or 9."""
-    second = (_EPOCH + timedelta(seconds=timestamp.seconds)).strftime("%Y-%m-%dT%H:%M:%S")
-    # strftime leaves out the zeros before a year of less than four digits.
-    return f"{second:0>19}{_fraction(timestamp.nanos)}Z"
+    second = (_EPOCH_WITHOUT_ZONE + timedelta(seconds=timestamp.seconds)).isoformat()
+    return f"{second}{_fraction(timestamp.nanos)}Z"
 
 
 def _fraction(nanos: int) -> str:
