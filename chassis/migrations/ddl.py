@@ -22,8 +22,8 @@ def schema() -> str:
     return str(op.get_context().version_table_schema)
 
 
-def protect(table: str) -> None:
-    """Make it a tenant table: every row visible and writable in its own organization only, to the app role only."""
+def protect(table: str, privileges: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """Make it a tenant table: the app role may do this with its rows, each in its own organization only."""
     app = f"{schema()}_app"
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
@@ -32,7 +32,7 @@ def protect(table: str) -> None:
         f"USING (organization_id = {_CURRENT}) WITH CHECK (organization_id = {_CURRENT})"
     )
     # TRUNCATE ignores policies, and REFERENCES would let a foreign key look past them.
-    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {app}")
+    op.execute(f"GRANT {privileges} ON {table} TO {app}")
 
 
 def open_to(role: str, table: str, privileges: str, columns: Sequence[str] | None = None) -> None:
@@ -84,7 +84,7 @@ def _create_outbox() -> None:
     # Small, since what is published leaves it: the relay's look costs nothing when there is nothing to do.
     op.execute("CREATE INDEX outbox_waiting ON outbox (domain, id) WHERE published_at IS NULL")
     op.execute("CREATE INDEX outbox_age ON outbox USING brin (created_at)")
-    protect("outbox")
+    protect("outbox", "SELECT, INSERT")
     open_to(f"{schema()}_relay", "outbox", "SELECT, UPDATE, DELETE")
 
 
@@ -99,7 +99,7 @@ def _create_inbox() -> None:
         )
     """)
     op.execute("CREATE INDEX inbox_age ON inbox USING brin (created_at)")
-    protect("inbox")
+    protect("inbox", "SELECT, INSERT")
     open_to(f"{schema()}_scheduler", "inbox", "SELECT, DELETE", columns=["created_at"])
 
 
@@ -116,7 +116,7 @@ def _create_idempotency_keys() -> None:
         )
     """)
     op.execute("CREATE INDEX idempotency_keys_age ON idempotency_keys USING brin (created_at)")
-    protect("idempotency_keys")
+    protect("idempotency_keys", "SELECT, INSERT")
     open_to(f"{schema()}_scheduler", "idempotency_keys", "SELECT, DELETE", columns=["created_at"])
 
 
