@@ -8,6 +8,7 @@ from services.contacts.csv_header import Field, Header
 from services.contacts.csv_rows import Position, Row, UnreadableRow, read_rows
 from services.contacts.names import parse_name
 
+_MOST_EMAIL_CHARACTERS = 320
 # Bytes that are not UTF-8, as csv_rows decodes them.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -88,6 +89,8 @@ def _email(cell: str) -> EmailAddress:
     _refuse_undecoded(cell)
     if not cell.strip():
         raise ValueError("is missing")
+    if len(cell) > _MOST_EMAIL_CHARACTERS:
+        raise ValueError(f"may have at most {_MOST_EMAIL_CHARACTERS} characters")
     return EmailAddress.parse(cell.strip())
 
 

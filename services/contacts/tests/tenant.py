@@ -162,6 +162,10 @@ class Tenant:
             envelopes = [Envelope.FromString(row.envelope) for row in rows]
         return [message_type(envelope.type).FromString(envelope.payload) for envelope in envelopes]
 
+    async def everything_is_relayed(self) -> bool:
+        """Whether all events have reached the broker."""
+        return await self.count("outbox WHERE published_at IS NULL") == 0
+
     async def suppress(self, email: str, reason: "SuppressionReason.ValueType") -> None:
         """Let the service hear that an address is suppressed."""
         address = SuppressedAddress(digest=EmailAddress.parse(email).digest, reason=reason)
