@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 Headers = list[tuple[str, str]]
 
 _ALWAYS: tuple[tuple[str, str], ...] = (
+    ("server", "flownurture"),
     ("x-content-type-options", "nosniff"),
     ("cache-control", "no-store"),
     ("referrer-policy", "no-referrer"),

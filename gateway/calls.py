@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis.rpc.client import Peer
@@ -29,7 +28,7 @@ class CallRoute:
         self._reader = RequestReader(endpoint)
         self._method = peer.channel.unary_unary(
             endpoint.rpc_path,
-            request_serializer=_serialize,
+            request_serializer=GetMessageClass(endpoint.rpc.input_type).SerializeToString,
             response_deserializer=GetMessageClass(endpoint.rpc.output_type).FromString,
         )
         self._write = answer_writer(endpoint)
@@ -53,7 +52,3 @@ def answer_writer(endpoint: Endpoint) -> WriteAnswer:
         return lambda _: empty_answer(status)
     encode = encoder(endpoint.rpc.output_type)
     return lambda message: json_answer(orjson.dumps(encode(message)), status)
-
-
-def _serialize(message: Message) -> bytes:
-    return message.SerializeToString()

@@ -78,12 +78,13 @@ def _is_http_body(message: Descriptor | None) -> bool:
 @cache
 def contract_files() -> tuple[FileDescriptor, ...]:
     """Every file of the contract, found in the tree of generated packages and imported."""
-    modules = sorted(
+    # A set, since a namespace package may have the same folder twice in its path.
+    modules = {
         ".".join(("flownurture", *path.relative_to(root).with_suffix("").parts))
         for root in flownurture.__path__
         for path in Path(root).glob("*/v*/*_pb2.py")
-    )
-    return tuple(importlib.import_module(module).DESCRIPTOR for module in modules)
+    }
+    return tuple(importlib.import_module(module).DESCRIPTOR for module in sorted(modules))
 
 
 def public_endpoints() -> list[Endpoint]:

@@ -73,30 +73,33 @@ class RedisScript:
                 await self._connect()
 
     async def _connect(self) -> None:
+        connection = _Connection()
         try:
             async with asyncio.timeout(TIMEOUT):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    _Connection,
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection,
                     self._address.get("host", "localhost"),
                     self._address.get("port", 6379),
                     ssl=True if "connection_class" in self._address else None,
                 )
                 self._digest = await self._greet(connection)
         except (OSError, RedisUnavailable):
+            connection.close()
             raise RedisUnavailable from None
         self._connection = connection
 
     async def _greet(self, connection: "_Connection") -> bytes:
+        """Sign in and load the script; its digest."""
         commands: list[tuple[str | bytes | int, ...]] = []
         if password := self._address.get("password"):
             commands.append(("AUTH", self._address.get("username") or "default", password))
         if database := self._address.get("db"):
             commands.append(("SELECT", database))
         commands.append(("SCRIPT", "LOAD", self._script))
-        answers = [await connection.send(*command) for command in commands]
+        answers = await asyncio.gather(*(connection.send(*command) for command in commands))
         for answer in answers:
             if isinstance(answer, hiredis.ReplyError):
-                connection.close()
+                logger().warning("redis_refused", error=str(answer))
                 raise RedisUnavailable
         return bytes(answers[-1])
 

@@ -49,7 +49,7 @@ class UploadRoute:
         self._form = UploadForm(endpoint.rpc.input_type)
         self._method = peer.channel.stream_unary(
             endpoint.rpc_path,
-            request_serializer=lambda message: message.SerializeToString(),
+            request_serializer=self._form.new.SerializeToString,
             response_deserializer=GetMessageClass(endpoint.rpc.output_type).FromString,
         )
         self._write = answer_writer(endpoint)

@@ -11,6 +11,7 @@ import time
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.api_key import ApiKey
 from chassis.identifiers import new_id
@@ -139,6 +140,12 @@ async def test_another_secret_for_a_live_key_id_is_refused(house: House) -> None
 
 async def test_a_session_that_identity_does_not_know_is_refused(house: House) -> None:
     assert (await house.call("GET", "/v1/me", house.identity.token(str(new_id())))).status_code == 401
+
+
+async def test_a_key_that_has_expired_is_refused(house: House) -> None:
+    expired = Timestamp(seconds=int(time.time()) - 1)
+    key, _ = house.identity.api_key("contacts:read", expires_at=expired)
+    assert (await house.call("GET", "/v1/contacts", key)).status_code == 401
 
 
 async def test_role_scope_and_plan_are_told_apart(house: House) -> None:
