@@ -26,10 +26,11 @@ from services.contacts.import_rows import Chunk, read_chunk
 
 _log = logging.getLogger(__name__)
 
-_CHUNK_ROWS = 2_000
+# Small enough that requests in the same process do not notice.
+_CHUNK_ROWS = 1_000
 # After this long others get their turn, so that a large file does not keep small ones waiting.
-_TURN_SECONDS = 3.0
-_POLL = timedelta(seconds=3)
+_TURN_SECONDS = 1.0
+_POLL = timedelta(seconds=2)
 _GIVEN_UP = "The file could not be processed. Nothing that was imported before is undone."
 
 

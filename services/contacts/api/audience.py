@@ -3,7 +3,6 @@
 from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.identifiers import parse_id
-from chassis.pagination import page_size
 from flownurture.contacts.v1 import audience_pb2 as pb
 from services.contacts import audience
 from services.contacts.api.fields import ids_of
@@ -18,15 +17,14 @@ class AudienceApi:
         self, request: pb.ListRecipientsRequest, context: RequestContext, session: TenantSession
     ) -> pb.ListRecipientsResponse:
         """One page of the subscribed contacts in any of the lists. NOT_FOUND names the lists that are not there."""
-        size = page_size(request.page_size, default=500, most=1000)
         found = await audience.page_recipients(
             session,
             ids_of(request.list_ids),
             after=parse_id(request.after_contact_id) if request.after_contact_id else None,
-            size=size + 1,
+            size=request.page_size + 1,
         )
         return pb.ListRecipientsResponse(
-            recipients=map(_as_message, found[:size]), last_page=len(found) <= size
+            recipients=map(_as_message, found[: request.page_size]), last_page=len(found) <= request.page_size
         )
 
 

@@ -6,16 +6,23 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase, TenantSession
+from chassis.email_address import EmailAddress
 from chassis.tests.deadlines import until
 from flownurture.contacts.v1 import imports_pb2 as pb
 from flownurture.contacts.v1 import lists_pb2
-from services.contacts.import_leases import MOST_ATTEMPTS, LeaseLost, claim, fence, release
+from services.contacts.csv_rows import Position
+from services.contacts.import_chunks import store_chunk
+from services.contacts.import_leases import MOST_ATTEMPTS, Lease, LeaseLost, claim, fence, release
+from services.contacts.import_rows import Chunk, Person
 from services.contacts.import_worker import ImportWorker
+from services.contacts.imports import create_import
 from services.contacts.settings import ContactsSettings
 from services.contacts.tests.tenant import Tenant
+from services.contacts.uploads import Upload
 
 CHUNK_ROWS = 7
 ROWS = [
@@ -86,42 +93,58 @@ async def test_an_import_whose_worker_dies_goes_on_where_it_was(
     assert sorted(told) == sorted(everybody)
 
 
+async def taken_on(tenant: Tenant, database: Database, file: bytes = FILE) -> Lease:
+    """An import with its lease taken, before any worker could see it."""
+    with Upload() as upload:
+        await upload.write(file)
+        async with database.tenant_transaction(tenant.context) as session:
+            created = await create_import(session, None, upload)
+            lease = await claim(session, created.id)
+    assert lease is not None
+    return lease
+
+
 async def test_nobody_else_takes_an_import_that_is_worked_on(tenant: Tenant, database: Database) -> None:
-    waiting = await tenant.upload(FILE)
+    lease = await taken_on(tenant, database)
     async with database.tenant_transaction(tenant.context) as session:
-        first = await claim(session, UUID(waiting.id))
+        assert await claim(session, lease.import_id) is None
+        assert await fence(session, lease) == 0
+
+
+async def test_who_lost_the_lease_writes_nothing_more(tenant: Tenant, database: Database) -> None:
+    first = await taken_on(tenant, database)
     async with database.tenant_transaction(tenant.context) as session:
-        assert await claim(session, UUID(waiting.id)) is None
-    await expire_leases(tenant)
-    async with database.tenant_transaction(tenant.context) as session:
-        second = await claim(session, UUID(waiting.id))
-    assert first is not None
+        await session.execute(text("UPDATE imports SET lease_until = now()"))
+        second = await claim(session, first.import_id)
     assert second is not None
+    chunk = Chunk([Person(2, EmailAddress.parse("x@example.com"), "", "")], [], 0, Position(10, 3), True)
     with pytest.raises(LeaseLost):
         async with database.tenant_transaction(tenant.context) as session:
-            await fence(session, first)
+            await store_chunk(session, first, chunk)
     async with database.tenant_transaction(tenant.context) as session:
         await release(session, first)
         assert await fence(session, second) == 0
+    assert await tenant.count("contacts") == 0
 
 
 async def test_imports_of_an_organization_go_in_one_after_the_other(
     tenant: Tenant, database: Database, worker: ImportWorker
 ) -> None:
-    first = await tenant.upload(b"email,first name\nada@example.com,Ada\n")
+    first = await taken_on(tenant, database, b"email,first name\nada@example.com,Ada\n")
     second = await tenant.upload(b"email,first name\nada@example.com,Augusta\n")
     await worker.take_turn(tenant.context, UUID(second.id))
     still = await tenant(pb.GetImportRequest(import_id=second.id))
     assert still.status == pb.IMPORT_STATUS_PENDING
-    await tenant.finish(first.id)
+    await expire_leases(tenant)
+    await tenant.finish(str(first.import_id))
     await tenant.finish(second.id)
     assert (await tenant.everybody())["ada@example.com"].first_name == "Augusta"
 
 
-async def test_an_import_that_kills_every_worker_is_given_up(tenant: Tenant) -> None:
-    waiting = await tenant.upload(FILE)
-    await tenant.execute(f"UPDATE imports SET attempts = {MOST_ATTEMPTS}")
-    found = await tenant.finish(waiting.id)
+async def test_an_import_that_no_worker_survives_is_given_up(tenant: Tenant, database: Database) -> None:
+    lease = await taken_on(tenant, database)
+    await tenant.execute(f"UPDATE imports SET attempts = {MOST_ATTEMPTS}, lease_until = now()")
+    found = await tenant.finish(str(lease.import_id))
     assert found.status == pb.IMPORT_STATUS_FAILED
     assert "could not be processed" in found.failure
 
