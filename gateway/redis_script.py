@@ -15,6 +15,7 @@ from chassis.logs import logger
 from chassis.secret import Secret
 
 TIMEOUT = 0.25  # seconds; a Redis that takes longer is as good as none
+_SECOND_LOOK = 0.01  # seconds
 _RECONNECT_PAUSE = 0.2  # seconds
 
 
@@ -157,6 +158,11 @@ class _Connection(asyncio.Protocol):
         self._loop.call_later(TIMEOUT, self._expect, self._answered + len(self._waiting))
 
     def _expect(self, answered: int) -> None:
+        # After a long turn of the loop timers run before what has arrived is read, so look once more after that.
+        if self._answered < answered:
+            self._loop.call_later(_SECOND_LOOK, self._give_up, answered)
+
+    def _give_up(self, answered: int) -> None:
         if self._answered < answered and not self.lost.is_set():
             self.close()
 
