@@ -1,4 +1,7 @@
-"""Whom a campaign reaches: the subscribed contacts in any of its lists, each once."""
+"""Whom a campaign is for: the contacts in any of its lists, each once.
+
+Whatever their status: who must not get it is vetoed by the suppression process, where everybody can see it.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,7 +13,6 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from chassis.database import TenantSession
 from services.contacts.lists import require_lists
 from services.contacts.sets import rows_of
-from services.contacts.statuses import Status
 from services.contacts.tables import contacts, lists, memberships
 
 
@@ -38,7 +40,7 @@ async def page_recipients(
             (memberships.c.organization_id == contacts.c.organization_id)
             & (memberships.c.contact_id == contacts.c.id),
         )
-        .where(memberships.c.list_id == chosen.c.list_id, contacts.c.status == Status.SUBSCRIBED.value)
+        .where(memberships.c.list_id == chosen.c.list_id)
         .order_by(memberships.c.contact_id)
         .limit(size)
         .correlate(chosen)

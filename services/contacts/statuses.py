@@ -72,7 +72,7 @@ async def hold_statuses(session: TenantSession) -> None:
 async def record(
     session: TenantSession, facts: Collection[tuple[bytes, Reason]], *, in_force: bool, event_id: UUID
 ) -> list[UUID]:
-    """Take in from when an event tells it that addresses (by digest) are suppressed for a reason, or no longer are.
+    """Take in what an event tells: that addresses (by digest) are suppressed for a reason, or no longer are.
 
     Events may come in any order: of two about the same address and reason the later, by its id, holds.
     Answers the contacts whose status changed.

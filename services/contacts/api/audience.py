@@ -9,14 +9,14 @@ from services.contacts.api.fields import ids_of
 
 
 class AudienceApi:
-    """Whom a campaign reaches, for the sending service."""
+    """Whom a campaign is for, as the sending service asks."""
 
     service = pb.DESCRIPTOR.services_by_name["AudienceService"]
 
     async def list_recipients(
         self, request: pb.ListRecipientsRequest, context: RequestContext, session: TenantSession
     ) -> pb.ListRecipientsResponse:
-        """One page of the subscribed contacts in any of the lists. NOT_FOUND names the lists that are not there."""
+        """One page of the contacts in any of the lists. NOT_FOUND names the lists that are not there."""
         found = await audience.page_recipients(
             session,
             ids_of(request.list_ids),

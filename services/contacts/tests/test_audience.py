@@ -54,13 +54,13 @@ async def test_recipients_come_once_each_by_ascending_id(tenant: Tenant, sending
     )
 
 
-async def test_only_subscribed_contacts_are_recipients(tenant: Tenant, sending: Tenant) -> None:
+async def test_who_opted_out_is_a_recipient_for_the_veto_to_show(tenant: Tenant, sending: Tenant) -> None:
     readers = await tenant.add_list()
     await tenant.add("ada@example.com", list_ids=[readers.id])
     await tenant.add("eve@example.com", list_ids=[readers.id])
     await tenant.suppress("ada@example.com", SUPPRESSION_REASON_UNSUBSCRIBE)
     page = await sending(pb.ListRecipientsRequest(list_ids=[readers.id], page_size=10))
-    assert [recipient.email for recipient in page.recipients] == ["eve@example.com"]
+    assert [recipient.email for recipient in page.recipients] == ["ada@example.com", "eve@example.com"]
     assert page.last_page
 
 
