@@ -1,0 +1,49 @@
+"""What may become of a message, and why an address gets none."""
+
+from enum import StrEnum
+
+
+class MessageStatus(StrEnum):
+    """The life of a message: queued, decided on, handed over, settled."""
+
+    QUEUED = "queued"
+    APPROVED = "approved"
+    VETOED = "vetoed"
+    # Claimed by a delivery process; the outside sees it as approved.
+    SENDING = "sending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    INDETERMINATE = "indeterminate"
+
+
+# The others end here, unless a report comes in later.
+UNSETTLED = (MessageStatus.QUEUED, MessageStatus.APPROVED, MessageStatus.SENDING, MessageStatus.DEFERRED)
+
+
+class BatchStatus(StrEnum):
+    """Who has to act on a batch next: suppression, delivery, nobody."""
+
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    SETTLED = "settled"
+
+
+class CampaignStatus(StrEnum):
+    """The life of a campaign."""
+
+    DRAFT = "draft"
+    SENDING = "sending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class SuppressionReason(StrEnum):
+    """Why an address gets no mail; where several hold, the first of these is told."""
+
+    COMPLAINT = "complaint"
+    UNSUBSCRIBE = "unsubscribe"
+    HARD_BOUNCE = "hard_bounce"
+    MANUAL = "manual"

@@ -1,0 +1,144 @@
+"""The tables of schema `sending`, as SQLAlchemy Core sees them; `migrations/` makes them.
+
+No insert names `organization_id`: its default is the organization of the transaction's context.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    FetchedValue,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+metadata = MetaData()
+
+
+def _organization_id() -> Column[UUID]:
+    return Column("organization_id", Uuid, primary_key=True, server_default=FetchedValue())
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="")
+
+
+def _created(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    _organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    _text("from_name"),
+    Column("from_email", Text, nullable=False),
+    _text("html"),
+    _text("text"),
+    Column("list_ids", ARRAY(Uuid), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("after_contact_id", Uuid),
+    Column("audience", Integer, nullable=False, server_default="0"),
+    Column("audience_complete", Boolean, nullable=False, server_default="false"),
+    Column("lease_token", Uuid),
+    Column("lease_until", DateTime(timezone=True)),
+    _created("created_at"),
+    Column("launched_at", DateTime(timezone=True)),
+    Column("completed_at", DateTime(timezone=True)),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    _organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("campaign_id", Uuid),
+    Column("status", Text, nullable=False),
+    _created("created_at"),
+    _created("due_at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    _organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("batch_id", Uuid, nullable=False),
+    Column("campaign_id", Uuid),
+    Column("contact_id", Uuid),
+    Column("email", Text, nullable=False),
+    Column("email_digest", LargeBinary, nullable=False),
+    Column("status", Text, nullable=False, server_default="queued"),
+    Column("veto_reason", Text),
+    Column("lease_token", Uuid),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", DateTime(timezone=True)),
+    _text("smtp_reply"),
+    _created("created_at"),
+    Column("settled_at", DateTime(timezone=True)),
+)
+
+message_contents = Table(
+    "message_contents",
+    metadata,
+    _organization_id(),
+    Column("message_id", Uuid, primary_key=True),
+    _text("from_name"),
+    Column("from_email", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    _text("html"),
+    _text("text"),
+)
+
+message_events = Table(
+    "message_events",
+    metadata,
+    _organization_id(),
+    Column("message_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("status", Text, nullable=False),
+    _text("detail"),
+    _created("occurred_at"),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    _organization_id(),
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("email_digest", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    _text("email"),
+    _text("note"),
+    Column("message_id", Uuid),
+    _created("created_at"),
+)
+
+# Platform tables: they belong to no organization.
+delivery_leases = Table(
+    "delivery_leases",
+    metadata,
+    Column("token", Uuid, primary_key=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+feedback_reports = Table(
+    "feedback_reports",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("mail_from", Text, nullable=False),
+    Column("rcpt_to", ARRAY(Text), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    _created("received_at"),
+)
