@@ -1,9 +1,7 @@
-"""A gateway on a real socket, before real gRPC servers, on the test run's Redis."""
+"""A gateway before real gRPC servers, on the test run's Redis."""
 
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -12,16 +10,10 @@ from redis.asyncio import Redis
 
 from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
-from chassis.stamp import Stamper, StampVerifier
-from gateway.admission import SCRIPT
-from gateway.application import Application
+from chassis.stamp import StampVerifier
 from gateway.endpoints import contract_files
-from gateway.http_server import HttpServer
-from gateway.redis_script import RedisScript
-from gateway.server import Readiness, api_routes, own_routes, the_gate
-from gateway.settings import GatewaySettings
+from gateway.tests.house import House, free_address, running_gateway
 from gateway.tests.upstream import AUDIENCE, ISSUER, Identity, Upstream, stamp_keys
-from gateway.upstreams import Upstreams
 
 DOMAINS = (
     "identity",
@@ -33,46 +25,6 @@ DOMAINS = (
     "webhooks",
     "integrations",
 )
-
-
-@dataclass
-class House:
-    """What a test may speak to, and look at."""
-
-    url: str
-    client: httpx.AsyncClient
-    identity: Identity
-    services: dict[str, Upstream]
-    settings: dict[str, Any]
-
-    async def call(self, method: str, path: str, credential: str = "", **request: Any) -> httpx.Response:
-        """One request with a credential."""
-        headers = dict(request.pop("headers", {}))
-        if credential:
-            headers["authorization"] = f"Bearer {credential}"
-        return await self.client.request(method, path, headers=headers, **request)
-
-
-@asynccontextmanager
-async def running_gateway(settings: dict[str, Any]) -> AsyncIterator[str]:
-    """A gateway with these settings; its address."""
-    loaded = GatewaySettings(**settings)
-    async with AsyncExitStack() as stack:
-        stamper = Stamper("gateway", loaded.stamp_private_key)
-        upstreams = await stack.enter_async_context(Upstreams(loaded, stamper))
-        script = await stack.enter_async_context(RedisScript(loaded.redis_url, SCRIPT))
-        readiness = Readiness(upstreams, script)
-        gate = the_gate(loaded, upstreams, script)
-        routes = [*await api_routes(upstreams, gate), *own_routes(loaded, readiness)]
-        await stack.enter_async_context(HttpServer(Application(routes), loaded.listen, readiness.drain))
-        yield f"http://{loaded.listen}"
-
-
-def free_address() -> str:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +41,12 @@ async def house(servers: Any) -> AsyncIterator[House]:
         services |= {upstream.service.name: upstream for upstream in identity.upstreams()}
         targets = {}
         for domain in DOMAINS:
-            server = RpcServer(domain, "127.0.0.1:0", StampVerifier(domain, {"gateway": public}))
-            server.add(
-                *(each for each in services.values() if each.service.file.package.split(".")[1] == domain)
-            )
-            await stack.enter_async_context(server)
-            targets[f"{domain}_target"] = f"127.0.0.1:{server.port}"
+            behind = [each for each in services.values() if each.domain == domain]
+            targets[f"{domain}_target"] = free_address()
+            if behind:
+                server = RpcServer(domain, "127.0.0.1:0", StampVerifier(domain, {"gateway": public}))
+                await stack.enter_async_context(server.add(*behind))
+                targets[f"{domain}_target"] = f"127.0.0.1:{server.port}"
         settings = {
             "listen": free_address(),
             "metrics_listen": "127.0.0.1:0",

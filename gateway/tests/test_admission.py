@@ -9,7 +9,7 @@ from chassis.context import RequestContext
 from chassis.secret import Secret
 from flownurture.identity.v1.admission_pb2 import Grant
 from gateway.shared_calls import SharedCalls
-from gateway.tests.conftest import House, free_address, running_gateway
+from gateway.tests.house import House, free_address, running_gateway
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.api_key import ApiKey
 from chassis.identifiers import new_id
 from flownurture.options.v1 import access_pb2
-from gateway.tests.conftest import House
+from gateway.tests.house import House
 
 
 def _segment(value: object) -> str:

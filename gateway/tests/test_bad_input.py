@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chassis.identifiers import new_id
 from gateway.endpoints import public_endpoints
-from gateway.tests.conftest import House
+from gateway.tests.house import House
 from gateway.tests.messages import JSON
 
 ENDPOINTS = public_endpoints()

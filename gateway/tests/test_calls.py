@@ -10,7 +10,7 @@ from chassis.errors import Conflict, DeadlineExceeded, FailedPrecondition, Field
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import contacts_pb2
 from flownurture.options.v1 import access_pb2
-from gateway.tests.conftest import House, free_address, running_gateway
+from gateway.tests.house import House, free_address, running_gateway
 
 SUBSCRIBED = contacts_pb2.CONTACT_STATUS_SUBSCRIBED
 

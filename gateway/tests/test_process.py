@@ -16,7 +16,7 @@ from chassis import tracing
 from chassis.context import RequestContext
 from chassis.secret import Secret
 from flownurture.contacts.v1 import contacts_pb2
-from gateway.tests.conftest import House, free_address
+from gateway.tests.house import House, free_address
 
 ROOT = Path(__file__).parents[2]
 

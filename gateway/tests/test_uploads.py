@@ -13,7 +13,7 @@ from chassis.context import RequestContext
 from chassis.errors import NotFound
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import imports_pb2
-from gateway.tests.conftest import House
+from gateway.tests.house import House
 
 PATH = "/v1/contacts/imports"
 LARGEST = 104_857_600

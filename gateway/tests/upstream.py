@@ -51,6 +51,11 @@ class Upstream:
             name = re.sub("(?<!^)(?=[A-Z])", "_", rpc.name).lower()
             setattr(self, name, self._streaming(rpc) if rpc.client_streaming else self._unary(rpc))
 
+    @property
+    def domain(self) -> str:
+        """The process that serves it."""
+        return str(self.service.file.package.split(".")[1])
+
     def answer(self, rpc: str, handler: Handler) -> None:
         """Answer an RPC so from now on."""
         self._answers[rpc] = handler
