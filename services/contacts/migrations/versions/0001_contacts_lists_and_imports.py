@@ -45,7 +45,7 @@ def _create_contacts() -> None:
             PRIMARY KEY (organization_id, email_digest, reason)
         )
     """)
-    protect("suppressed_addresses")
+    protect("suppressed_addresses", "SELECT, INSERT, UPDATE")
 
 
 def _create_lists() -> None:
@@ -72,7 +72,7 @@ def _create_lists() -> None:
         )
     """)
     op.execute("CREATE INDEX memberships_of_contact ON memberships (organization_id, contact_id, list_id)")
-    protect("memberships")
+    protect("memberships", "SELECT, INSERT, DELETE")
 
 
 def _create_imports() -> None:
@@ -105,7 +105,7 @@ def _create_imports() -> None:
     op.execute(
         "CREATE INDEX imports_unfinished ON imports (organization_id, id) WHERE status IN ('pending', 'running')"
     )
-    protect("imports")
+    protect("imports", "SELECT, INSERT, UPDATE")
     open_to("contacts_scheduler", "imports", "SELECT", ["organization_id", "id", "status", "lease_until"])
     # Files are read and deleted once: compressing them would cost more than it saves.
     op.execute(f"""
@@ -118,7 +118,7 @@ def _create_imports() -> None:
             FOREIGN KEY (organization_id, import_id) REFERENCES imports ON DELETE CASCADE
         )
     """)
-    protect("import_parts")
+    protect("import_parts", "SELECT, INSERT, DELETE")
     op.execute(f"""
         CREATE TABLE import_row_errors (
             {ORGANIZATION_ID},
@@ -130,4 +130,4 @@ def _create_imports() -> None:
             FOREIGN KEY (organization_id, import_id) REFERENCES imports ON DELETE CASCADE
         )
     """)
-    protect("import_row_errors")
+    protect("import_row_errors", "SELECT, INSERT")
