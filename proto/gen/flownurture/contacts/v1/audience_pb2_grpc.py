@@ -47,7 +47,8 @@ class AudienceServiceServicer:
     """
 
     def ListRecipients(self, request, context):
-        """One page of the subscribed contacts in any of the lists, each once, by ascending id. NOT_FOUND names a list that does not exist.
+        """One page of the contacts in any of the lists, whatever their status (the veto is the suppression process' alone, and is visible), each once, by
+        ascending id. NOT_FOUND names a list that does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class AudienceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AudienceServiceAsyncStub: ...
     ListRecipients: _grpc.UnaryUnaryMultiCallable[_audience_pb2.ListRecipientsRequest, _audience_pb2.ListRecipientsResponse]
-    """One page of the subscribed contacts in any of the lists, each once, by ascending id. NOT_FOUND names a list that does not exist."""
+    """One page of the contacts in any of the lists, whatever their status (the veto is the suppression process' alone, and is visible), each once, by
+    ascending id. NOT_FOUND names a list that does not exist.
+    """
 
 @_typing.type_check_only
 class AudienceServiceAsyncStub(AudienceServiceStub):
@@ -42,7 +44,9 @@ class AudienceServiceAsyncStub(AudienceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListRecipients: _aio.UnaryUnaryMultiCallable[_audience_pb2.ListRecipientsRequest, _audience_pb2.ListRecipientsResponse]  # type: ignore[assignment]
-    """One page of the subscribed contacts in any of the lists, each once, by ascending id. NOT_FOUND names a list that does not exist."""
+    """One page of the contacts in any of the lists, whatever their status (the veto is the suppression process' alone, and is visible), each once, by
+    ascending id. NOT_FOUND names a list that does not exist.
+    """
 
 class AudienceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Whom a campaign reaches, for the sending service."""
@@ -53,6 +57,8 @@ class AudienceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audience_pb2.ListRecipientsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audience_pb2.ListRecipientsResponse, _abc.Awaitable[_audience_pb2.ListRecipientsResponse]]:
-        """One page of the subscribed contacts in any of the lists, each once, by ascending id. NOT_FOUND names a list that does not exist."""
+        """One page of the contacts in any of the lists, whatever their status (the veto is the suppression process' alone, and is visible), each once, by
+        ascending id. NOT_FOUND names a list that does not exist.
+        """
 
 def add_AudienceServiceServicer_to_server(servicer: AudienceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
