@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
+# Name, place, schema, whether it is required, what to say of it.
+Row = tuple[str, str, Json, bool, str]
 
+_DEEPEST = 3
 _STYLE = Path(__file__).with_name("documentation.css").read_text()
 
 
@@ -50,17 +53,13 @@ def _section(tag: Json, operations: list[tuple[str, str, Json]], named: Json) ->
 
 def _article(verb: str, path: str, operation: Json, named: Json) -> str:
     lines = "".join(f"<p>{_code(line)}</p>" for line in operation["description"].split("  \n"))
-    rows = [
+    rows: list[Row] = [
         (each["name"], each["in"], each["schema"], each.get("required", False), each.get("description", ""))
         for each in operation["parameters"]
     ]
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        schema = _resolved(content.get("schema", {}), named)
-        required = schema.get("required", [])
         place = "form" if media_type.startswith("multipart") else "body"
-        rows += [
-            (name, place, field, name in required, "") for name, field in schema.get("properties", {}).items()
-        ]
+        rows += _rows(content.get("schema", {}), place, named)
     return (
         f'<article id="{operation["operationId"]}"><h3>{escape(operation["summary"])}</h3>'
         f'<p class="line"><b class="{verb}">{verb.upper()}</b> <code>{escape(path)}</code></p>'
@@ -68,7 +67,19 @@ def _article(verb: str, path: str, operation: Json, named: Json) -> str:
     )
 
 
-def _fields(rows: list[tuple[str, str, Json, bool, str]], named: Json) -> str:
+def _rows(schema: Json, place: str, named: Json, prefix: str = "") -> list[Row]:
+    """The fields of an object, each object among them followed by its own."""
+    members = _resolved(schema, named)
+    rows: list[Row] = []
+    for name, field in members.get("properties", {}).items():
+        rows.append((prefix + name, place, field, name in members.get("required", []), ""))
+        inner = field["anyOf"][0] if "anyOf" in field else field
+        if "$ref" in inner and prefix.count(".") < _DEEPEST:
+            rows += _rows(inner, place, named, f"{prefix}{name}.")
+    return rows
+
+
+def _fields(rows: list[Row], named: Json) -> str:
     if not rows:
         return ""
     body = "".join(

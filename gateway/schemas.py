@@ -88,10 +88,12 @@ class Schemas:
                 bounds["minItems"] = 1
             return {"type": "array", "items": self._one(field, rule, written), **bounds, **note}
         one = self._one(field, rule, written)
-        absent_is_null = (
-            field.message_type is not None if written else (field.has_presence or field.enum_type is not None)
+        may_be_null = (
+            field.message_type is not None and not rule.required
+            if written
+            else field.has_presence or field.enum_type is not None
         )
-        return {**(_or_null(one) if absent_is_null else one), **note}
+        return {**(_or_null(one) if may_be_null else one), **note}
 
     def _reference(
         self, message: Descriptor, name: str, *, written: bool, left_out: frozenset[str] = frozenset()
