@@ -1,0 +1,168 @@
+"""CampaignService: decode, call the domain, encode."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from google.protobuf.empty_pb2 import Empty
+
+from chassis.context import RequestContext
+from chassis.database import Database, TenantSession
+from chassis.errors import FieldViolation, InvalidRequest, NotFound
+from chassis.identifiers import parse_id
+from chassis.pagination import decode_cursor, encode_cursor, page_size
+from flownurture.sending.v1 import campaigns_pb2 as pb
+from services.sending import accounting, campaigns, messages
+from services.sending.api.addresses import address_of
+from services.sending.api.messages import as_message
+from services.sending.api.statuses import campaign_status, status_filter
+from services.sending.recipients import Recipients
+from services.sending.statuses import MessageStatus
+
+_TEXTS: tuple[Literal["name", "subject", "from_name", "html", "text"], ...] = (
+    "name",
+    "subject",
+    "from_name",
+    "html",
+    "text",
+)
+
+
+class CampaignApi:
+    """One mail to many people. `launched` is called once a launch has committed."""
+
+    service = pb.DESCRIPTOR.services_by_name["CampaignService"]
+
+    def __init__(self, database: Database, recipients: Recipients, *, launched: Callable[[], object]) -> None:
+        self._database = database
+        self._recipients = recipients
+        self._launched = launched
+
+    async def create_campaign(
+        self, request: pb.CreateCampaignRequest, context: RequestContext, session: TenantSession
+    ) -> pb.Campaign:
+        """Create a draft."""
+        content: dict[str, Any] = {field: getattr(request, field) for field in _TEXTS}
+        content["from_email"] = address_of("from_email", request.from_email).text
+        content["list_ids"] = _list_ids(request.audience)
+        return _as_message(await campaigns.create_campaign(session, content))
+
+    async def get_campaign(
+        self, request: pb.GetCampaignRequest, context: RequestContext, session: TenantSession
+    ) -> pb.Campaign:
+        """The campaign, or NOT_FOUND."""
+        return _as_message(await campaigns.get_campaign(session, parse_id(request.campaign_id)))
+
+    async def list_campaigns(
+        self, request: pb.ListCampaignsRequest, context: RequestContext, session: TenantSession
+    ) -> pb.ListCampaignsResponse:
+        """Campaigns, newest first."""
+        size = page_size(request.page_size)
+        found = await campaigns.page_campaigns(
+            session, before=decode_cursor(request.page_token), size=size + 1
+        )
+        return pb.ListCampaignsResponse(
+            campaigns=map(_as_message, found[:size]),
+            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+        )
+
+    async def update_campaign(
+        self, request: pb.UpdateCampaignRequest, context: RequestContext, session: TenantSession
+    ) -> pb.Campaign:
+        """Change what is present; NOT_FOUND, or CONFLICT once it was launched."""
+        changes: dict[str, Any] = {
+            field: getattr(request, field) for field in _TEXTS if request.HasField(field)
+        }
+        if request.HasField("from_email"):
+            changes["from_email"] = address_of("from_email", request.from_email).text
+        if request.HasField("audience"):
+            changes["list_ids"] = _list_ids(request.audience)
+        return _as_message(await campaigns.update_campaign(session, parse_id(request.campaign_id), changes))
+
+    async def delete_campaign(
+        self, request: pb.DeleteCampaignRequest, context: RequestContext, session: TenantSession
+    ) -> Empty:
+        """Delete a draft; NOT_FOUND, or CONFLICT once it was launched."""
+        await campaigns.delete_campaign(session, parse_id(request.campaign_id))
+        return Empty()
+
+    async def launch_campaign(
+        self, request: pb.LaunchCampaignRequest, context: RequestContext
+    ) -> pb.Campaign:
+        """Start sending, once however often it is asked. INVALID when it has no body or a list does not exist."""
+        campaign_id = parse_id(request.campaign_id)
+        async with self._database.tenant_transaction(context, read_only=True) as session:
+            campaign = await campaigns.get_campaign(session, campaign_id)
+        if campaign.is_draft:
+            await self._require_lists(context, campaign)
+            async with self._database.tenant_transaction(context) as session:
+                campaign = await campaigns.launch_campaign(session, campaign_id)
+            self._launched()
+        return _as_message(campaign)
+
+    async def get_campaign_report(
+        self, request: pb.GetCampaignReportRequest, context: RequestContext, session: TenantSession
+    ) -> pb.CampaignReport:
+        """How many were reached, vetoed, bounced; or NOT_FOUND."""
+        report = await accounting.report_on(session, parse_id(request.campaign_id))
+        return pb.CampaignReport(
+            campaign_id=str(report.campaign.id),
+            status=campaign_status(report.campaign.status),
+            audience=report.campaign.audience,
+            audience_complete=report.campaign.audience_complete,
+            queued=report.count(MessageStatus.QUEUED),
+            approved=report.count(MessageStatus.APPROVED, MessageStatus.SENDING),
+            deferred=report.count(MessageStatus.DEFERRED),
+            sent=report.count(MessageStatus.SENT, MessageStatus.DELIVERED),
+            vetoed=report.count(MessageStatus.VETOED),
+            bounced=report.count(MessageStatus.BOUNCED),
+            failed=report.count(MessageStatus.FAILED),
+            indeterminate=report.count(MessageStatus.INDETERMINATE),
+        )
+
+    async def list_campaign_messages(
+        self, request: pb.ListCampaignMessagesRequest, context: RequestContext, session: TenantSession
+    ) -> pb.ListCampaignMessagesResponse:
+        """The campaign's messages, newest first, or NOT_FOUND."""
+        campaign_id, size = parse_id(request.campaign_id), page_size(request.page_size)
+        await campaigns.get_campaign(session, campaign_id)
+        found = await messages.page_messages(
+            session,
+            before=decode_cursor(request.page_token),
+            size=size + 1,
+            status=status_filter("status", request.status),
+            campaign_id=campaign_id,
+        )
+        return pb.ListCampaignMessagesResponse(
+            messages=map(as_message, found[:size]),
+            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+        )
+
+    async def _require_lists(self, context: RequestContext, campaign: campaigns.Campaign) -> None:
+        try:
+            await self._recipients.page(context, campaign.list_ids, after=None, size=1)
+        except NotFound as missing:
+            raise InvalidRequest(FieldViolation("audience.list_ids", missing.message)) from None
+
+
+def _list_ids(audience: pb.CampaignAudience) -> list[Any]:
+    return list(dict.fromkeys(map(parse_id, audience.list_ids)))
+
+
+def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
+    message = pb.Campaign(
+        id=str(campaign.id),
+        name=campaign.name,
+        subject=campaign.subject,
+        from_name=campaign.from_name,
+        from_email=campaign.from_email,
+        html=campaign.html,
+        text=campaign.text,
+        audience=pb.CampaignAudience(list_ids=map(str, campaign.list_ids)),
+        status=campaign_status(campaign.status),
+    )
+    message.created_at.FromDatetime(campaign.created_at)
+    if campaign.launched_at is not None:
+        message.launched_at.FromDatetime(campaign.launched_at)
+    if campaign.completed_at is not None:
+        message.completed_at.FromDatetime(campaign.completed_at)
+    return message

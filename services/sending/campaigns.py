@@ -1,0 +1,136 @@
+"""Campaigns: one mail to many people, from the draft to its launch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, insert, select, update
+
+from chassis.database import TenantSession
+from chassis.errors import Conflict, NotFound
+from chassis.identifiers import new_id
+from flownurture.sending.v1.events_pb2 import CampaignLaunched
+from services.sending.bodies import Body
+from services.sending.statuses import CampaignStatus
+from services.sending.tables import campaigns
+
+_COLUMNS = (
+    campaigns.c.id,
+    campaigns.c.name,
+    campaigns.c.subject,
+    campaigns.c.from_name,
+    campaigns.c.from_email,
+    campaigns.c.html,
+    campaigns.c.text,
+    campaigns.c.list_ids,
+    campaigns.c.status,
+    campaigns.c.audience,
+    campaigns.c.audience_complete,
+    campaigns.c.created_at,
+    campaigns.c.launched_at,
+    campaigns.c.completed_at,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign as its organization sees it."""
+
+    id: UUID
+    name: str
+    subject: str
+    from_name: str
+    from_email: str
+    html: str
+    text: str
+    list_ids: Sequence[UUID]
+    status: str
+    audience: int
+    audience_complete: bool
+    created_at: datetime
+    launched_at: datetime | None
+    completed_at: datetime | None
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it may still be changed."""
+        return self.status == CampaignStatus.DRAFT
+
+
+async def create_campaign(session: TenantSession, content: Mapping[str, Any]) -> Campaign:
+    """Create a draft; `content` holds its columns."""
+    row = await session.execute(
+        insert(campaigns)
+        .values(id=new_id(), status=CampaignStatus.DRAFT.value, **content)
+        .returning(*_COLUMNS)
+    )
+    return Campaign(**row.mappings().one())
+
+
+async def get_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
+    """The campaign. Raises NotFound."""
+    found = await session.execute(select(*_COLUMNS).where(campaigns.c.id == campaign_id))
+    row = found.mappings().one_or_none()
+    if row is None:
+        raise _no_such(campaign_id)
+    return Campaign(**row)
+
+
+async def page_campaigns(session: TenantSession, *, before: UUID | None, size: int) -> list[Campaign]:
+    """Up to `size` campaigns, newest first, that are older than `before`."""
+    wanted = select(*_COLUMNS).order_by(campaigns.c.id.desc()).limit(size)
+    if before is not None:
+        wanted = wanted.where(campaigns.c.id < before)
+    return [Campaign(**row) for row in (await session.execute(wanted)).mappings()]
+
+
+async def update_campaign(session: TenantSession, campaign_id: UUID, changes: Mapping[str, Any]) -> Campaign:
+    """Change columns of a draft. Raises NotFound, or Conflict once it was launched."""
+    await _hold_draft(session, campaign_id, "changed")
+    if changes:
+        await session.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**changes))
+    return await get_campaign(session, campaign_id)
+
+
+async def delete_campaign(session: TenantSession, campaign_id: UUID) -> None:
+    """Delete a draft. Raises NotFound, or Conflict once it was launched."""
+    await _hold_draft(session, campaign_id, "deleted")
+    await session.execute(delete(campaigns).where(campaigns.c.id == campaign_id))
+
+
+async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
+    """Let it be sent. Launching it again changes nothing. Raises NotFound, or InvalidRequest when it has no body."""
+    campaign = await get_campaign(session, campaign_id)
+    body = Body.of(campaign.html, campaign.text)
+    launched = await session.execute(
+        update(campaigns)
+        .where(campaigns.c.id == campaign_id, campaigns.c.status == CampaignStatus.DRAFT.value)
+        .values(
+            status=CampaignStatus.SENDING.value,
+            html=body.html,
+            text=body.text,
+            launched_at=func.clock_timestamp(),
+        )
+        .returning(*_COLUMNS)
+    )
+    row = launched.mappings().one_or_none()
+    if row is None:
+        return await get_campaign(session, campaign_id)
+    session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=campaign.name))
+    return Campaign(**row)
+
+
+async def _hold_draft(session: TenantSession, campaign_id: UUID, what: str) -> None:
+    status = await session.scalar(
+        select(campaigns.c.status).where(campaigns.c.id == campaign_id).with_for_update()
+    )
+    if status is None:
+        raise _no_such(campaign_id)
+    if status != CampaignStatus.DRAFT:
+        raise Conflict(f"A campaign that was launched cannot be {what}.")
+
+
+def _no_such(campaign_id: UUID) -> NotFound:
+    return NotFound(f"campaign as {campaign_id}")

@@ -1,0 +1,48 @@
+"""Events in: what was vetoed or settled may have been the last of its campaign."""
+
+from chassis.consumer import Consumer, idempotent
+from chassis.context import RequestContext
+from chassis.database import Database
+from chassis.events import EventBus
+from chassis.identifiers import parse_id
+from flownurture.delivery.v1.events_pb2 import MessagesSettled
+from flownurture.suppression.v1.events_pb2 import SendsVetoed
+from services.sending.accounting import complete_if_settled
+
+
+class OutcomeReader:
+    """Completes campaigns on the events of the suppression and the delivery process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def consumers(self, bus: EventBus) -> list[Consumer]:
+        """Readers of the streams SUPPRESSION and DELIVERY."""
+        return [
+            Consumer(
+                bus,
+                stream="SUPPRESSION",
+                durable="sending",
+                database=self._database,
+                handlers={SendsVetoed: idempotent(self._on_vetoed)},
+            ),
+            Consumer(
+                bus,
+                stream="DELIVERY",
+                durable="sending",
+                database=self._database,
+                handlers={MessagesSettled: idempotent(self._on_settled)},
+            ),
+        ]
+
+    async def _on_vetoed(self, event: SendsVetoed, context: RequestContext) -> None:
+        await self._look_at({event.campaign_id}, context)
+
+    async def _on_settled(self, event: MessagesSettled, context: RequestContext) -> None:
+        await self._look_at({outcome.campaign_id for outcome in event.outcomes}, context)
+
+    async def _look_at(self, campaign_ids: set[str], context: RequestContext) -> None:
+        # A single message belongs to no campaign.
+        for campaign_id in sorted(campaign_ids - {""}):
+            async with self._database.tenant_transaction(context) as session:
+                await complete_if_settled(session, parse_id(campaign_id))

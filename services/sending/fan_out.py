@@ -1,0 +1,176 @@
+"""From a launched campaign to its messages: page by page, each page one transaction.
+
+A page makes its messages, their batch and its order to the suppression process, and moves the campaign's cursor.
+So a crash loses nothing and repeats nothing: whoever goes on begins behind the last page that was committed.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, or_, text, update
+
+from chassis.context import RequestContext
+from chassis.database import Database, RoleDatabase, TenantSession
+from chassis.email_address import EmailAddress
+from chassis.errors import NotFound, Unavailable
+from chassis.identifiers import new_id
+from chassis.logs import logger
+from chassis.scheduler import Scheduler
+from services.sending.batches import request_batch
+from services.sending.recipients import Recipient, Recipients
+from services.sending.statuses import CampaignStatus
+from services.sending.tables import campaigns
+
+_PAGE = 500
+_LEASE = timedelta(seconds=15)
+_POLL = timedelta(seconds=2)
+
+# For the scheduler's role.
+_CAMPAIGNS_TO_FAN_OUT = text("""
+    SELECT organization_id, id FROM sending.campaigns
+    WHERE status = 'sending' AND NOT audience_complete AND (lease_until IS NULL OR lease_until <= now())
+    ORDER BY lease_until NULLS FIRST, id LIMIT 16
+""")
+
+# What a repeated page would make again is there already; the lease keeps two workers from making pages at once.
+_ADD_MESSAGES = text("""
+    INSERT INTO messages (id, batch_id, campaign_id, contact_id, email, email_digest)
+    SELECT given.id, :batch_id, :campaign_id, given.contact_id, given.email, given.email_digest
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:contact_ids AS uuid[]), CAST(:emails AS text[]), CAST(:digests AS bytea[])
+    ) AS given (id, contact_id, email, email_digest)
+    ON CONFLICT (organization_id, campaign_id, contact_id) DO NOTHING
+""")
+
+
+class LeaseLost(Exception):
+    """Another worker has taken the campaign over; this page must not be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to make a campaign's messages, from a contact on."""
+
+    campaign_id: UUID
+    token: UUID
+    list_ids: Sequence[UUID]
+    after_contact_id: UUID | None
+
+
+class FanOut:
+    """Makes the messages of launched campaigns, in any organization; `wake` tells it that one was launched."""
+
+    def __init__(
+        self, database: Database, scheduler: RoleDatabase, recipients: Recipients, *, page: int = _PAGE
+    ) -> None:
+        self.wake = asyncio.Event()
+        self._database = database
+        self._recipients = recipients
+        self._page = page
+        self._scheduler = Scheduler(scheduler, _CAMPAIGNS_TO_FAN_OUT, _POLL, self.fan_out, process="sending")
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            self.wake.clear()
+            try:
+                await self._scheduler.round()
+            except Unavailable:
+                logger().warning("fan_out_waits", exc_info=True)
+            await self._rest()
+
+    async def fan_out(self, context: RequestContext, campaign_id: UUID) -> None:
+        """Make all messages of a campaign; nothing happens when somebody else does."""
+        async with self._database.tenant_transaction(context) as session:
+            claim = await _claim(session, campaign_id)
+        if claim is None:
+            return
+        try:
+            await self._make_pages(context, claim)
+        except LeaseLost:
+            logger().warning("fan_out_taken_over", campaign_id=str(campaign_id))
+        except NotFound:
+            await self._fail(context, claim)
+
+    async def _make_pages(self, context: RequestContext, claim: Claim) -> None:
+        after = claim.after_contact_id
+        while True:
+            page = await self._recipients.page(context, claim.list_ids, after=after, size=self._page)
+            async with self._database.tenant_transaction(context) as session:
+                await _write_page(session, claim, page.recipients, last=page.last)
+            if page.last:
+                return
+            after = page.recipients[-1].contact_id
+
+    async def _fail(self, context: RequestContext, claim: Claim) -> None:
+        # A list was deleted after the launch: who is a message already gets it, nobody else can be found.
+        logger().warning("audience_incomplete", campaign_id=str(claim.campaign_id))
+        async with self._database.tenant_transaction(context) as session:
+            await _write_page(session, claim, [], last=True)
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(_POLL.total_seconds()):
+                await self.wake.wait()
+        except TimeoutError:
+            return
+
+
+async def _claim(session: TenantSession, campaign_id: UUID) -> Claim | None:
+    token = uuid4()
+    claimed = await session.execute(
+        update(campaigns)
+        .where(
+            campaigns.c.id == campaign_id,
+            campaigns.c.status == CampaignStatus.SENDING.value,
+            campaigns.c.audience_complete.is_(False),
+            or_(campaigns.c.lease_until.is_(None), campaigns.c.lease_until <= func.now()),
+        )
+        .values(lease_token=token, lease_until=func.now() + _LEASE)
+        .returning(campaigns.c.list_ids, campaigns.c.after_contact_id)
+    )
+    row = claimed.one_or_none()
+    return None if row is None else Claim(campaign_id, token, row.list_ids, row.after_contact_id)
+
+
+async def _write_page(
+    session: TenantSession, claim: Claim, recipients: Sequence[Recipient], *, last: bool
+) -> None:
+    added = 0
+    if recipients:
+        batch_id = new_id()
+        await request_batch(session, batch_id, campaign_id=claim.campaign_id, size=len(recipients))
+        added = await _add_messages(session, batch_id, claim.campaign_id, recipients)
+    moved = await session.execute(
+        update(campaigns)
+        .where(campaigns.c.id == claim.campaign_id, campaigns.c.lease_token == claim.token)
+        .values(
+            audience=campaigns.c.audience + added,
+            audience_complete=last,
+            after_contact_id=recipients[-1].contact_id if recipients else campaigns.c.after_contact_id,
+            lease_token=None if last else claim.token,
+            lease_until=None if last else func.now() + _LEASE,
+        )
+    )
+    if moved.rowcount != 1:
+        raise LeaseLost
+
+
+async def _add_messages(
+    session: TenantSession, batch_id: UUID, campaign_id: UUID, recipients: Sequence[Recipient]
+) -> int:
+    added = await session.execute(
+        _ADD_MESSAGES,
+        {
+            "batch_id": batch_id,
+            "campaign_id": campaign_id,
+            "ids": [new_id() for _ in recipients],
+            "contact_ids": [recipient.contact_id for recipient in recipients],
+            "emails": [recipient.email for recipient in recipients],
+            "digests": [EmailAddress.parse(recipient.email).digest for recipient in recipients],
+        },
+    )
+    return added.rowcount

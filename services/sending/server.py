@@ -1,0 +1,40 @@
+"""What the sending process consists of."""
+
+from chassis.database import Database, RoleDatabase
+from chassis.dead_letters import Replays
+from chassis.events import EventBus
+from chassis.process import Process
+from chassis.relay import Relay
+from chassis.retention import Prune
+from chassis.rpc.client import Peer
+from chassis.rpc.server import RpcServer
+from services.sending.api.campaigns import CampaignApi
+from services.sending.api.messages import MessageApi
+from services.sending.completion import Completion
+from services.sending.consumers import OutcomeReader
+from services.sending.contacts_peer import ContactsPeer
+from services.sending.fan_out import FanOut
+from services.sending.settings import SendingSettings
+
+
+async def serve(settings: SendingSettings) -> None:
+    """Run until told to stop."""
+    async with Process("sending", settings) as process:
+        database = await process.enter(Database(settings.database_url, schema="sending", pool_size=10))
+        relay = await process.enter(RoleDatabase(settings.database_relay_url))
+        scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
+        bus = await process.enter(EventBus(settings))
+        contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
+        recipients = ContactsPeer(contacts)
+        fan_out = FanOut(database, scheduler, recipients)
+        consumers = OutcomeReader(database).consumers(bus)
+        process.start(Relay(relay, bus, domain="sending", wake=database.outbox_written))
+        for consumer in consumers:
+            process.start(consumer)
+        process.start(Replays(relay, consumers))
+        process.start(Prune(scheduler))
+        process.start(fan_out)
+        process.start(Completion(database, scheduler))
+        server = RpcServer("sending", settings.listen, process.verifier, database)
+        server.add(CampaignApi(database, recipients, launched=fan_out.wake.set), MessageApi())
+        await process.serve(server)
