@@ -1,0 +1,67 @@
+"""SuppressionService: decode, call the domain, encode."""
+
+from google.protobuf.empty_pb2 import Empty
+
+from chassis.context import RequestContext
+from chassis.database import TenantSession
+from chassis.errors import FieldViolation, InvalidRequest
+from chassis.identifiers import parse_id
+from chassis.pagination import decode_cursor, encode_cursor, page_size
+from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
+from flownurture.suppression.v1 import suppressions_pb2 as pb
+from services.sending.api.addresses import address_of
+from services.sending.api.statuses import reason_filter, suppression_reason
+from services.sending.suppression import suppressions
+
+
+class SuppressionApi:
+    """The addresses that get no mail from an organization."""
+
+    service = pb.DESCRIPTOR.services_by_name["SuppressionService"]
+
+    async def create_suppression(
+        self, request: pb.CreateSuppressionRequest, context: RequestContext, session: TenantSession
+    ) -> pb.Suppression:
+        """Add an address by hand; adding it again changes nothing."""
+        if request.reason != SUPPRESSION_REASON_MANUAL:
+            raise InvalidRequest(
+                FieldViolation("reason", "must be manual: the others are facts the platform observes")
+            )
+        address = address_of("email", request.email)
+        return _as_message(await suppressions.add_by_hand(session, address, request.note))
+
+    async def list_suppressions(
+        self, request: pb.ListSuppressionsRequest, context: RequestContext, session: TenantSession
+    ) -> pb.ListSuppressionsResponse:
+        """Suppressions, newest first."""
+        size = page_size(request.page_size)
+        found = await suppressions.page_suppressions(
+            session,
+            before=decode_cursor(request.page_token),
+            size=size + 1,
+            address=address_of("email", request.email) if request.email else None,
+            reason=reason_filter("reason", request.reason),
+        )
+        return pb.ListSuppressionsResponse(
+            suppressions=map(_as_message, found[:size]),
+            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+        )
+
+    async def delete_suppression(
+        self, request: pb.DeleteSuppressionRequest, context: RequestContext, session: TenantSession
+    ) -> Empty:
+        """Lift a bounce or a manual entry; NOT_FOUND, or CONFLICT for an unsubscribe or complaint."""
+        await suppressions.lift(session, parse_id(request.suppression_id))
+        return Empty()
+
+
+def _as_message(suppression: suppressions.Suppression) -> pb.Suppression:
+    message = pb.Suppression(
+        id=str(suppression.id),
+        email=suppression.email,
+        reason=suppression_reason(suppression.reason),
+        note=suppression.note,
+        message_id=str(suppression.message_id or ""),
+    )
+    message.created_at.FromDatetime(suppression.created_at)
+    return message

@@ -1,0 +1,33 @@
+"""What the suppression process consists of."""
+
+from chassis.database import Database, RoleDatabase
+from chassis.dead_letters import Replays
+from chassis.events import EventBus
+from chassis.process import Process
+from chassis.relay import Relay
+from chassis.rpc.server import RpcServer
+from services.sending.suppression.api.suppressions import SuppressionApi
+from services.sending.suppression.api.unsubscribe import UnsubscribeApi
+from services.sending.suppression.consumers import consumers
+from services.sending.suppression.settings import SuppressionSettings
+from services.sending.suppression.sweep import Sweep
+from services.sending.unsubscribe_links import UnsubscribeLinks
+
+
+async def serve(settings: SuppressionSettings) -> None:
+    """Run until told to stop."""
+    async with Process("suppression", settings) as process:
+        database = await process.enter(Database(settings.database_url, schema="sending", pool_size=10))
+        relay = await process.enter(RoleDatabase(settings.database_relay_url))
+        scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
+        bus = await process.enter(EventBus(settings))
+        readers = consumers(bus, database)
+        process.start(Relay(relay, bus, domain="suppression", wake=database.outbox_written))
+        for reader in readers:
+            process.start(reader)
+        process.start(Replays(relay, readers))
+        process.start(Sweep(database, scheduler))
+        links = UnsubscribeLinks(settings.link_keys, settings.public_url)
+        server = RpcServer("suppression", settings.listen, process.verifier, database)
+        server.add(SuppressionApi(), UnsubscribeApi(database, links))
+        await process.serve(server)

@@ -1,0 +1,15 @@
+"""What the suppression process is told by its environment."""
+
+from pydantic import Field, Json
+
+from chassis.secret import Secret
+from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
+
+
+class SuppressionSettings(ProcessSettings, DatabaseSettings, EventsSettings):
+    """The suppression process opens the links by which people opt out."""
+
+    link_keys: Json[list[Secret]] = Field(
+        description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
+    )
+    public_url: str = Field(description="where the gateway is reached from outside, as https://host")

@@ -1,0 +1,102 @@
+"""The suppression list as its organization works with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, select
+
+from chassis.database import TenantSession
+from chassis.email_address import EmailAddress
+from chassis.errors import Conflict, NotFound
+from services.sending.statuses import SuppressionReason
+from services.sending.suppression.announcements import announce_lifted, announce_suppressed
+from services.sending.suppression_list import Suppressed, suppress
+from services.sending.tables import messages, suppressions
+
+_COLUMNS = (
+    suppressions.c.id,
+    suppressions.c.email,
+    suppressions.c.reason,
+    suppressions.c.note,
+    suppressions.c.message_id,
+    suppressions.c.created_at,
+)
+# Facts about a person's will: only the person changes them.
+_ONLY_BY_THE_PERSON = (SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """An entry of the list."""
+
+    id: UUID
+    email: str
+    reason: str
+    note: str
+    message_id: UUID | None
+    created_at: datetime
+
+
+async def add_by_hand(session: TenantSession, address: EmailAddress, note: str) -> Suppression:
+    """Put an address on the list; what is there already stays as it is."""
+    await _add(session, [Suppressed(address.digest, SuppressionReason.MANUAL, address.text, note)])
+    found = await session.execute(
+        select(*_COLUMNS).where(
+            suppressions.c.email_digest == address.digest,
+            suppressions.c.reason == SuppressionReason.MANUAL.value,
+        )
+    )
+    return Suppression(**found.mappings().one())
+
+
+async def opt_out(session: TenantSession, message_id: UUID, digest: bytes) -> None:
+    """Put the address that a message went to on the list, by its digest should the message be gone."""
+    email = await session.scalar(
+        select(messages.c.email).where(messages.c.id == message_id, messages.c.email_digest == digest)
+    )
+    entry = Suppressed(digest, SuppressionReason.UNSUBSCRIBE, email or "", message_id=message_id)
+    await _add(session, [entry])
+
+
+async def page_suppressions(
+    session: TenantSession,
+    *,
+    before: UUID | None,
+    size: int,
+    address: EmailAddress | None = None,
+    reason: SuppressionReason | None = None,
+) -> list[Suppression]:
+    """Up to `size` entries, newest first, that are older than `before`."""
+    wanted = select(*_COLUMNS).order_by(suppressions.c.id.desc()).limit(size)
+    if before is not None:
+        wanted = wanted.where(suppressions.c.id < before)
+    if address is not None:
+        wanted = wanted.where(suppressions.c.email_digest == address.digest)
+    if reason is not None:
+        wanted = wanted.where(suppressions.c.reason == reason.value)
+    return [Suppression(**row) for row in (await session.execute(wanted)).mappings()]
+
+
+async def lift(session: TenantSession, suppression_id: UUID) -> None:
+    """Take an entry off the list. Raises NotFound, or Conflict for an unsubscribe or complaint."""
+    found = await session.execute(
+        select(suppressions.c.reason, suppressions.c.email_digest)
+        .where(suppressions.c.id == suppression_id)
+        .with_for_update()
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise NotFound(f"suppression as {suppression_id}")
+    reason = SuppressionReason(row.reason)
+    if reason in _ONLY_BY_THE_PERSON:
+        raise Conflict(
+            "Who opted out or complained can be written to again only by their own re-subscription."
+        )
+    await session.execute(delete(suppressions).where(suppressions.c.id == suppression_id))
+    announce_lifted(session, [Suppressed(bytes(row.email_digest), reason)])
+
+
+async def _add(session: TenantSession, entries: Sequence[Suppressed]) -> None:
+    announce_suppressed(session, await suppress(session, entries))
