@@ -2,12 +2,45 @@
 
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from chassis.database import TenantSession
 from flownurture.sending.v1.events_pb2 import SendsRequested
 from services.sending.statuses import BatchStatus
 from services.sending.tables import batches
+
+_BEGIN = text("""
+    WITH again AS (
+        UPDATE messages SET status = 'approved', next_attempt_at = NULL
+        WHERE batch_id = :batch_id AND status = 'deferred' AND next_attempt_at <= now()
+        RETURNING id
+    ), looked_after AS (
+        UPDATE batches SET due_at = now() + interval '60 seconds' WHERE id = :batch_id AND status = 'approved'
+    )
+    SELECT (SELECT count(*) FROM again)
+         + (SELECT count(*) FROM messages WHERE batch_id = :batch_id AND status = 'approved')
+""")
+_CLOSE = text("""
+    UPDATE batches
+    SET status = CASE WHEN left_over.open = 0 THEN 'settled' ELSE batches.status END,
+        due_at = CASE
+            WHEN left_over.open = left_over.deferred THEN coalesce(left_over.next_attempt_at, batches.due_at)
+            ELSE now() + interval '60 seconds'
+        END
+    FROM (
+        SELECT count(*) AS open, count(*) FILTER (WHERE status = 'deferred') AS deferred,
+               min(next_attempt_at) AS next_attempt_at
+        FROM messages
+        WHERE batch_id = :batch_id AND status IN ('queued', 'approved', 'sending', 'deferred')
+    ) AS left_over
+    WHERE batches.id = :batch_id AND batches.status = 'approved'
+""")
+
+# For the scheduler's role: approved batches whose event was lost, or whose deferred messages are due.
+BATCHES_TO_DELIVER = text("""
+    SELECT organization_id, id FROM sending.batches
+    WHERE status = 'approved' AND due_at <= now() ORDER BY due_at LIMIT 256
+""")
 
 
 async def request_batch(
@@ -18,3 +51,13 @@ async def request_batch(
         insert(batches).values(id=batch_id, campaign_id=campaign_id, status=BatchStatus.REQUESTED.value)
     )
     session.publish(SendsRequested(batch_id=str(batch_id), message_count=size))
+
+
+async def begin_batch(session: TenantSession, batch_id: UUID) -> int:
+    """Approve again what was deferred until now; answers how many messages of the batch are approved."""
+    return int(await session.scalar(_BEGIN, {"batch_id": batch_id}))
+
+
+async def close_batch(session: TenantSession, batch_id: UUID) -> None:
+    """Settle the batch when nothing of it is open; otherwise look again when its next message is due."""
+    await session.execute(_CLOSE, {"batch_id": batch_id})

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from chassis.settings import Address, DatabaseSettings, EventsSettings, ProcessSettings
+from chassis.settings import Address, DatabaseSettings, ProcessSettings
 
 
-class FeedbackSettings(ProcessSettings, DatabaseSettings, EventsSettings):
-    """The feedback process listens for bounces and complaints."""
+class FeedbackSettings(ProcessSettings, DatabaseSettings):
+    """The feedback process takes bounces and complaints in by SMTP."""
 
-    smtp_listen: Address = Field(description="host:port on which reports are taken in by SMTP")
+    smtp_listen: Address = Field(description="host:port on which reports are accepted by SMTP")

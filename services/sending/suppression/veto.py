@@ -79,18 +79,21 @@ async def decide(session: TenantSession, batch_id: UUID) -> None:
     if approved:
         session.publish(SendsApproved(batch_id=str(batch_id), message_count=approved))
     if vetoes:
-        session.publish(_as_event(rows[0].campaign_id, vetoes))
+        announce_vetoes(session, rows[0].campaign_id, vetoes)
 
 
-def _as_event(campaign_id: UUID | None, vetoes: Sequence[Veto]) -> SendsVetoed:
-    return SendsVetoed(
-        campaign_id=str(campaign_id or ""),
-        messages=[
-            VetoedMessage(
-                message_id=str(veto.message_id),
-                contact_id=str(veto.contact_id or ""),
-                reason=ReasonMessage.Value(f"SUPPRESSION_REASON_{veto.reason.name}"),
-            )
-            for veto in vetoes
-        ],
+def announce_vetoes(session: TenantSession, campaign_id: UUID | None, vetoes: Sequence[Veto]) -> None:
+    """Tell what does not go. The suppression process publishes it, whichever process vetoed."""
+    session.publish(
+        SendsVetoed(
+            campaign_id=str(campaign_id or ""),
+            messages=[
+                VetoedMessage(
+                    message_id=str(veto.message_id),
+                    contact_id=str(veto.contact_id or ""),
+                    reason=ReasonMessage.Value(f"SUPPRESSION_REASON_{veto.reason.name}"),
+                )
+                for veto in vetoes
+            ],
+        )
     )

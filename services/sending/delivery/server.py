@@ -1,0 +1,38 @@
+"""What the delivery process consists of."""
+
+from chassis.database import Database, RoleDatabase
+from chassis.dead_letters import Replays
+from chassis.events import EventBus
+from chassis.process import Process
+from chassis.relay import Relay
+from chassis.rpc.server import RpcServer
+from services.sending.delivery.consumers import approved_consumer
+from services.sending.delivery.leases import Lease
+from services.sending.delivery.letters import Letters
+from services.sending.delivery.outcomes import Outcomes
+from services.sending.delivery.settings import DeliverySettings
+from services.sending.delivery.smtp import ConnectionPool
+from services.sending.delivery.sweep import Sweep
+from services.sending.delivery.worker import Worker
+from services.sending.unsubscribe_links import UnsubscribeLinks
+
+
+async def serve(settings: DeliverySettings) -> None:
+    """Run until told to stop: then what is in flight ends, and what was not begun is given back."""
+    async with Process("delivery", settings) as process:
+        database = await process.enter(Database(settings.database_url, schema="sending", pool_size=12))
+        relay = await process.enter(RoleDatabase(settings.database_relay_url))
+        scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
+        bus = await process.enter(EventBus(settings))
+        lease = await process.enter(Lease(scheduler))
+        outcomes = await process.enter(Outcomes(database))
+        pool = await process.enter(ConnectionPool(settings.smtp_url, settings.mail_hostname))
+        letters = Letters(UnsubscribeLinks(settings.link_keys, settings.public_url), settings.mail_hostname)
+        worker = Worker(database, lease, pool, letters, outcomes)
+        consumer = approved_consumer(bus, database, worker)
+        process.start(Relay(relay, bus, domain="delivery", wake=database.outbox_written))
+        process.start(consumer)
+        process.start(Replays(relay, [consumer]))
+        process.start(Sweep(database, scheduler, worker))
+        process.start(worker)
+        await process.serve(RpcServer("delivery", settings.listen, process.verifier, database))

@@ -1,0 +1,17 @@
+"""What the delivery process is told by its environment."""
+
+from pydantic import Field, Json
+
+from chassis.secret import Secret
+from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
+
+
+class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings):
+    """The delivery process hands mail to a relay and writes the links by which people opt out."""
+
+    link_keys: Json[list[Secret]] = Field(
+        description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
+    )
+    public_url: str = Field(description="where the gateway is reached from outside, as https://host")
+    smtp_url: Secret = Field(description="the relay, as smtp://[user:password@]host:port or smtps://…")
+    mail_hostname: str = Field(description="our name in EHLO, Message-ID and the return path")
