@@ -1,0 +1,8 @@
+"""`python -m services.webhooks serve|migrate|…`."""
+
+from chassis.command import service_command
+from services.webhooks.server import serve
+from services.webhooks.settings import WebhooksSettings
+
+if __name__ == "__main__":
+    service_command("webhooks", WebhooksSettings, serve, owns="services.webhooks")()
