@@ -106,7 +106,8 @@ def _shared_headers(content: Content, boundary: str) -> bytes:
     message["Subject"] = _one_line(content.subject)
     message["MIME-Version"] = "1.0"
     message["Content-Type"] = f'multipart/alternative; boundary="{boundary}"'
-    return message.as_bytes()
+    folded = (message.policy.fold_binary(name, value) for name, value in message.items())
+    return b"".join(folded) + b"\r\n"
 
 
 def _part(boundary: str, subtype: str) -> bytes:

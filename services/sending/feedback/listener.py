@@ -48,7 +48,8 @@ class FeedbackListener:
         try:
             await keep_report(
                 self._database,
-                mail_from=_storable(envelope.mail_from or ""),
+                # Reports come with the null return path (RFC 5321 §4.5.5).
+                mail_from=_storable((envelope.mail_from or "").removeprefix("<>")),
                 rcpt_to=[_storable(address) for address in envelope.rcpt_tos],
                 content=content if isinstance(content, bytes) else content.encode(),
             )

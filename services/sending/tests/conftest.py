@@ -1,0 +1,145 @@
+"""The sending service on a real PostgreSQL, with a relay of each test's own."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from chassis.database import Database, RoleDatabase
+from chassis.rpc.client import Peer
+from chassis.rpc.server import RpcServer
+from chassis.secret import Secret
+from chassis.stamp import Stamper, StampVerifier
+from services.sending.api.campaigns import CampaignApi
+from services.sending.api.messages import MessageApi
+from services.sending.contacts_peer import ContactsPeer
+from services.sending.delivery.leases import Lease
+from services.sending.delivery.letters import Letters
+from services.sending.delivery.outcomes import Outcomes
+from services.sending.delivery.settings import DeliverySettings
+from services.sending.delivery.smtp import ConnectionPool
+from services.sending.delivery.sweep import Sweep
+from services.sending.delivery.worker import Worker
+from services.sending.fan_out import FanOut
+from services.sending.suppression.api.suppressions import SuppressionApi
+from services.sending.suppression.api.unsubscribe import UnsubscribeApi
+from services.sending.tests.audience import Audience
+from services.sending.tests.relay import MailRelay
+from services.sending.tests.tenant import Tenant
+from services.sending.unsubscribe_links import UnsubscribeLinks
+
+Environment = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture(scope="session")
+def settings(service_environment: Environment) -> DeliverySettings:
+    environment = service_environment("delivery")
+    return DeliverySettings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+async def database(settings: DeliverySettings) -> AsyncIterator[Database]:
+    async with Database(settings.database_url, schema="sending", pool_size=16) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+async def scheduler(settings: DeliverySettings) -> AsyncIterator[RoleDatabase]:
+    async with RoleDatabase(settings.database_scheduler_url) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def links(settings: DeliverySettings) -> UnsubscribeLinks:
+    return UnsubscribeLinks(settings.link_keys, settings.public_url)
+
+
+@pytest.fixture(scope="session")
+def audience() -> Audience:
+    return Audience()
+
+
+@pytest.fixture(scope="session")
+async def contacts(
+    audience: Audience, settings: DeliverySettings, database: Database
+) -> AsyncIterator[RpcServer]:
+    verifier = StampVerifier("contacts", settings.stamp_trusted_keys)
+    async with RpcServer("contacts", "127.0.0.1:0", verifier, database).add(audience) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def recipients(contacts: RpcServer, service_environment: Environment) -> AsyncIterator[ContactsPeer]:
+    key = Secret(service_environment("sending")["STAMP_PRIVATE_KEY"])
+    async with Peer(f"127.0.0.1:{contacts.port}", "contacts", Stamper("sending", key)) as peer:
+        yield ContactsPeer(peer)
+
+
+@pytest.fixture(scope="session")
+def fan_out(database: Database, scheduler: RoleDatabase, recipients: ContactsPeer) -> FanOut:
+    return FanOut(database, scheduler, recipients, page=50)
+
+
+@pytest.fixture(scope="session")
+async def sending(
+    settings: DeliverySettings,
+    database: Database,
+    recipients: ContactsPeer,
+    service_environment: Environment,
+) -> AsyncIterator[Peer]:
+    verifier = StampVerifier("sending", settings.stamp_trusted_keys)
+    server = RpcServer("sending", "127.0.0.1:0", verifier, database)
+    server.add(CampaignApi(database, recipients, launched=lambda: None), MessageApi())
+    key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
+    async with server, Peer(f"127.0.0.1:{server.port}", "sending", Stamper("gateway", key)) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="session")
+async def suppression(
+    settings: DeliverySettings, database: Database, links: UnsubscribeLinks, service_environment: Environment
+) -> AsyncIterator[Peer]:
+    verifier = StampVerifier("suppression", settings.stamp_trusted_keys)
+    server = RpcServer("suppression", "127.0.0.1:0", verifier, database)
+    server.add(SuppressionApi(), UnsubscribeApi(database, links))
+    key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
+    async with server, Peer(f"127.0.0.1:{server.port}", "suppression", Stamper("gateway", key)) as peer:
+        yield peer
+
+
+@pytest.fixture
+def tenant(
+    sending: Peer, suppression: Peer, database: Database, audience: Audience, fan_out: FanOut
+) -> Tenant:
+    return Tenant(sending, suppression, database, audience, fan_out)
+
+
+@pytest.fixture
+def stranger(
+    sending: Peer, suppression: Peer, database: Database, audience: Audience, fan_out: FanOut
+) -> Tenant:
+    """Another organization."""
+    return Tenant(sending, suppression, database, audience, fan_out)
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[MailRelay]:
+    async with MailRelay() as relay:
+        yield relay
+
+
+@pytest.fixture
+async def worker(
+    relay: MailRelay, database: Database, scheduler: RoleDatabase, links: UnsubscribeLinks
+) -> AsyncIterator[Worker]:
+    """A delivery process' worker that hands over to the relay."""
+    async with AsyncExitStack() as stack:
+        lease = await stack.enter_async_context(Lease(scheduler))
+        outcomes = await stack.enter_async_context(Outcomes(database))
+        pool = await stack.enter_async_context(ConnectionPool(Secret(relay.url), "mail.test"))
+        yield Worker(database, lease, pool, Letters(links, "mail.test"), outcomes)
+
+
+@pytest.fixture
+def scheduler_sweep(database: Database, scheduler: RoleDatabase, worker: Worker) -> Sweep:
+    return Sweep(database, scheduler, worker)

@@ -1,0 +1,149 @@
+"""An organization that sends mail: what the tests of this service speak with."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from sqlalchemy import text
+
+from chassis.context import ActorKind, RequestContext, Role
+from chassis.contract.events import message_type
+from chassis.database import Database
+from chassis.identifiers import new_id
+from chassis.rpc.client import Peer
+from flownurture.events.v1.envelope_pb2 import Envelope
+from flownurture.sending.v1 import campaigns_pb2, messages_pb2
+from flownurture.suppression.v1 import suppressions_pb2, unsubscribe_pb2
+from services.sending.delivery.worker import Worker
+from services.sending.fan_out import FanOut
+from services.sending.statuses import MessageStatus
+from services.sending.suppression.veto import decide
+from services.sending.tests.audience import Audience
+
+_SERVICES = [
+    service
+    for contract in (campaigns_pb2, messages_pb2, suppressions_pb2, unsubscribe_pb2)
+    for service in contract.DESCRIPTOR.services_by_name.values()
+]
+_RPC_OF = {
+    method.input_type.full_name: (service, method) for service in _SERVICES for method in service.methods
+}
+
+
+class Tenant:
+    """A fresh organization. Calling it with a request calls the RPC that takes such a request, on its process."""
+
+    def __init__(
+        self, sending: Peer, suppression: Peer, database: Database, audience: Audience, fan_out: FanOut
+    ) -> None:
+        self.context = RequestContext(
+            issuer="gateway",
+            actor_kind=ActorKind.USER,
+            actor_id=str(uuid4()),
+            role=Role.ORG_ADMIN,
+            organization_id=uuid4(),
+            session_id=str(uuid4()),
+            request_id=str(uuid4()),
+        )
+        self.database = database
+        self._peers = {"flownurture.sending.v1": sending, "flownurture.suppression.v1": suppression}
+        self._audience = audience
+        self._fan_out = fan_out
+
+    async def __call__(self, request: Message) -> Any:
+        service, method = _RPC_OF[request.DESCRIPTOR.full_name]
+        peer = self._peers[service.file.package]
+        stub = peer.channel.unary_unary(
+            f"/{service.full_name}/{method.name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        return await peer.call(stub, request, self.context)
+
+    def add_list(self, *emails: str) -> str:
+        """A list of these people in the contacts service."""
+        return self._audience.add(self.context.organization, emails)
+
+    async def draft(self, *emails: str, **fields: Any) -> campaigns_pb2.Campaign:
+        """A campaign to a list of these people."""
+        content = {
+            "name": "News",
+            "subject": "News",
+            "from_name": "Ada",
+            "from_email": "ada@shop.test",
+            "html": "<p>Hello</p>",
+        }
+        audience = campaigns_pb2.CampaignAudience(list_ids=[self.add_list(*emails)])
+        campaign: campaigns_pb2.Campaign = await self(
+            campaigns_pb2.CreateCampaignRequest(audience=audience, **{**content, **fields})
+        )
+        return campaign
+
+    async def launch(self, *emails: str, **fields: Any) -> str:
+        """A launched campaign whose messages are queued."""
+        campaign = await self.draft(*emails, **fields)
+        await self(campaigns_pb2.LaunchCampaignRequest(campaign_id=campaign.id))
+        await self._fan_out.fan_out(self.context, UUID(campaign.id))
+        return campaign.id
+
+    async def approve(self) -> list[UUID]:
+        """Let the suppression process decide on all batches; answers them."""
+        batches = await self.rows("SELECT id FROM batches ORDER BY id")
+        for batch in batches:
+            async with self.database.tenant_transaction(self.context) as session:
+                await decide(session, batch.id)
+        return [batch.id for batch in batches]
+
+    async def deliver(self, worker: Worker) -> None:
+        """Let suppression decide and delivery hand over, as their events would."""
+        for batch_id in await self.approve():
+            await worker.deliver(self.context, batch_id)
+
+    async def message(self, to: str, **fields: Any) -> messages_pb2.Message:
+        """Queue a single message."""
+        content = {"from_email": "ada@shop.test", "subject": "Receipt", "text": "Thank you"}
+        created = await self(messages_pb2.CreateMessageRequest(to=to, **{**content, **fields}))
+        message: messages_pb2.Message = created.message
+        return message
+
+    async def statuses(self) -> dict[str, str]:
+        """The status of every message by its recipient."""
+        rows = await self.rows("SELECT email, status FROM messages ORDER BY id")
+        return {row.email: row.status for row in rows}
+
+    async def count(self, status: MessageStatus) -> int:
+        """How many messages have a status."""
+        return list((await self.statuses()).values()).count(status.value)
+
+    async def report(self, campaign_id: str) -> campaigns_pb2.CampaignReport:
+        """The campaign's report."""
+        report: campaigns_pb2.CampaignReport = await self(
+            campaigns_pb2.GetCampaignReportRequest(campaign_id=campaign_id)
+        )
+        return report
+
+    async def rows(self, statement: str, **parameters: Any) -> list[Any]:
+        """Read, or change, rows behind the service's back."""
+        async with self.database.tenant_transaction(self.context) as session:
+            result = await session.execute(text(statement), parameters)
+            return list(result.all()) if result.returns_rows else []
+
+    async def published(self, event: type[Message]) -> list[Any]:
+        """The events of a type so far, in order."""
+        rows = await self.rows("SELECT envelope FROM outbox ORDER BY id")
+        envelopes = [Envelope.FromString(row.envelope) for row in rows]
+        return [
+            message_type(envelope.type).FromString(envelope.payload)
+            for envelope in envelopes
+            if envelope.type == event.DESCRIPTOR.full_name
+        ]
+
+    def envelope(self, event: Message) -> bytes:
+        """An event as a stream delivers it."""
+        return Envelope(
+            id=str(new_id()),
+            organization_id=str(self.context.organization),
+            type=event.DESCRIPTOR.full_name,
+            payload=event.SerializeToString(),
+        ).SerializeToString()
