@@ -27,8 +27,10 @@ async def note(
 ) -> None:
     """Note that these contacts changed, unless something newer is known of them."""
     id_type = contact_changes.c.contact_id.type
-    changed = func.unnest(literal(sorted(contact_ids), ARRAY(id_type))).table_valued(
-        column("contact_id", id_type), name="changed"
+    changed = (
+        func.unnest(literal(sorted(contact_ids), ARRAY(id_type)))
+        .table_valued(column("contact_id", id_type), name="changed")
+        .render_derived()
     )
     statement = insert(contact_changes).from_select(
         ["contact_id", "kind", "event_id"],
