@@ -1,0 +1,71 @@
+"""Makes the database, its schemas and its roles, as an administrator: all that migrations need to begin.
+
+Again is harmless; a password that was given before is replaced by the one given now.
+"""
+
+from collections.abc import Mapping
+
+import psycopg
+from psycopg import sql
+
+from chassis.secret import Secret
+from deploy.database.roles import Role, role_list
+
+DATABASE = "flownurture"
+# Whatever a role was made with by hand, these it must not have: they reach past row-level security.
+_NO_POWERS = sql.SQL("LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION NOINHERIT")
+_LOCK = 7_401_502
+
+
+def bootstrap(admin_url: Secret, passwords: Mapping[str, Secret], database: str = DATABASE) -> None:
+    """Make everything. `passwords` has one for each role of the list. Raises KeyError when one is missing."""
+    with psycopg.connect(admin_url.reveal(), autocommit=True) as connection:
+        _create_database(connection, database)
+    with psycopg.connect(url_in(admin_url, database).reveal()) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        name = sql.Identifier(database)
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        for role in role_list().roles:
+            _create_role(connection, role, passwords[role.name], database)
+
+
+def url_in(url: Secret, database: str) -> Secret:
+    """The same server and role, in another database."""
+    parts = psycopg.conninfo.conninfo_to_dict(url.reveal())
+    user, password = parts.get("user", ""), parts.get("password", "")
+    host, port = parts.get("host", "localhost"), parts.get("port", 5432)
+    login = f"{user}:{password}@" if password else f"{user}@" if user else ""
+    return Secret(f"postgresql://{login}{host}:{port}/{database}")
+
+
+def _create_database(connection: psycopg.Connection, database: str) -> None:
+    connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    exists = connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone()
+    if exists is None:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+
+
+def _create_role(connection: psycopg.Connection, role: Role, password: Secret, database: str) -> None:
+    name, schema = sql.Identifier(role.name), sql.Identifier(role.schema)
+    exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role.name]).fetchone()
+    verb = sql.SQL("CREATE" if exists is None else "ALTER")
+    connection.execute(
+        sql.SQL("{} ROLE {} {} PASSWORD {}").format(verb, name, _NO_POWERS, sql.Literal(password.reveal()))
+    )
+    connection.execute(
+        sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = {}").format(
+            name, sql.Identifier(database), schema
+        )
+    )
+    connection.execute(
+        sql.SQL("GRANT CONNECT{} ON DATABASE {} TO {}").format(
+            # Bulk loads go through temporary tables.
+            sql.SQL(", TEMPORARY" if role.name.endswith("_app") else ""),
+            sql.Identifier(database),
+            name,
+        )
+    )
+    if role.owns:
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(schema, name))
+    connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, name))
