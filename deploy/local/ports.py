@@ -69,22 +69,24 @@ def choose(environment: Mapping[str, str], chosen_before: Path) -> Ports:
         for name, variable in VARIABLES.items()
         if environment.get(variable)
     }
-    if environment.get("FLOWNURTURE_PORTS") != "free":
-        return Ports(**named)
-    before = read_json(chosen_before) or {}
+    if environment.get("FLOWNURTURE_PORTS") == "free":
+        _choose_free(named, read_json(chosen_before) or {})
+    ports = Ports(**named)
+    write_json(chosen_before, asdict(ports))
+    return ports
+
+
+def _choose_free(named: dict[str, int], before: Mapping[str, int]) -> None:
     taken = set(named.values())
     for field in fields(Ports):
         if field.name in named:
             continue
         length = _length(field.name)
         port = before.get(field.name)
-        if not isinstance(port, int) or not _all_free(port, length):
+        if port is None or not _all_free(port, length):
             port = _free_port(length, taken)
         named[field.name] = port
         taken.update(range(port, port + length))
-    ports = Ports(**named)
-    write_json(chosen_before, asdict(ports))
-    return ports
 
 
 def require_free(ports: Ports, unused: Collection[str] = ()) -> None:

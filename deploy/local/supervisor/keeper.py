@@ -78,7 +78,9 @@ class Keeper:
             self._birth = asyncio.create_task(self._born())
             child = await asyncio.shield(self._birth)
         except Exception as error:
-            return f"cannot be started: {error}"
+            await asyncio.to_thread(_append, self._log, f"{error}\n")
+            first_line = str(error).partition("\n")[0]
+            return f"cannot be started: {first_line}"
         readiness = asyncio.create_task(self._await_ready())
         try:
             code = await child.wait()
@@ -106,7 +108,7 @@ class Keeper:
         return child
 
     async def _await_ready(self) -> None:
-        while not await self.room.program.ready():  # noqa: ASYNC110 - another program has no event of ours
+        while not await asyncio.to_thread(self.room.program.answers):  # noqa: ASYNC110 - it has no event of ours
             await asyncio.sleep(_LOOK_AGAIN)
         self.problem = ""
         self.was_ready.set()
@@ -115,6 +117,11 @@ class Keeper:
     def _become(self, health: Health) -> None:
         self.health = health
         self._changed()
+
+
+def _append(log: Path, text: str) -> None:
+    with log.open("a") as file:
+        file.write(text)
 
 
 async def _end(child: Process, stop_signal: signal.Signals) -> None:

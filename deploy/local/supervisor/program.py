@@ -29,11 +29,11 @@ class Program(Protocol):
     def command(self) -> list[str]:
         """What to execute."""
 
-    def popen_arguments(self) -> dict[str, Any]:
+    def popen_arguments(self) -> Mapping[str, Any]:
         """How: environment, folder, user."""
 
-    async def ready(self) -> bool:
-        """Whether it does its work now. Errors count as no."""
+    def answers(self) -> bool:
+        """Whether it does its work now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,6 @@ class PythonProgram:
         """Run it in the sources, with its own variables only."""
         return {"env": dict(self.environment), "cwd": SOURCES}
 
-    async def ready(self) -> bool:
+    def answers(self) -> bool:
         """Ask it."""
-        return await is_ready(self.ready_url)
+        return is_ready(self.ready_url)
