@@ -27,7 +27,7 @@ from services.sending.suppression_list import Suppressed, suppress
 
 _MOST_IN_A_SET = 200
 # Results that come in between are written together.
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.005
 _RETRY_SECONDS = 1.0
 
 _WRITE = text("""

@@ -55,7 +55,6 @@ class Worker:
         ended = await asyncio.gather(
             *(self._lane(context, batch_id) for _ in range(lanes)), return_exceptions=True
         )
-        await self._outcomes.flushed()
         async with self._database.tenant_transaction(context) as session:
             await close_batch(session, batch_id)
         for failure in ended:
@@ -76,6 +75,8 @@ class Worker:
             chunk = await claim(session, batch_id, token, _CHUNK)
             skeletons = await self._letters.skeletons(session, chunk.claimed)
         await self._hand_over(context, connection, chunk.claimed, skeletons)
+        # Before the connection claims more: a kill leaves no more than one chunk of each in doubt.
+        await self._outcomes.flushed()
         if not connection.usable and connection.answers == 0:
             raise Unavailable("The mail relay takes connections and breaks them.")
         return not chunk.empty

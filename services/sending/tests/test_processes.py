@@ -1,4 +1,7 @@
-"""The processes as they are run: their own interpreters, the real broker, and no warning before they die."""
+"""The processes as they are run: their own interpreters, a real broker, and no warning before they die.
+
+They work for every organization they find, so they get a database and a broker that no other test uses.
+"""
 
 import asyncio
 import os
@@ -9,16 +12,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import grpc.aio
+import psycopg
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from psycopg import sql
 
 from chassis.database import Database
+from chassis.errors import Unavailable
+from chassis.migrations.runner import migrate
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
 from chassis.stamp import Stamper
+from chassis.tests.broker import PASSWORD, Broker, provision
 from chassis.tests.deadlines import until
 from flownurture.sending.v1 import campaigns_pb2
 from flownurture.suppression.v1 import unsubscribe_pb2
@@ -90,14 +100,73 @@ async def open_house(environments: dict[str, dict[str, str]]) -> AsyncIterator[H
             await house.end(name, signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def own_environment(servers: Any, service_environment: Environment, worker_id: str) -> Environment:
+    """The processes' environment with a database of this module's own."""
+    name = f"flownurture_sending_{worker_id}"
+
+    def moved(url: str) -> str:
+        return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+    def environment(process: str) -> dict[str, str]:
+        given = service_environment(process)
+        return {
+            variable: moved(value) if value.startswith("postgresql://") else value
+            for variable, value in given.items()
+        }
+
+    admin_url = str(servers.admin_database_url)
+    with psycopg.connect(admin_url, autocommit=True) as server:
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    with psycopg.connect(moved(admin_url), autocommit=True) as own:
+        own.execute("CREATE SCHEMA sending AUTHORIZATION sending_owner")
+        for role in ("app", "relay", "scheduler"):
+            grantee = sql.Identifier(f"sending_{role}")
+            own.execute(sql.SQL("GRANT USAGE ON SCHEMA sending TO {}").format(grantee))
+        for role in ("owner", "app", "relay", "scheduler"):
+            grantee = sql.Identifier(f"sending_{role}")
+            own.execute(
+                sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = sending").format(
+                    grantee, sql.Identifier(name)
+                )
+            )
+    migrate(Secret(moved(service_environment("sending")["DATABASE_OWNER_URL"])), "services.sending")
+    return environment
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
+    """A broker of the test's own, with the streams and readers that these processes use."""
+    broker = Broker(tmp_path).start()
+    facts = [("DELIVERY", "delivery", "suppression"), ("DELIVERY", "delivery", "sending")]
+    facts += [("SUPPRESSION", "suppression", "sending"), ("SENDING", "sending", "webhooks")]
+    for stream, domain, reader in facts:
+        await provision(broker.url, stream, f"flownurture.{domain}.*", durable=reader)
+    work = [("SENDS_REQUESTED", "sending", "suppression"), ("SENDS_APPROVED", "suppression", "delivery")]
+    for stream, domain, reader in work:
+        await provision(broker.url, stream, f"flownurture.{domain}.work.*", durable=reader, ack_wait=10)
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+async def own_database(own_environment: Environment) -> AsyncIterator[Database]:
+    async with Database(Secret(own_environment("sending")["DATABASE_URL"]), schema="sending") as database:
+        yield database
+
+
 @pytest.fixture
 async def house(
-    service_environment: Environment, relay: MailRelay, contacts: RpcServer
+    own_environment: Environment, broker: Broker, relay: MailRelay, contacts: RpcServer
 ) -> AsyncIterator[House]:
     environments = {
         name: {
             **os.environ,
-            **service_environment(name),
+            **own_environment(name),
+            "NATS_URL": broker.url,
+            "NATS_USER": "probe",
+            "NATS_PASSWORD": PASSWORD,
             "LISTEN": free_address(),
             "METRICS_LISTEN": free_address(),
             "SMTP_LISTEN": free_address(),
@@ -113,21 +182,30 @@ async def house(
 
 @pytest.fixture
 async def member(
-    house: House, service_environment: Environment, database: Database, audience: Audience, fan_out: FanOut
+    house: House,
+    service_environment: Environment,
+    own_database: Database,
+    audience: Audience,
+    fan_out: FanOut,
 ) -> AsyncIterator[Tenant]:
     """A member of a fresh organization who calls those processes."""
     stamper = Stamper("gateway", Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"]))
     async with AsyncExitStack() as stack:
-        peers = [
+        sending, suppression = [
             await stack.enter_async_context(Peer(house.environments[name]["LISTEN"], name, stamper))
             for name in ("sending", "suppression")
         ]
-        yield Tenant(*peers, database, audience, fan_out)
+        yield Tenant(sending, suppression, own_database, audience, fan_out)
 
 
 async def completed(member: Tenant, campaign: str, seconds: float = 60) -> campaigns_pb2.CampaignReport:
     async def is_completed() -> bool:
-        return (await member.report(campaign)).status == campaigns_pb2.CAMPAIGN_STATUS_COMPLETED
+        try:
+            report = await member.report(campaign)
+        except Unavailable:
+            # The process may have just been killed.
+            return False
+        return report.status == campaigns_pb2.CAMPAIGN_STATUS_COMPLETED
 
     await until(is_completed, seconds)
     return await member.report(campaign)

@@ -93,15 +93,17 @@ async def test_no_mail_is_handed_over_whose_claim_began_after_an_opt_out_was_ack
     await tenant.launch(*readers)
     batches = await tenant.approve()
 
-    async def leave(email: str) -> tuple[str, int | None]:
+    async def leave(email: str) -> tuple[str, str]:
         await asyncio.sleep(dice.random() * 0.1)
         await opt_out(tenant, links, email)
         # Acknowledged. What is claimed is now claimed; nothing else of this address may be from here on.
         (row,) = await tenant.rows("SELECT status FROM messages WHERE email = :email", email=email)
         return email, row.status
 
-    delivery = [worker.deliver(tenant.context, batch) for batch in batches]
-    acknowledged, *_ = await asyncio.gather(asyncio.gather(*map(leave, leaving)), *delivery)
+    async with asyncio.TaskGroup() as group:
+        for batch in batches:
+            group.create_task(worker.deliver(tenant.context, batch))
+        acknowledged = await asyncio.gather(*map(leave, leaving))
     for email, status in acknowledged:
         if status in ("approved", "vetoed"):
             assert email not in relay.seen
