@@ -10,11 +10,12 @@ from urllib.parse import urljoin
 import typer
 from rich.console import Console
 
-from deploy.local import consumption, doctor, screen
+from deploy.local import consumption, screen
 from deploy.local.opening import HouseNotOpen, Opening, Status, close
 from deploy.local.probe import is_ready
+from deploy.local.servers.unprivileged import remove_outside
 from deploy.local.state import StateFolder, read_json
-from deploy.local.supervisor import presence
+from deploy.local.supervisor import census, presence
 
 app = typer.Typer(
     name="python -m deploy.local",
@@ -62,7 +63,14 @@ def status() -> None:
     state = _state()
     report: Status | None = read_json(state.status)
     if presence.supervisor(state.supervisor) is None or report is None:
-        console.print("The house is not up. `make up` starts it.")
+        left_over = census.left_over(state.census)
+        if left_over:
+            console.print(
+                f"The supervisor has died; {len(left_over)} programs that it started run on, unminded."
+            )
+            console.print("`make up` opens the house anew, `make down` ends them.")
+        else:
+            console.print("The house is not up. `make up` starts it.")
         raise typer.Exit(1)
     unready = _unready(report, read_json(state.run_file) or {})
     megabytes = {
@@ -97,6 +105,7 @@ def reset(*, yes: Yes = False) -> None:
     if not yes:
         typer.confirm(f"Delete all data of the house in {state.root}?", abort=True)
     close(state)
+    remove_outside(state.root)
     for path in state.everything():
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     console.print("The house is down, and empty.")
@@ -105,6 +114,8 @@ def reset(*, yes: Yes = False) -> None:
 @app.command("doctor")
 def doctor_command() -> None:
     """Say what is missing on this machine, and how to mend it. Exits with 1 when something is."""
+    from deploy.local import doctor  # noqa: PLC0415 - the other commands start quicker without it
+
     findings = doctor.examine(_state(), os.environ)
     for finding in findings:
         mark = "[green]ok[/green]     " if finding.good else "[red]missing[/red]"
@@ -118,7 +129,7 @@ def doctor_command() -> None:
 @app.command("measure")
 def measure_command() -> None:
     """Restart the house, let it idle, and print what that took: one line of JSON. Exits with 1 when too much."""
-    from deploy.local.measure import measure  # noqa: PLC0415 - the other commands start quicker without it
+    from deploy.local.measure import measure  # noqa: PLC0415 - as above
 
     try:
         figures = measure(_state())

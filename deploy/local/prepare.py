@@ -5,8 +5,8 @@ So what migrations take of memory is given back before the processes start.
 
 import os
 
-from deploy.local.plan import Premises
 from deploy.local.ports import Ports
+from deploy.local.premises import Premises
 from deploy.local.preparation import prepare
 from deploy.local.state import StateFolder, read_json
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from chassis.secret import Secret
+from deploy.local.servers.postmaster import dismiss
 from deploy.local.servers.program import HOST
 from deploy.local.servers.unprivileged import User, outside, unprivileged_user
 
@@ -48,24 +49,27 @@ class Postgres:
         return Secret(f"postgresql://{ADMIN}:{self._password.reveal()}@{HOST}:{self.port}/postgres")
 
     def prepare(self) -> None:
-        """Make the cluster, if it is not there yet."""
+        """Make the cluster, if it is not there yet; else see that nobody else is at it."""
         self._data.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        if (self._data / "PG_VERSION").exists():
+        if self._data.exists():
+            dismiss(self._data)
             return
-        # A cluster half made is made again.
-        shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir(mode=0o700)
+        # Made under another name, so that one half made is never taken for a cluster.
+        unfinished = self._data.with_name("unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
         password_file = self._data.with_name("password")
         password_file.touch(mode=0o600)
         password_file.write_text(f"{self._password.reveal()}\n")
         if self._user:
-            os.chown(self._data, self._user.uid, self._user.gid)
+            os.chown(unfinished, self._user.uid, self._user.gid)
             os.chown(password_file, self._user.uid, self._user.gid)
         try:
-            self._initialize(password_file)
+            self._initialize(unfinished, password_file)
         finally:
             password_file.unlink()
+        unfinished.rename(self._data)
 
     def command(self) -> list[str]:
         """Run the cluster in the foreground; SIGINT ends it without waiting for clients."""
@@ -99,9 +103,9 @@ class Postgres:
         except psycopg.OperationalError:
             return False
 
-    def _initialize(self, password_file: Path) -> None:
+    def _initialize(self, folder: Path, password_file: Path) -> None:
         command = [
-            *(str(self._programs / "bin" / "initdb"), "--pgdata", str(self._data)),
+            *(str(self._programs / "bin" / "initdb"), "--pgdata", str(folder)),
             *("--username", ADMIN, "--auth", "scram-sha-256", "--pwfile", str(password_file)),
             *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions"),
         ]
@@ -111,10 +115,9 @@ class Postgres:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
-            **self.popen_arguments(),
+            **(self.popen_arguments() | {"cwd": folder}),
         )
         if made.returncode != 0:
-            shutil.rmtree(self._data, ignore_errors=True)
             raise RuntimeError(f"initdb failed: {made.stdout.decode(errors='replace')}")
 
     @cached_property

@@ -3,7 +3,8 @@
 import os
 import sys
 
-from deploy.local.plan import Premises, plan
+from deploy.local.plan import plan
+from deploy.local.premises import Premises
 from deploy.local.state import StateFolder
 from deploy.local.supervisor.supervise import supervise
 

@@ -1,0 +1,111 @@
+"""Where a house stands, and what it is built of: its folder, its ports, its secrets, its own servers or others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from chassis.secret import Secret
+from deploy.database.bootstrap import DATABASE, url_in
+from deploy.local.environment import PROCESSES, Addresses
+from deploy.local.opening import python_path
+from deploy.local.ports import HOST, Ports, choose, require_free
+from deploy.local.secrets import Secrets
+from deploy.local.servers.nats import Nats
+from deploy.local.servers.postgres import Postgres
+from deploy.local.servers.redis import Redis
+from deploy.local.state import StateFolder
+from deploy.nats.users import ADMIN, render_users
+
+# What a process may see of the environment of `up`: the rest of what it is told is made here.
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LOG_LEVEL", "OTLP_ENDPOINT")
+# glibc gives each thread that allocates an arena of its own; what is freed in it stays with the process.
+_FRUGAL = {"MALLOC_ARENA_MAX": "2"}
+
+
+@dataclass(frozen=True)
+class Premises:
+    """Where this house stands: its folder, its ports, and the variables that replace parts of it."""
+
+    state: StateFolder
+    ports: Ports
+    variables: Mapping[str, str]
+
+    @classmethod
+    def chosen(cls, state: StateFolder, variables: Mapping[str, str]) -> "Premises":
+        """Choose the ports. Raises PortTaken or PortInvalid."""
+        ports = choose(variables, state.ports)
+        replaced = {"postgres": "DATABASE_URL", "nats": "NATS_URL", "redis": "REDIS_URL"}
+        require_free(ports, unused=[name for name, variable in replaced.items() if variables.get(variable)])
+        return cls(state, ports, variables)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The secrets of this house."""
+        return Secrets.load_or_create(self.state.secrets)
+
+    @property
+    def has_own_bus(self) -> bool:
+        """Whether the event bus is ours, and with it its users."""
+        return not self.variables.get("NATS_URL")
+
+    @property
+    def postgres(self) -> Postgres:
+        """Our own PostgreSQL."""
+        password = Secret(self.secrets.database_admin)
+        state = self.state
+        return Postgres(state.root / "postgres", self.ports.postgres, state.log("postgres"), password)
+
+    @property
+    def nats(self) -> Nats:
+        """Our own event bus."""
+        users = render_users(self.secrets.bus_passwords())
+        return Nats(self.state.root / "nats", self.ports.nats, self.state.log("nats"), users)
+
+    @property
+    def redis(self) -> Redis:
+        """Our own Redis."""
+        return Redis(self.state.root / "redis", self.ports.redis, self.state.log("redis"))
+
+    @property
+    def admin_url(self) -> Secret:
+        """PostgreSQL, as its administrator."""
+        given = self.variables.get("DATABASE_URL")
+        return Secret(given) if given else self.postgres.admin_url
+
+    @property
+    def bus_admin_url(self) -> str:
+        """The event bus, as its administrator."""
+        password = self.secrets.nats_users[ADMIN]
+        return self.variables.get("NATS_URL") or f"nats://{ADMIN}:{password}@{HOST}:{self.ports.nats}"
+
+    @property
+    def gateway_url(self) -> str:
+        """The API."""
+        return f"http://{HOST}:{self.ports.gateway}"
+
+    @property
+    def mail_url(self) -> str:
+        """The inbox."""
+        return f"http://{HOST}:{self.ports.mail}"
+
+    @property
+    def addresses(self) -> Addresses:
+        """What processes are told about where everything is."""
+        database = url_in(self.admin_url, DATABASE).reveal().rpartition("/")[0].rpartition("@")[2]
+        listen = {name: f"{HOST}:{self.ports.serving(index)}" for index, name in enumerate(PROCESSES)}
+        return Addresses(
+            database=database.removeprefix("postgresql://"),
+            nats_url=self.variables.get("NATS_URL") or self.nats.url,
+            redis_url=self.variables.get("REDIS_URL") or self.redis.url,
+            smtp_url=self.variables.get("SMTP_URL") or f"smtp://{HOST}:{self.ports.smtp}",
+            public_url=self.gateway_url,
+            feedback_smtp=f"{HOST}:{self.ports.feedback}",
+            listen=listen | {"gateway": f"{HOST}:{self.ports.gateway}"},
+            side={name: f"{HOST}:{self.ports.side(index)}" for index, name in enumerate(PROCESSES)},
+        )
+
+    @property
+    def passed_on(self) -> dict[str, str]:
+        """The part of our own environment that every program gets."""
+        passed_on = {name: self.variables[name] for name in _PASSED_ON if self.variables.get(name)}
+        return passed_on | _FRUGAL | {"PYTHONPATH": python_path()}
