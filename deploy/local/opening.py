@@ -43,10 +43,10 @@ class Opening:
         deadline = monotonic() + _PATIENCE
         while monotonic() < deadline:
             if presence.supervisor(self.state.supervisor) is None:
-                if started is None or started.poll() == 0:
+                if started is None or self._gave_way(started):
                     started = self._start()
                 elif started.poll() is not None:
-                    raise HouseNotOpen(self._failure(started))
+                    raise HouseNotOpen(self._end(started))
             status = self._status(started)
             if status is not None:
                 self.watch(status)
@@ -83,10 +83,20 @@ class Opening:
         if any(room["restarts"] >= _HOPELESS_AFTER and room["health"] != "ready" for room in status["rooms"]):
             raise HouseNotOpen(self._unready(status))
 
-    def _failure(self, supervisor: subprocess.Popen[bytes]) -> str:
-        status = read_json(self.state.status)
-        if status and status["supervisor"] == supervisor.pid and status["phase"] == Phase.FAILED:
+    def _gave_way(self, supervisor: subprocess.Popen[bytes]) -> bool:
+        """Whether it left without a word: another one was there first."""
+        return supervisor.poll() == 0 and self._told_by(supervisor) is None
+
+    def _told_by(self, supervisor: subprocess.Popen[bytes]) -> Status | None:
+        status: Status | None = read_json(self.state.status)
+        return status if status and status["supervisor"] == supervisor.pid else None
+
+    def _end(self, supervisor: subprocess.Popen[bytes]) -> str:
+        status = self._told_by(supervisor)
+        if status and status["phase"] == Phase.FAILED:
             return str(status["remark"])
+        if supervisor.returncode == 0:
+            return "It was closed while it was being opened."
         log, code = self.state.log("supervisor"), supervisor.returncode
         return f"The supervisor ended with exit code {code}. Its last words ({log}):\n{last_lines(log)}"
 
