@@ -27,3 +27,29 @@ install: .venv/.synced ## Make the environment (uv into .tools, packages into .v
 .PHONY: proto
 proto: install ## Generate proto/gen from proto/
 	@python proto/generate.py proto/gen
+
+.PHONY: up down status logs reset doctor
+up: install ## Start the whole platform on this machine
+	@python -m deploy.local up
+down: install ## Stop it; what is stored stays
+	@python -m deploy.local down
+status: install ## Show how each part of it is
+	@python -m deploy.local status
+logs: install ## Show the last lines of each log
+	@python -m deploy.local logs
+reset: install ## Stop it and delete what is stored
+	@python -m deploy.local reset
+doctor: install ## Say what this machine lacks
+	@python -m deploy.local doctor
+
+.PHONY: demo
+demo: up ## Play the main job through on the running platform
+	@python -m deploy.demo
+
+.PHONY: test
+test: install ## Run the whole suite against real servers
+	@python -m pytest -n 2
+
+.PHONY: bench-gateway
+bench-gateway: install ## Measure the gateway against a bare FastAPI route
+	@python -m bench.gateway
