@@ -46,7 +46,11 @@ def up() -> None:
             Opening(state, watch=opening.show).run()
     except HouseNotOpen as problem:
         console.print(f"\nThe house is not up.\n{problem}", soft_wrap=True, markup=False, highlight=False)
-        console.print("`make status` shows the rest, `make down` ends it.")
+        if presence.supervisor(state.supervisor):
+            console.print("`make status` shows the rest, `make down` ends it.")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("The house goes on opening: `make status` shows how far it is, `make down` ends it.")
         raise typer.Exit(1) from None
     screen.addresses(console, read_json(state.run_file))
 

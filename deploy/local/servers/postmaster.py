@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from deploy.local.supervisor.presence import await_end
+
 _PATIENCE = 20.0  # seconds
 
 
@@ -21,11 +23,9 @@ def dismiss(data: Path) -> None:
             pid_file.unlink()
             return
         server.send_signal(signal.SIGINT)
-        try:
-            server.wait(_PATIENCE)
-        except psutil.TimeoutExpired:
+        if await_end([server], _PATIENCE):
             server.send_signal(signal.SIGQUIT)
-            server.wait(_PATIENCE)
+            await_end([server], _PATIENCE)
 
 
 def _serves(process: psutil.Process, data: Path) -> bool:
