@@ -1,0 +1,58 @@
+"""One house for all tests that need the whole platform, in one worker, and an API to call it by."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local.state import StateFolder
+from tests.integration.house import House
+from tests.integration.house_keeper import OPEN
+
+_CLOSING_SECONDS = 60
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the house run in one worker: some of them kill parts of it that the others need."""
+    for item in items:
+        if "house" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
+            item.add_marker("house")
+            item.add_marker(pytest.mark.xdist_group("house"))
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[House]:
+    """The whole platform, opened as a person opens it. It is gone after the run, even when that is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="flownurture-house-"))
+    # PostgreSQL runs as somebody else, who has to get through.
+    folder.chmod(0o755)
+    keeper = subprocess.Popen(
+        (sys.executable, "-m", "tests.integration.house_keeper", folder),
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    try:
+        if (said := keeper.stdout.readline().strip()) != OPEN:
+            keeper.stdin.close()
+            pytest.fail(f"The house did not open.\n{said}\n{keeper.stdout.read()}", pytrace=False)
+        yield House(StateFolder(folder))
+    finally:
+        keeper.stdin.close()
+        keeper.wait(_CLOSING_SECONDS)
+
+
+@pytest.fixture
+async def api(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls the gateway, as anybody."""
+    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api:
+        yield api
