@@ -23,7 +23,6 @@ LONGEST_IDEMPOTENCY_KEY = 255
 # What reading from or writing to a client raises that is no longer there.
 CLIENT_GONE = (ProtocolClosed, ProtocolError)
 
-_SMALL = 64 * 1024  # bytes of a body that the HTTP server takes by itself
 _DISCARD_SECONDS = 10.0
 _BODY_SECONDS = 30.0  # in which a body that is not an upload must have come
 _DISCARD_PAUSE = 0.25  # seconds without a byte, after which a client waits for an answer
@@ -114,8 +113,7 @@ class Exchange:
 
         Whoever is cut off while sending sees a broken connection and never the answer that tells why.
         """
-        length = self.stated_length()
-        if self._all_read or (length is not None and length <= _SMALL) or self.header("expect") is not None:
+        if self._all_read or self.stated_length() == 0 or self.header("expect") is not None:
             return
         until = time.monotonic() + _DISCARD_SECONDS
         while time.monotonic() < until:

@@ -1,8 +1,9 @@
 """Whatever a client sends, the answer is a problem document and never a 500."""
 
 import asyncio
+import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import orjson
 import pytest
@@ -141,3 +142,22 @@ async def test_a_body_that_never_comes_is_not_waited_for_forever(
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     writer.close()
     assert head.startswith(b"HTTP/1.1 408")
+
+
+async def test_a_client_whose_body_comes_after_its_refusal_is_not_cut_off(house: House) -> None:
+    address = urlsplit(house.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"POST /v1/contacts HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+    # By the time that this is answered, so could the other have been: nobody has signed in.
+    await house.client.get("/healthz")
+    writer.write(b"{}")
+    for request, status in (
+        (b"", b"401 Unauthorized"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"200 OK"),
+    ):
+        writer.write(request)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert head.startswith(b"HTTP/1.1 " + status)
+        (length,) = re.findall(rb"content-length: (\d+)", head.lower())
+        await reader.readexactly(int(length))
+    writer.close()
