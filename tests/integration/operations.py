@@ -1,0 +1,125 @@
+"""Every operation of the public API, with a request that would succeed for whom it belongs to.
+
+The operations come from the contract, the requests from the table here: an operation without a row makes tests fail.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from chassis.contract.access import Audience
+from gateway.endpoints import Endpoint, public_endpoints
+from tests.integration.tenants import authorization
+
+# The ids of what an organization has, by the name that a path gives them.
+Belongings = Mapping[str, str]
+Body = Callable[[Belongings], dict[str, Any]]
+
+ENDPOINTS = {endpoint.rpc.full_name.removeprefix("flownurture."): endpoint for endpoint in public_endpoints()}
+
+
+def names_of(*audiences: Audience) -> list[str]:
+    """The operations for these audiences, by name."""
+    return [name for name, endpoint in ENDPOINTS.items() if endpoint.access.audience in audiences]
+
+
+def _nothing(_: Belongings) -> dict[str, Any]:
+    return {}
+
+
+def _somebody(_: Belongings) -> dict[str, Any]:
+    return {"email": f"{uuid4().hex}@example.test"}
+
+
+def _campaign(own: Belongings) -> dict[str, Any]:
+    content = {
+        "name": "Spring",
+        "subject": "Spring",
+        "from_email": "news@green-grocer.test",
+        "text": "It is.",
+    }
+    return content | {"audience": {"list_ids": [own["list_id"]]}}
+
+
+def _letter(_: Belongings) -> dict[str, Any]:
+    return {"to": "friend@example.test", "from_email": "a@example.test", "subject": "Hello", "text": "Hello."}
+
+
+# What the body holds; nothing where there is none.
+BODIES: dict[str, Body] = {
+    "identity.v1.AuthService.LogOut": _nothing,
+    "identity.v1.AuthService.GetMe": _nothing,
+    "identity.v1.OrganizationService.GetOrganization": _nothing,
+    "identity.v1.OrganizationService.UpdateOrganization": lambda _: {"name": "Greener Grocer"},
+    "identity.v1.AdminService.ListOrganizations": _nothing,
+    "identity.v1.ApiKeyService.CreateApiKey": lambda _: {"name": "mine", "scopes": ["contacts:read"]},
+    "identity.v1.ApiKeyService.ListApiKeys": _nothing,
+    "identity.v1.ApiKeyService.DeleteApiKey": _nothing,
+    "contacts.v1.ContactService.CreateContact": _somebody,
+    "contacts.v1.ContactService.GetContact": _nothing,
+    "contacts.v1.ContactService.ListContacts": _nothing,
+    "contacts.v1.ContactService.UpdateContact": lambda _: {"first_name": "Mallory"},
+    "contacts.v1.ContactService.DeleteContact": _nothing,
+    "contacts.v1.ImportService.CreateImport": _nothing,
+    "contacts.v1.ImportService.GetImport": _nothing,
+    "contacts.v1.ImportService.ListImports": _nothing,
+    "contacts.v1.ListService.CreateList": lambda _: {"name": "Friends"},
+    "contacts.v1.ListService.GetList": _nothing,
+    "contacts.v1.ListService.ListLists": _nothing,
+    "contacts.v1.ListService.UpdateList": lambda _: {"name": "Mine"},
+    "contacts.v1.ListService.DeleteList": _nothing,
+    "contacts.v1.ListService.AddListContacts": lambda own: {"contact_ids": [own["contact_id"]]},
+    "contacts.v1.ListService.RemoveListContact": _nothing,
+    "contacts.v1.ListService.ListListContacts": _nothing,
+    "sending.v1.CampaignService.CreateCampaign": _campaign,
+    "sending.v1.CampaignService.GetCampaign": _nothing,
+    "sending.v1.CampaignService.ListCampaigns": _nothing,
+    "sending.v1.CampaignService.UpdateCampaign": lambda _: {"name": "Mine"},
+    "sending.v1.CampaignService.DeleteCampaign": _nothing,
+    "sending.v1.CampaignService.LaunchCampaign": _nothing,
+    "sending.v1.CampaignService.GetCampaignReport": _nothing,
+    "sending.v1.CampaignService.ListCampaignMessages": _nothing,
+    "sending.v1.MessageService.CreateMessage": _letter,
+    "sending.v1.MessageService.GetMessage": _nothing,
+    "sending.v1.MessageService.ListMessages": _nothing,
+    "suppression.v1.SuppressionService.CreateSuppression": lambda _: {
+        "email": f"{uuid4().hex}@example.test",
+        "reason": "manual",
+    },
+    "suppression.v1.SuppressionService.ListSuppressions": _nothing,
+    "suppression.v1.SuppressionService.DeleteSuppression": _nothing,
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation and how to call it."""
+
+    name: str
+    endpoint: Endpoint
+
+    async def call(
+        self, api: httpx.AsyncClient, credential: str | None, own: Belongings, **elsewhere: str
+    ) -> httpx.Response:
+        """Call it on what is one's own; ids given by name are put into the path instead."""
+        ids = {**own, **elsewhere}
+        path = self.endpoint.template.text
+        for variable in self.endpoint.template.variables:
+            path = path.replace(f"{{{variable}}}", ids[variable])
+        headers = authorization(credential) if credential is not None else {}
+        if self.endpoint.is_upload:
+            parts = [
+                ("options", (None, "{}", "application/json")),
+                ("file", ("a.csv", "email\n", "text/csv")),
+            ]
+            return await api.request(self.endpoint.verb, path, headers=headers, files=parts)
+        body = BODIES[self.name](own) if self.endpoint.body else None
+        return await api.request(self.endpoint.verb, path, headers=headers, json=body)
+
+
+def operation(name: str) -> Operation:
+    """The operation of this name."""
+    return Operation(name, ENDPOINTS[name])

@@ -1,0 +1,237 @@
+"""Every operation of the contract, called by those who must not: the stranger, nobody, the wrong key, the wrong role."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from chassis.contract.access import Audience
+from chassis.identifiers import new_id
+from deploy.demo.client import Json
+from tests.integration.house import House
+from tests.integration.operations import BODIES, ENDPOINTS, Belongings, names_of, operation
+from tests.integration.tenants import (
+    SCOPES,
+    Tenant,
+    authorization,
+    import_contacts,
+    make_key,
+    problem,
+    sign_up,
+)
+
+TENANT = names_of(Audience.TENANT)
+WITH_CREDENTIAL = names_of(Audience.TENANT, Audience.ACCOUNT, Audience.PLATFORM)
+BY_ID = [name for name in TENANT if ENDPOINTS[name].template.variables]
+LISTS = [
+    name
+    for name in TENANT
+    if "next_page_token" in ENDPOINTS[name].rpc.output_type.fields_by_name and name not in BY_ID
+]
+SCOPED = [name for name in TENANT if ENDPOINTS[name].access.scope]
+UNSCOPED = [name for name in WITH_CREDENTIAL if not ENDPOINTS[name].access.scope]
+# What an organization has without doing anything: the key that `sign_up` made.
+FROM_THE_START = {"identity.v1.ApiKeyService.ListApiKeys": 1}
+
+
+@dataclass(frozen=True)
+class Shop:
+    """An organization that has one of everything, and what its paths say of it."""
+
+    tenant: Tenant
+    own: Belongings
+
+
+async def furnish(tenant: Tenant) -> Belongings:
+    """Make one of everything."""
+    key = tenant.key
+    made: dict[str, Json] = {"list": await key.post("/v1/lists", {"name": "Newsletter"})}
+    list_id = made["list"]["id"]
+    made["contact"] = await key.post("/v1/contacts", {"email": "ada@example.test", "list_ids": [list_id]})
+    made["import"] = await import_contacts(key, b"email\ngrace@example.test\n")
+    made["campaign"] = await key.post(
+        "/v1/campaigns", BODIES["sending.v1.CampaignService.CreateCampaign"]({"list_id": list_id})
+    )
+    letter = BODIES["sending.v1.MessageService.CreateMessage"]({})
+    made["message"] = (await key.post("/v1/messages", letter))["message"]
+    made["suppression"] = await key.post("/v1/suppressions", {"email": "no@example.test", "reason": "manual"})
+    made["api_key"] = (await make_key(tenant.owner, ["contacts:read"]))["api_key"]
+    return {f"{name}_id": thing["id"] for name, thing in made.items()}
+
+
+@pytest.fixture(scope="module")
+async def clients(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as clients:
+        yield clients
+
+
+@pytest.fixture(scope="module")
+async def shop(clients: httpx.AsyncClient) -> Shop:
+    tenant = await sign_up(clients)
+    return Shop(tenant, await furnish(tenant))
+
+
+@pytest.fixture(scope="module")
+async def rival(clients: httpx.AsyncClient) -> Shop:
+    tenant = await sign_up(clients)
+    return Shop(tenant, await furnish(tenant))
+
+
+@pytest.fixture(scope="module")
+async def newcomer(clients: httpx.AsyncClient, shop: Shop) -> Tenant:
+    return await sign_up(clients)
+
+
+@pytest.fixture(scope="module")
+async def limited_keys(clients: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
+    """By scope: a key with all scopes but this one, and a key with only this one. Of a furnished organization."""
+    tenant = await sign_up(clients)
+    return {
+        scope: (
+            (await make_key(tenant.owner, SCOPES - {scope}))["secret"],
+            (await make_key(tenant.owner, {scope}))["secret"],
+        )
+        for scope in SCOPES
+    }
+
+
+def test_every_operation_has_a_request_here() -> None:
+    assert set(WITH_CREDENTIAL) == set(BODIES)
+    assert {ENDPOINTS[name].access.scope for name in SCOPED} == SCOPES
+
+
+@pytest.mark.parametrize("name", BY_ID)
+async def test_an_id_of_another_organization_is_as_if_it_did_not_exist(
+    clients: httpx.AsyncClient, shop: Shop, rival: Shop, name: str
+) -> None:
+    stranger, wanted = rival.tenant, operation(name)
+    credentials = [stranger.access_token, *([stranger.secret] if wanted.endpoint.access.scope else [])]
+    for variable in wanted.endpoint.template.variables:
+        theirs = {variable: shop.own[variable]}
+        nobodys = {variable: str(new_id())}
+        for credential in credentials:
+            refusal = problem(await wanted.call(clients, credential, rival.own, **theirs), 404, "not-found")
+            unknown = problem(await wanted.call(clients, credential, rival.own, **nobodys), 404, "not-found")
+            assert refusal["detail"].replace(theirs[variable], "…") == unknown["detail"].replace(
+                nobodys[variable], "…"
+            )
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_new_organization_lists_nothing(
+    clients: httpx.AsyncClient, newcomer: Tenant, name: str
+) -> None:
+    wanted = operation(name)
+    credentials = [newcomer.access_token, *([newcomer.secret] if wanted.endpoint.access.scope else [])]
+    for credential in credentials:
+        page = (await wanted.call(clients, credential, {})).json()
+        (resource,) = page.keys() - {"next_page_token"}
+        assert len(page[resource]) == FROM_THE_START.get(name, 0)
+        assert page["next_page_token"] == ""
+
+
+async def test_an_id_of_another_organization_in_a_body_is_as_if_it_did_not_exist(
+    clients: httpx.AsyncClient, shop: Shop, rival: Shop
+) -> None:
+    stranger, theirs, headers = rival.tenant, shop.own, authorization(rival.tenant.secret)
+    email = "mallory@example.test"
+    joined = await clients.post(
+        "/v1/contacts", headers=headers, json={"email": email, "list_ids": [theirs["list_id"]]}
+    )
+    assert joined.status_code in (404, 422)
+    problem(joined, joined.status_code, {404: "not-found", 422: "invalid-request"}[joined.status_code])
+    assert (await stranger.key.get("/v1/contacts", email=email))["contacts"] == []
+
+    into_list = f"/v1/lists/{rival.own['list_id']}/contacts"
+    before = await stranger.key.get(into_list)
+    added = await clients.post(into_list, headers=headers, json={"contact_ids": [theirs["contact_id"]]})
+    assert added.status_code in (404, 422)
+    assert await stranger.key.get(into_list) == before
+
+    options = json.dumps({"list_id": theirs["list_id"]})
+    parts = [("options", (None, options)), ("file", ("a.csv", f"email\n{email}\n"))]
+    problem(await clients.post("/v1/contacts/imports", headers=headers, files=parts), 404, "not-found")
+
+    aimed = BODIES["sending.v1.CampaignService.CreateCampaign"](theirs)
+    campaign = await clients.post("/v1/campaigns", headers=headers, json=aimed)
+    launched = await clients.post(f"/v1/campaigns/{campaign.json()['id']}/launch", headers=headers, json={})
+    problem(launched, 422, "invalid-request")
+
+
+async def test_what_strangers_tried_to_change_is_as_it_was(
+    clients: httpx.AsyncClient, shop: Shop, rival: Shop
+) -> None:
+    async def everything() -> list[object]:
+        readable = [name for name in BY_ID if ENDPOINTS[name].verb == "GET"]
+        answers = [
+            await operation(name).call(clients, shop.tenant.access_token, shop.own)
+            for name in (*readable, *LISTS)
+        ]
+        assert {answer.status_code for answer in answers} == {200}
+        return [answer.json() for answer in answers]
+
+    # The one message of the shop comes to its end meanwhile.
+    before = await everything()
+    for name in BY_ID:
+        await operation(name).call(clients, rival.tenant.access_token, shop.own)
+    assert _unsettled(await everything()) == _unsettled(before)
+
+
+def _unsettled(things: object) -> object:
+    """Without what changes by itself: the progress of a message, and the last use of a key."""
+    if isinstance(things, list):
+        return [_unsettled(thing) for thing in things]
+    if isinstance(things, dict):
+        moving = {"events", "smtp_reply", "settled_at", "last_used_at"} | (
+            {"status"} if "smtp_reply" in things else set()
+        )
+        return {name: _unsettled(value) for name, value in things.items() if name not in moving}
+    return things
+
+
+@pytest.mark.parametrize("name", WITH_CREDENTIAL)
+async def test_without_a_credential_nothing_opens(clients: httpx.AsyncClient, shop: Shop, name: str) -> None:
+    for credential in (None, "nonsense", shop.tenant.secret[:-1], shop.tenant.access_token[:-2]):
+        answer = await operation(name).call(clients, credential, shop.own)
+        problem(answer, 401, "unauthenticated")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("name", SCOPED)
+async def test_a_key_does_what_its_scope_says_and_nothing_else(
+    clients: httpx.AsyncClient, limited_keys: dict[str, tuple[str, str]], name: str
+) -> None:
+    wanted = operation(name)
+    nowhere = dict.fromkeys(("list_id", *wanted.endpoint.template.variables, "contact_id"), str(new_id()))
+    lacking, holding = limited_keys[wanted.endpoint.access.scope]
+    problem(await wanted.call(clients, lacking, nowhere), 403, "insufficient-scope")
+    # Allowed: then either done, or there is nothing of that id.
+    answer = await wanted.call(clients, holding, nowhere)
+    assert answer.status_code in ((404,) if wanted.endpoint.template.variables else (200, 201, 202))
+
+
+@pytest.mark.parametrize("name", UNSCOPED)
+async def test_no_key_does_what_takes_a_user(clients: httpx.AsyncClient, shop: Shop, name: str) -> None:
+    problem(await operation(name).call(clients, shop.tenant.secret, shop.own), 403, "insufficient-scope")
+
+
+@pytest.mark.parametrize("name", names_of(Audience.PLATFORM))
+async def test_what_operators_do_takes_an_operator(
+    clients: httpx.AsyncClient, house: House, shop: Shop, name: str
+) -> None:
+    problem(await operation(name).call(clients, shop.tenant.access_token, {}), 403, "insufficient-role")
+    operator = await clients.post("/v1/auth/login", json=house.facts["super_admin"])
+    answer = await operation(name).call(clients, operator.json()["access_token"], {})
+    assert answer.status_code == 200
+    assert answer.json()["organizations"]
+
+
+async def test_an_operator_sees_nothing_of_what_is_an_organizations(
+    clients: httpx.AsyncClient, house: House, shop: Shop
+) -> None:
+    operator = (await clients.post("/v1/auth/login", json=house.facts["super_admin"])).json()["access_token"]
+    for name in TENANT:
+        answer = await operation(name).call(clients, operator, shop.own)
+        assert answer.status_code in (403, 404), name
