@@ -3,10 +3,8 @@
 SHELL := /bin/bash
 UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
-BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/proto/gen
-PROTOS = $(shell cd proto && find flownurture -name '*.proto' | sort)
 
 .PHONY: help
 help: ## List the targets
@@ -53,3 +51,13 @@ test: install ## Run the whole suite against real servers
 .PHONY: bench-gateway
 bench-gateway: install ## Measure the gateway against a bare FastAPI route
 	@python -m bench.gateway
+
+.PHONY: lint
+lint: install ## Check format, rules, types, architecture and contract
+	@ruff format --check --quiet .
+	@ruff check --quiet .
+	@mypy chassis gateway services deploy bench tests conftest.py proto/generate.py proto/lint.py
+	@lint-imports --no-logo
+	@python proto/lint.py
+	@folder=$$(mktemp -d) && python proto/generate.py "$$folder/gen" && diff -r -x __pycache__ "$$folder/gen" proto/gen \
+		&& rm -r "$$folder" || (echo "proto/gen is not what proto/ says: run make proto"; exit 1)
