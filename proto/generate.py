@@ -4,8 +4,10 @@ Messages get typed stubs, services get client stubs; the comments, which Python 
 `flownurture/contract.binpb` for the API's documentation. `make lint` generates into a fresh folder and compares.
 """
 
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import google.api.http_pb2
@@ -36,15 +38,20 @@ def compile_protos(protos: list[str], *outputs: str) -> None:
 
 
 def generate(target: Path) -> None:
-    """Replace `target` with the code generated from every proto file."""
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    """Replace `target` with the code generated from every proto file, whole: readers see the old or the new."""
+    # The plugins of protoc are beside this interpreter.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    unfinished.chmod(0o755)
     protos = sources()
-    compile_protos(protos, f"--python_out={target}", f"--mypy_out=quiet:{target}")
-    comments = f"--descriptor_set_out={target}/flownurture/contract.binpb"
+    compile_protos(protos, f"--python_out={unfinished}", f"--mypy_out=quiet:{unfinished}")
+    comments = f"--descriptor_set_out={unfinished}/flownurture/contract.binpb"
     compile_protos(protos, comments, "--include_source_info")
     with_services = [proto for proto in protos if has_services(proto)]
-    compile_protos(with_services, f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}")
+    compile_protos(with_services, f"--grpc_python_out={unfinished}", f"--mypy_grpc_out=quiet:{unfinished}")
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.rename(target)
 
 
 if __name__ == "__main__":
