@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
@@ -31,6 +31,10 @@ _COLUMNS = (
     campaigns.c.created_at,
     campaigns.c.launched_at,
     campaigns.c.completed_at,
+)
+# Bodies have up to a million characters each: a page of them would be too much.
+_COLUMNS_BUT_BODIES = tuple(
+    literal("").label(column.name) if column.name in ("html", "text") else column for column in _COLUMNS
 )
 
 
@@ -79,8 +83,8 @@ async def get_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
 
 
 async def page_campaigns(session: TenantSession, *, before: UUID | None, size: int) -> list[Campaign]:
-    """Up to `size` campaigns, newest first, that are older than `before`."""
-    wanted = select(*_COLUMNS).order_by(campaigns.c.id.desc()).limit(size)
+    """Up to `size` campaigns, newest first and without their bodies, that are older than `before`."""
+    wanted = select(*_COLUMNS_BUT_BODIES).order_by(campaigns.c.id.desc()).limit(size)
     if before is not None:
         wanted = wanted.where(campaigns.c.id < before)
     return [Campaign(**row) for row in (await session.execute(wanted)).mappings()]

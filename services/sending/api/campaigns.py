@@ -55,7 +55,7 @@ class CampaignApi:
     async def list_campaigns(
         self, request: pb.ListCampaignsRequest, context: RequestContext, session: TenantSession
     ) -> pb.ListCampaignsResponse:
-        """Campaigns, newest first."""
+        """Campaigns, newest first, without their bodies."""
         size = page_size(request.page_size)
         found = await campaigns.page_campaigns(
             session, before=decode_cursor(request.page_token), size=size + 1

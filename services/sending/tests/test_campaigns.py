@@ -22,7 +22,11 @@ async def test_a_draft_can_be_changed_and_deleted(tenant: Tenant) -> None:
     draft = await tenant.draft("reader@example.com")
     changed = await tenant(pb.UpdateCampaignRequest(campaign_id=draft.id, subject="Better news"))
     assert (changed.subject, changed.name) == ("Better news", "News")
-    assert (await tenant(pb.ListCampaignsRequest())).campaigns == [changed]
+    (listed,) = (await tenant(pb.ListCampaignsRequest())).campaigns
+    assert (listed.html, listed.text) == ("", "")
+    changed.ClearField("html")
+    changed.ClearField("text")
+    assert listed == changed
     await tenant(pb.DeleteCampaignRequest(campaign_id=draft.id))
     with pytest.raises(NotFound):
         await tenant(pb.GetCampaignRequest(campaign_id=draft.id))
