@@ -56,8 +56,8 @@ bench-gateway: install ## Measure the gateway against a bare FastAPI route
 lint: install ## Check format, rules, types, architecture and contract
 	@ruff format --check --quiet .
 	@ruff check --quiet .
-	@mypy chassis gateway services deploy bench tests conftest.py proto/generate.py proto/lint.py
+	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py
 	@lint-imports --no-logo
-	@python proto/lint.py
+	@python -m proto.lint
 	@folder=$$(mktemp -d) && python proto/generate.py "$$folder/gen" && diff -r -x __pycache__ "$$folder/gen" proto/gen \
 		&& rm -r "$$folder" || (echo "proto/gen is not what proto/ says: run make proto"; exit 1)
