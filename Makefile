@@ -3,28 +3,44 @@
 SHELL := /bin/bash
 UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
+LOCKS := contacts gateway identity integrations sending webhooks local dev
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/proto/gen
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(UV):
-	@python3 -m venv .tools/uv
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "This takes Python 3.11 or newer as python3." >&2; exit 1; }
+	@python3 -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "python3 cannot make environments here: install its venv module (python3-venv)." >&2; exit 1; }
+	@python3 -m venv --clear .tools/uv
 	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.synced: $(UV) locks/dev.txt
-	@test -x .venv/bin/python || $(UV) venv --quiet .venv
-	@$(UV) pip sync --quiet --require-hashes locks/dev.txt
+	@test -x .venv/bin/python || $(UV) venv --quiet --clear --python python3 .venv
+	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes locks/dev.txt
 	@touch $@
 
 .PHONY: install
 install: .venv/.synced ## Make the environment (uv into .tools, packages into .venv)
 
+.PHONY: lock
+lock: $(UV) ## Pin what pyproject.toml asks for into locks/; versions stay unless they must move
+	@for extra in $(LOCKS); do \
+		$(UV) pip compile --quiet pyproject.toml --extra $$extra --universal --python-version 3.11 \
+			--generate-hashes --no-header --no-emit-index-url --output-file locks/$$extra.txt || exit 1; \
+	done
+
 .PHONY: proto
 proto: install ## Generate proto/gen from proto/
 	@python proto/generate.py proto/gen
+
+.PHONY: access
+access: install ## Generate docs/access.md, who may do what, from proto/
+	@python -m proto.access_table docs/access.md
 
 .PHONY: up down status logs reset doctor
 up: install ## Start the whole platform on this machine
@@ -48,16 +64,27 @@ demo: up ## Play the main job through on the running platform
 test: install ## Run the whole suite against real servers
 	@python -m pytest -n 2
 
+.PHONY: lint
+lint: install ## Check format, rules, types, architecture, contract, and that what is generated is up to date
+	@ruff format --check --quiet .
+	@ruff check --quiet .
+	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py locks/*.py
+	@lint-imports --no-logo
+	@python -m proto.lint
+	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \
+		&& python proto/generate.py "$$folder/gen" && python -m proto.access_table "$$folder/access.md" \
+		&& { diff -r -x __pycache__ "$$folder/gen" proto/gen || { echo "Run make proto."; exit 1; }; } \
+		&& { diff "$$folder/access.md" docs/access.md || { echo "Run make access."; exit 1; }; }
+	@python locks/check.py
+	@! git grep -nIE -e 'pypi[.]org' -e 'pythonhosted[.]org' \
+		|| { echo "The repository names no registry."; exit 1; }
+	@! git grep -nIE '(^|[^A-Za-z0-9_.)}-])/(root|home|Users|work)/' \
+		|| { echo "The repository names no path of one machine."; exit 1; }
+
+.PHONY: promise
+promise: install ## Show each sentence of the security page with the tests that prove it
+	@python docs/promise.py
+
 .PHONY: bench-gateway
 bench-gateway: install ## Measure the gateway against a bare FastAPI route
 	@python -m bench.gateway
-
-.PHONY: lint
-lint: install ## Check format, rules, types, architecture and contract
-	@ruff format --check --quiet .
-	@ruff check --quiet .
-	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py
-	@lint-imports --no-logo
-	@python -m proto.lint
-	@folder=$$(mktemp -d) && python proto/generate.py "$$folder/gen" && diff -r -x __pycache__ "$$folder/gen" proto/gen \
-		&& rm -r "$$folder" || (echo "proto/gen is not what proto/ says: run make proto"; exit 1)
