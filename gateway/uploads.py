@@ -28,7 +28,7 @@ from gateway.exchange import Exchange
 from gateway.gate import Gate
 from gateway.problems import HttpRefusal, PayloadTooLarge
 from gateway.transcoding.decoding import decoder, shown
-from gateway.transcoding.request import check, parse_json
+from gateway.transcoding.request import check, parse_object
 
 MOST_SECONDS = 600.0  # as long as a slow line may take
 LARGEST_OPTIONS = 64 * 1024
@@ -88,7 +88,7 @@ class UploadForm:
         options.SetInParent()
         found: list[FieldViolation] = []
         if text:
-            value = parse_json(text, self.options)
+            value = parse_object(text, self.options)
             decoder(options.DESCRIPTOR)(options, value, f"{self.options}.", found)
         check(message, found)
         return message

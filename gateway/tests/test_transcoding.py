@@ -127,7 +127,7 @@ def test_json_that_is_none_is_refused_with_the_place() -> None:
 
 @pytest.mark.parametrize("body", [[], "text", 1, None, True])
 def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
-    assert _errors("CreateContact", body)[""] == "must be an object"
+    assert _errors("CreateContact", body)["body"] == "must be an object"
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:

@@ -1,6 +1,7 @@
 """One RPC's request, read from the path, the query and the body of an HTTP request."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from google.protobuf.message import Message
@@ -54,7 +55,7 @@ class RequestReader:
         if not self._body_field:
             found.append(FieldViolation("body", "must be empty"))
             return
-        value = parse_json(body, "body")
+        value = parse_object(body, "body")
         if self._body_field == "*":
             decoder(message.DESCRIPTOR)(message, value, "", found, withheld=self._in_path)
             return
@@ -68,13 +69,16 @@ class RequestReader:
         return largest_body(endpoint.rpc.input_type)
 
 
-def parse_json(text: bytes, place: str) -> object:
-    """Parse JSON; raises InvalidRequest that says what is wrong and where."""
+def parse_object(text: bytes, place: str) -> dict[str, Any]:
+    """Parse a JSON object; raises InvalidRequest that says what is wrong and where."""
     try:
-        return orjson.loads(text)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         problem = f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise InvalidRequest(FieldViolation(place, problem), message=f"The {place} {problem}.") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest(FieldViolation(place, "must be an object"))
+    return value
 
 
 def check(message: Message, found: list[FieldViolation]) -> None:
