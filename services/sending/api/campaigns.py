@@ -124,10 +124,11 @@ class CampaignApi:
     ) -> pb.ListCampaignMessagesResponse:
         """The campaign's messages, newest first, or NOT_FOUND."""
         campaign_id, size = parse_id(request.campaign_id), page_size(request.page_size)
+        before = decode_cursor(request.page_token)
         await campaigns.get_campaign(session, campaign_id)
         found = await messages.page_messages(
             session,
-            before=decode_cursor(request.page_token),
+            before=before,
             size=size + 1,
             status=status_filter("status", request.status),
             campaign_id=campaign_id,
