@@ -74,6 +74,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         run.folder.rmdir()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Have the tests that share a house run in one worker."""
+    from tests.integration.one_worker import WholeSystemInOneWorker  # noqa: PLC0415 - only where there are workers
+
+    return WholeSystemInOneWorker(config, log)
+
+
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Servers:
     """PostgreSQL, NATS and Redis, with every schema, role, stream and reader that the platform has."""

@@ -16,13 +16,11 @@ from tests.integration.house_keeper import OPEN
 _CLOSING_SECONDS = 60
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the house run in one worker: some of them kill parts of it that the others need."""
+    """Whatever needs the house says so, for `-m house`."""
     for item in items:
         if "house" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
             item.add_marker("house")
-            item.add_marker(pytest.mark.xdist_group("house"))
 
 
 @pytest.fixture(scope="session")
