@@ -68,7 +68,7 @@ test: install ## Run the whole suite against real servers
 lint: install ## Check format, rules, types, architecture, contract, and that what is generated is up to date
 	@ruff format --check --quiet .
 	@ruff check --quiet .
-	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py locks/*.py
+	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py docs/*.py locks/*.py
 	@lint-imports --no-logo
 	@python -m proto.lint
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \
@@ -83,7 +83,7 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 
 .PHONY: promise
 promise: install ## Show each sentence of the security page with the tests that prove it
-	@python docs/promise.py
+	@python -m docs.promise
 
 .PHONY: bench-gateway
 bench-gateway: install ## Measure the gateway against a bare FastAPI route
