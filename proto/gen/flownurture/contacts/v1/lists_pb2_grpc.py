@@ -83,13 +83,15 @@ class ListServiceServicer:
     """
 
     def CreateList(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Creates an empty list.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetList(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A list with its number of contacts.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -102,7 +104,8 @@ class ListServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateList(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes the fields that are present.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

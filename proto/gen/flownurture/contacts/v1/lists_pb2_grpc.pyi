@@ -35,10 +35,13 @@ class ListServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ListServiceAsyncStub: ...
     CreateList: _grpc.UnaryUnaryMultiCallable[_lists_pb2.CreateListRequest, _lists_pb2.List]
+    """Creates an empty list."""
     GetList: _grpc.UnaryUnaryMultiCallable[_lists_pb2.GetListRequest, _lists_pb2.List]
+    """A list with its number of contacts."""
     ListLists: _grpc.UnaryUnaryMultiCallable[_lists_pb2.ListListsRequest, _lists_pb2.ListListsResponse]
     """Lists, newest first."""
     UpdateList: _grpc.UnaryUnaryMultiCallable[_lists_pb2.UpdateListRequest, _lists_pb2.List]
+    """Changes the fields that are present."""
     DeleteList: _grpc.UnaryUnaryMultiCallable[_lists_pb2.DeleteListRequest, _empty_pb2.Empty]
     """Deletes a list; its contacts stay."""
     AddListContacts: _grpc.UnaryUnaryMultiCallable[_lists_pb2.AddListContactsRequest, _lists_pb2.AddListContactsResponse]
@@ -54,10 +57,13 @@ class ListServiceAsyncStub(ListServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateList: _aio.UnaryUnaryMultiCallable[_lists_pb2.CreateListRequest, _lists_pb2.List]  # type: ignore[assignment]
+    """Creates an empty list."""
     GetList: _aio.UnaryUnaryMultiCallable[_lists_pb2.GetListRequest, _lists_pb2.List]  # type: ignore[assignment]
+    """A list with its number of contacts."""
     ListLists: _aio.UnaryUnaryMultiCallable[_lists_pb2.ListListsRequest, _lists_pb2.ListListsResponse]  # type: ignore[assignment]
     """Lists, newest first."""
     UpdateList: _aio.UnaryUnaryMultiCallable[_lists_pb2.UpdateListRequest, _lists_pb2.List]  # type: ignore[assignment]
+    """Changes the fields that are present."""
     DeleteList: _aio.UnaryUnaryMultiCallable[_lists_pb2.DeleteListRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a list; its contacts stay."""
     AddListContacts: _aio.UnaryUnaryMultiCallable[_lists_pb2.AddListContactsRequest, _lists_pb2.AddListContactsResponse]  # type: ignore[assignment]
@@ -75,14 +81,16 @@ class ListServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _lists_pb2.CreateListRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_lists_pb2.List, _abc.Awaitable[_lists_pb2.List]]: ...
+    ) -> _typing.Union[_lists_pb2.List, _abc.Awaitable[_lists_pb2.List]]:
+        """Creates an empty list."""
 
     @_abc_1.abstractmethod
     def GetList(
         self,
         request: _lists_pb2.GetListRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_lists_pb2.List, _abc.Awaitable[_lists_pb2.List]]: ...
+    ) -> _typing.Union[_lists_pb2.List, _abc.Awaitable[_lists_pb2.List]]:
+        """A list with its number of contacts."""
 
     @_abc_1.abstractmethod
     def ListLists(
@@ -97,7 +105,8 @@ class ListServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _lists_pb2.UpdateListRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_lists_pb2.List, _abc.Awaitable[_lists_pb2.List]]: ...
+    ) -> _typing.Union[_lists_pb2.List, _abc.Awaitable[_lists_pb2.List]]:
+        """Changes the fields that are present."""
 
     @_abc_1.abstractmethod
     def DeleteList(

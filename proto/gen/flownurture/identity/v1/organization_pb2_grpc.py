@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class OrganizationServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """The organization of whoever asks.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -47,7 +48,8 @@ class OrganizationServiceStub:
 
 
 class OrganizationServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """The organization of whoever asks.
+    """
 
     def GetOrganization(self, request, context):
         """The caller's organization.
@@ -85,7 +87,8 @@ def add_OrganizationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OrganizationService:
-    """Missing associated documentation comment in .proto file."""
+    """The organization of whoever asks.
+    """
 
     @staticmethod
     def GetOrganization(request,

@@ -27,6 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OrganizationServiceStub:
+    """The organization of whoever asks."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -38,6 +40,8 @@ class OrganizationServiceStub:
 
 @_typing.type_check_only
 class OrganizationServiceAsyncStub(OrganizationServiceStub):
+    """The organization of whoever asks."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetOrganization: _aio.UnaryUnaryMultiCallable[_organization_pb2.GetOrganizationRequest, _organization_pb2.Organization]  # type: ignore[assignment]
     """The caller's organization."""
@@ -45,6 +49,8 @@ class OrganizationServiceAsyncStub(OrganizationServiceStub):
     """Renames the caller's organization."""
 
 class OrganizationServiceServicer(metaclass=_abc_1.ABCMeta):
+    """The organization of whoever asks."""
+
     @_abc_1.abstractmethod
     def GetOrganization(
         self,
