@@ -1,5 +1,7 @@
 """The promise table: a changed sentence, a test that does not exist, and one that is skipped are found."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,18 @@ def test_every_sentence_of_the_page_is_there_and_says_how_it_stands() -> None:
     assert len(promise.claims) > 60
     unknown = Collected(tests={proof for claim in promise.claims for proof in claim.proofs})
     assert list(wrong(promise, unknown)) == []
+
+
+def test_every_proof_of_the_page_exists_and_runs() -> None:
+    # A process of its own: pytest collects the whole suite in it.
+    told = subprocess.run(
+        [sys.executable, "-m", "docs.promise"],
+        cwd=PAGE.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-2000:] + told.stderr
 
 
 @pytest.mark.parametrize(
