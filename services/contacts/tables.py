@@ -3,32 +3,22 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
-from uuid import UUID
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     DateTime,
-    FetchedValue,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
     Uuid,
-    func,
 )
 
+from chassis.columns import moment, organization_id
+
 metadata = MetaData()
-
-
-def _organization_id() -> Column[UUID]:
-    return Column("organization_id", Uuid, primary_key=True, server_default=FetchedValue())
-
-
-def _moment(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
 def _count(name: str) -> Column[int]:
@@ -38,7 +28,7 @@ def _count(name: str) -> Column[int]:
 contacts = Table(
     "contacts",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("email", Text, nullable=False),
     Column("email_digest", LargeBinary, nullable=False),
@@ -47,8 +37,8 @@ contacts = Table(
     Column("status", Text, nullable=False),
     # The import that touched the contact last: how an import knows the rows it has seen already.
     Column("last_import_id", Uuid),
-    _moment("created_at"),
-    _moment("updated_at"),
+    moment("created_at"),
+    moment("updated_at"),
 )
 
 # Why an address may not be written to, by digest: it outlives the contact, and a later contact is born with it.
@@ -56,7 +46,7 @@ contacts = Table(
 suppressed_addresses = Table(
     "suppressed_addresses",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("email_digest", LargeBinary, primary_key=True),
     Column("reason", Text, primary_key=True),
     Column("in_force", Boolean, nullable=False),
@@ -66,26 +56,26 @@ suppressed_addresses = Table(
 lists = Table(
     "lists",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
-    _moment("created_at"),
+    moment("created_at"),
 )
 
 memberships = Table(
     "memberships",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("list_id", Uuid, primary_key=True),
     Column("contact_id", Uuid, primary_key=True),
-    _moment("added_at"),
+    moment("added_at"),
 )
 
 imports = Table(
     "imports",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("status", Text, nullable=False),
     Column("list_id", Uuid),
@@ -105,7 +95,7 @@ imports = Table(
     Column("lease_until", DateTime(timezone=True)),
     # Claims since the last chunk that went through.
     _count("attempts"),
-    _moment("created_at"),
+    moment("created_at"),
     Column("completed_at", DateTime(timezone=True)),
 )
 
@@ -113,7 +103,7 @@ imports = Table(
 import_parts = Table(
     "import_parts",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("import_id", Uuid, primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("content", LargeBinary, nullable=False),
@@ -122,7 +112,7 @@ import_parts = Table(
 import_row_errors = Table(
     "import_row_errors",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("import_id", Uuid, primary_key=True),
     Column("line", Integer, primary_key=True),
     Column("field", Text, nullable=False),

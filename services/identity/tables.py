@@ -3,31 +3,22 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
-from datetime import datetime
-from uuid import UUID
-
-from sqlalchemy import Column, DateTime, FetchedValue, LargeBinary, MetaData, Table, Text, Uuid, func
+from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from chassis.columns import moment, organization_id
+
 metadata = MetaData()
-
-
-def _organization_id() -> Column[UUID]:
-    return Column("organization_id", Uuid, primary_key=True, server_default=FetchedValue())
-
-
-def _moment(name: str, *, nullable: bool = False) -> Column[datetime]:
-    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=func.now())
 
 
 organizations = Table(
     "organizations",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("name", Text, nullable=False),
     Column("plan", Text, nullable=False),
     Column("suspended_at", DateTime(timezone=True)),
-    _moment("created_at"),
+    moment("created_at"),
 )
 
 # People, who belong to no organization by themselves: a platform table (deploy/database/roles.toml).
@@ -39,36 +30,36 @@ users = Table(
     Column("email_digest", LargeBinary, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
 )
 
 memberships = Table(
     "memberships",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("user_id", Uuid, primary_key=True),
     Column("role", Text, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
 )
 
 # A live session is a row; one that ended is none.
 sessions = Table(
     "sessions",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("user_id", Uuid, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     Column("expires_at", DateTime(timezone=True), nullable=False),
 )
 
 refresh_tokens = Table(
     "refresh_tokens",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("digest", LargeBinary, primary_key=True),
     Column("session_id", Uuid, nullable=False),
-    _moment("issued_at"),
+    moment("issued_at"),
     Column("replaced_at", DateTime(timezone=True)),
     Column("successor_salt", LargeBinary),
 )
@@ -77,13 +68,13 @@ refresh_tokens = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
     Column("prefix", Text, nullable=False),
     Column("secret_digest", LargeBinary, nullable=False),
     Column("scopes", ARRAY(Text), nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     Column("expires_at", DateTime(timezone=True)),
     Column("last_used_at", DateTime(timezone=True)),
 )
@@ -91,9 +82,9 @@ api_keys = Table(
 audit_events = Table(
     "audit_events",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
-    _moment("occurred_at"),
+    moment("occurred_at"),
     Column("act", Text, nullable=False),
     Column("actor_kind", Text, nullable=False),
     Column("actor_id", Text, nullable=False),

@@ -3,8 +3,6 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
-from uuid import UUID
-
 from sqlalchemy import (
     Boolean,
     Column,
@@ -16,29 +14,22 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from chassis.columns import moment, organization_id
+
 metadata = MetaData()
-
-
-def _organization_id() -> Column[UUID]:
-    return Column("organization_id", Uuid, primary_key=True, server_default=FetchedValue())
 
 
 def _text(name: str) -> Column[str]:
     return Column(name, Text, nullable=False, server_default="")
 
 
-def _created(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
 campaigns = Table(
     "campaigns",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
     Column("subject", Text, nullable=False),
@@ -53,7 +44,7 @@ campaigns = Table(
     Column("audience_complete", Boolean, nullable=False, server_default="false"),
     Column("lease_token", Uuid),
     Column("lease_until", DateTime(timezone=True)),
-    _created("created_at"),
+    moment("created_at"),
     Column("launched_at", DateTime(timezone=True)),
     Column("completed_at", DateTime(timezone=True)),
 )
@@ -61,18 +52,18 @@ campaigns = Table(
 batches = Table(
     "batches",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("campaign_id", Uuid),
     Column("status", Text, nullable=False),
-    _created("created_at"),
-    _created("due_at"),
+    moment("created_at"),
+    moment("due_at"),
 )
 
 messages = Table(
     "messages",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("batch_id", Uuid, nullable=False),
     Column("campaign_id", Uuid),
@@ -85,14 +76,14 @@ messages = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_attempt_at", DateTime(timezone=True)),
     _text("smtp_reply"),
-    _created("created_at"),
+    moment("created_at"),
     Column("settled_at", DateTime(timezone=True)),
 )
 
 message_contents = Table(
     "message_contents",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("message_id", Uuid, primary_key=True),
     _text("from_name"),
     Column("from_email", Text, nullable=False),
@@ -104,25 +95,25 @@ message_contents = Table(
 message_events = Table(
     "message_events",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("message_id", Uuid, primary_key=True),
     Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
     Column("status", Text, nullable=False),
     _text("detail"),
-    _created("occurred_at"),
+    moment("occurred_at"),
 )
 
 suppressions = Table(
     "suppressions",
     metadata,
-    _organization_id(),
+    organization_id(),
     Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
     Column("email_digest", LargeBinary, nullable=False),
     Column("reason", Text, nullable=False),
     _text("email"),
     _text("note"),
     Column("message_id", Uuid),
-    _created("created_at"),
+    moment("created_at"),
 )
 
 # Platform tables: they belong to no organization.
@@ -140,5 +131,5 @@ feedback_reports = Table(
     Column("mail_from", Text, nullable=False),
     Column("rcpt_to", ARRAY(Text), nullable=False),
     Column("content", LargeBinary, nullable=False),
-    _created("received_at"),
+    moment("received_at"),
 )

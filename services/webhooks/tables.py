@@ -3,16 +3,18 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
-from sqlalchemy import Column, DateTime, FetchedValue, LargeBinary, MetaData, Table, Text, Uuid, func
+from sqlalchemy import Column, LargeBinary, MetaData, Table, Text, Uuid
+
+from chassis.columns import moment, organization_id
 
 metadata = MetaData()
 
 events = Table(
     "events",
     metadata,
-    Column("organization_id", Uuid, primary_key=True, server_default=FetchedValue()),
+    organization_id(),
     Column("id", Uuid, primary_key=True),
     Column("type", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
-    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    moment("received_at"),
 )
