@@ -5,11 +5,13 @@ import random
 
 import pytest
 
+from chassis.database import Database, RoleDatabase
 from chassis.errors import FailedPrecondition
 from flownurture.sending.v1 import campaigns_pb2, messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2, unsubscribe_pb2
 from flownurture.suppression.v1.events_pb2 import SendsApproved, SendsVetoed
 from services.sending.delivery.worker import Worker
+from services.sending.suppression.sweep import Sweep
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.unsubscribe_links import UnsubscribeLinks
@@ -111,3 +113,23 @@ async def test_no_mail_is_handed_over_whose_claim_began_after_an_opt_out_was_ack
     statuses = await tenant.statuses()
     assert set(statuses.values()) <= {"sent", "vetoed"}
     assert {email for email, status in statuses.items() if status == "sent"} == set(relay.seen)
+
+
+async def test_a_batch_whose_order_never_came_is_decided_by_the_sweep(
+    tenant: Tenant, database: Database, scheduler: RoleDatabase
+) -> None:
+    await tenant(suppression_of("out@example.com"))
+    campaign = await tenant.launch("reader@example.com", "out@example.com")
+    await tenant.rows("UPDATE batches SET due_at = now()")
+    await Sweep(database, scheduler).round()
+    report = await tenant.report(campaign)
+    assert (report.approved, report.vetoed, report.queued) == (1, 1, 0)
+    assert len(await tenant.published(SendsApproved)) == 1
+
+
+async def test_the_sweep_leaves_a_batch_alone_whose_order_is_young(
+    tenant: Tenant, database: Database, scheduler: RoleDatabase
+) -> None:
+    campaign = await tenant.launch("reader@example.com")
+    await Sweep(database, scheduler).round()
+    assert (await tenant.report(campaign)).queued == 1
