@@ -24,14 +24,12 @@ from chassis.errors import Conflict, InvalidRequest
 Response = TypeVar("Response", bound=Message)
 
 _NONCE_BYTES = 12
-_LOOK = text("""
-    SELECT pg_try_advisory_xact_lock(:lock) AS alone, earlier.method, earlier.request_digest, earlier.response
-    FROM (VALUES (true)) AS always
-    LEFT JOIN idempotency_keys AS earlier ON earlier.key_digest = :key_digest
-""")
+# Before the look and not with it: a statement that takes the lock may see the rows of before it had it.
+_LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
+_LOOK = text("SELECT method, request_digest, response FROM idempotency_keys WHERE key_digest = :key_digest")
 _REMEMBER = text("""
     INSERT INTO idempotency_keys (key_digest, method, request_digest, response)
-    VALUES (:key_digest, :method, :request_digest, :response) ON CONFLICT DO NOTHING
+    VALUES (:key_digest, :method, :request_digest, :response)
 """)
 
 
@@ -54,18 +52,21 @@ async def remembered(
     request_digest = sha256(fingerprint).digest()
     lock = _lock_number(context.organization, key_digest)
 
-    earlier = (await session.execute(_LOOK, {"lock": lock, "key_digest": key_digest})).one()
-    if earlier.response is not None:
+    alone = await session.scalar(_LOCK, {"lock": lock})
+    earlier = (await session.execute(_LOOK, {"key_digest": key_digest})).one_or_none()
+    if earlier is not None:
         if (earlier.method, earlier.request_digest) != (method, request_digest):
             raise InvalidRequest(
                 message="This idempotency key was used for another request.", reason="IDEMPOTENCY_MISMATCH"
             )
         return cast(Response, _opened(key, key_digest, earlier.response))
-    if not earlier.alone:
-        raise _in_flight()
+    if not alone:
+        raise Conflict(
+            "A request with this idempotency key is still running.", reason="IDEMPOTENCY_IN_FLIGHT"
+        )
 
     response = await make()
-    remembered_now = await session.execute(
+    await session.execute(
         _REMEMBER,
         {
             "key_digest": key_digest,
@@ -74,14 +75,7 @@ async def remembered(
             "response": _sealed(key, key_digest, response),
         },
     )
-    if remembered_now.rowcount == 0:
-        # The first request committed between our look's snapshot and its lock: this one is undone, a retry replays.
-        raise _in_flight()
     return response
-
-
-def _in_flight() -> Conflict:
-    return Conflict("A request with this idempotency key is still running.", reason="IDEMPOTENCY_IN_FLIGHT")
 
 
 def _lock_number(organization: UUID, key_digest: bytes) -> int:

@@ -1,12 +1,14 @@
 """Idempotency keys: a request is done once under its key, and answered alike each time."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
@@ -132,6 +134,30 @@ async def test_of_many_at_once_one_is_done_and_the_others_conflict_or_replay(
         assert refusals <= {"IDEMPOTENCY_IN_FLIGHT"}
         assert all(isinstance(answer, OrganizationCreated | Conflict) for answer in answers)
     assert done(probe, context) == (10, 10)
+
+
+async def test_a_deed_that_can_be_done_once_is_never_found_done_by_its_own_repetition(
+    database: Database, context: RequestContext
+) -> None:
+    """Who gets the key's turn just when the first request has committed replays it; the deed is not tried again."""
+
+    async def create_once(session: TenantSession) -> OrganizationCreated:
+        name = f"of {session.context.idempotency_key}"
+        try:
+            await session.execute(INSERT, {"name": name})
+        except IntegrityError:
+            raise Conflict("It is there already.") from None
+        return OrganizationCreated(name=name)
+
+    async def some_time(caller: RequestContext) -> OrganizationCreated:
+        await asyncio.sleep(random.random() * 0.004)
+        return await request(database, caller, make=create_once)
+
+    for round_number in range(100):
+        caller = keyed(context, f"key {round_number}")
+        answers = await asyncio.gather(*(some_time(caller) for _ in range(8)), return_exceptions=True)
+        refusals = {answer.reason for answer in answers if isinstance(answer, Conflict)}
+        assert refusals <= {"IDEMPOTENCY_IN_FLIGHT"}
 
 
 async def test_a_request_that_fails_is_not_remembered(
