@@ -4,6 +4,7 @@ Again is harmless; a password that was given before is replaced by the one given
 """
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -32,11 +33,8 @@ def bootstrap(admin_url: Secret, passwords: Mapping[str, Secret], database: str 
 
 def url_in(url: Secret, database: str) -> Secret:
     """The same server and role, in another database."""
-    parts = psycopg.conninfo.conninfo_to_dict(url.reveal())
-    user, password = parts.get("user", ""), parts.get("password", "")
-    host, port = parts.get("host", "localhost"), parts.get("port", 5432)
-    login = f"{user}:{password}@" if password else f"{user}@" if user else ""
-    return Secret(f"postgresql://{login}{host}:{port}/{database}")
+    # Only the path changes: passwords stay encoded, and what follows (sslmode and the like) stays.
+    return Secret(urlsplit(url.reveal())._replace(path=f"/{database}").geturl())
 
 
 def _create_database(connection: psycopg.Connection, database: str) -> None:

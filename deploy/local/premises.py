@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from urllib.parse import urlsplit
 
 from chassis.secret import Secret
-from deploy.database.bootstrap import DATABASE, url_in
 from deploy.local.environment import PROCESSES, Addresses
 from deploy.local.opening import python_path
 from deploy.local.ports import HOST, Ports, choose, require_free
@@ -91,10 +91,10 @@ class Premises:
     @property
     def addresses(self) -> Addresses:
         """What processes are told about where everything is."""
-        database = url_in(self.admin_url, DATABASE).reveal().rpartition("/")[0].rpartition("@")[2]
+        database = urlsplit(self.admin_url.reveal())
         listen = {name: f"{HOST}:{self.ports.serving(index)}" for index, name in enumerate(PROCESSES)}
         return Addresses(
-            database=database.removeprefix("postgresql://"),
+            database=f"{database.hostname}:{database.port or 5432}",
             nats_url=self.variables.get("NATS_URL") or self.nats.url,
             redis_url=self.variables.get("REDIS_URL") or self.redis.url,
             smtp_url=self.variables.get("SMTP_URL") or f"smtp://{HOST}:{self.ports.smtp}",
