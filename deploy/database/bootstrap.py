@@ -20,15 +20,16 @@ _LOCK = 7_401_502
 
 def bootstrap(admin_url: Secret, passwords: Mapping[str, Secret], database: str = DATABASE) -> None:
     """Make everything. `passwords` has one for each role of the list. Raises KeyError when one is missing."""
-    with psycopg.connect(admin_url.reveal(), autocommit=True) as connection:
-        _create_database(connection, database)
-    with psycopg.connect(url_in(admin_url, database).reveal()) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        name = sql.Identifier(database)
-        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
-        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-        for role in role_list().roles:
-            _create_role(connection, role, passwords[role.name], database)
+    with psycopg.connect(admin_url.reveal(), autocommit=True) as administration:
+        # Held there until the end: roles belong to the whole server, a lock to one database of it.
+        administration.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        _create_database(administration, database)
+        with psycopg.connect(url_in(admin_url, database).reveal()) as connection:
+            name = sql.Identifier(database)
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+            connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+            for role in role_list().roles:
+                _create_role(connection, role, passwords[role.name], database)
 
 
 def url_in(url: Secret, database: str) -> Secret:
@@ -38,7 +39,6 @@ def url_in(url: Secret, database: str) -> Secret:
 
 
 def _create_database(connection: psycopg.Connection, database: str) -> None:
-    connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
     exists = connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone()
     if exists is None:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
