@@ -3,7 +3,6 @@
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
-from ctypes import CDLL
 from pathlib import Path
 from signal import SIGINT, SIGKILL
 from time import monotonic, sleep
@@ -11,7 +10,6 @@ from typing import Any, Protocol
 
 HOST = "127.0.0.1"
 _LOOK_AGAIN_SECONDS = 0.02
-_PR_SET_PDEATHSIG = 1
 
 
 class ServerNotReady(Exception):
@@ -37,7 +35,7 @@ class Server(Protocol):
 
 
 def start(server: Server, patience: float = 30.0) -> subprocess.Popen[bytes]:
-    """Run a server that dies with this process, and wait until it answers. Raises ServerNotReady."""
+    """Run a server until `stop`, and wait until it answers. Raises ServerNotReady."""
     server.prepare()
     with server.log.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - a server of our own
@@ -45,10 +43,13 @@ def start(server: Server, patience: float = 30.0) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - started before any thread
             **server.popen_arguments(),
         )
-    await_ready(server, process.poll, patience)
+    try:
+        await_ready(server, process.poll, patience)
+    except ServerNotReady:
+        stop(process)
+        raise
     return process
 
 
@@ -85,10 +86,6 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    CDLL(None).prctl(_PR_SET_PDEATHSIG, SIGINT)
 
 
 def _tail(log: Path) -> str:
