@@ -1,5 +1,6 @@
 """An organization that sends mail: what the tests of this service speak with."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -60,6 +61,12 @@ class Tenant:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         return await peer.call(stub, request, self.context)
+
+    async def reach(self) -> None:
+        """Wait until the processes that were started anew are connected to again."""
+        async with asyncio.timeout(20):
+            for peer in self._peers.values():
+                await peer.channel.channel_ready()
 
     def add_list(self, *emails: str) -> str:
         """A list of these people in the contacts service."""

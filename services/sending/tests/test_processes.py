@@ -212,6 +212,7 @@ async def completed(member: Tenant, campaign: str, seconds: float = 60) -> campa
 
 
 async def launched(member: Tenant, readers: list[str]) -> str:
+    await member.reach()
     draft = await member.draft(*readers)
     await member(campaigns_pb2.LaunchCampaignRequest(campaign_id=draft.id))
     return draft.id
