@@ -3,7 +3,8 @@
 Again is harmless; a password that was given before is replaced by the one given now.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import psycopg
@@ -20,9 +21,7 @@ _LOCK = 7_401_502
 
 def bootstrap(admin_url: Secret, passwords: Mapping[str, Secret], database: str = DATABASE) -> None:
     """Make everything. `passwords` has one for each role of the list. Raises KeyError when one is missing."""
-    with psycopg.connect(admin_url.reveal(), autocommit=True) as administration:
-        # Held there until the end: roles belong to the whole server, a lock to one database of it.
-        administration.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    with alone(admin_url) as administration:
         _create_database(administration, database)
         with psycopg.connect(url_in(admin_url, database).reveal()) as connection:
             name = sql.Identifier(database)
@@ -30,6 +29,17 @@ def bootstrap(admin_url: Secret, passwords: Mapping[str, Secret], database: str 
             connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
             for role in role_list().roles:
                 _create_role(connection, role, passwords[role.name], database)
+
+
+@contextmanager
+def alone(admin_url: Secret) -> Iterator[psycopg.Connection]:
+    """A connection of the administrator's, while which nobody else who asks for one changes the server's roles.
+
+    Roles belong to the whole server and a lock to one database of it: so it is held in the administrator's.
+    """
+    with psycopg.connect(admin_url.reveal(), autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        yield connection
 
 
 def url_in(url: Secret, database: str) -> Secret:

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from chassis.migrations.runner import migrate
 from chassis.secret import Secret
-from deploy.database.bootstrap import DATABASE, bootstrap, url_in
+from deploy.database.bootstrap import DATABASE, alone, bootstrap, url_in
 from deploy.database.roles import role_list
 from tests.integration.tenancy_rules import broken_rules, tenant_policies
 
@@ -127,9 +127,9 @@ def copy(servers: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def catalog(copy: str) -> Iterator[psycopg.Connection]:
-    """A superuser's transaction, which is rolled back."""
-    with psycopg.connect(copy) as connection:
+def catalog(servers: Any, copy: str) -> Iterator[psycopg.Connection]:
+    """A superuser's transaction, which is rolled back. Roles are the whole server's, so it is alone with them."""
+    with alone(Secret(servers.admin_database_url)), psycopg.connect(copy) as connection:
         yield connection
         connection.rollback()
 
