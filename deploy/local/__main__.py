@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import typer
 from rich.console import Console
 
-from deploy.local import consumption, screen
+from deploy.local import consumption, ports, screen
 from deploy.local.opening import HouseNotOpen, Opening, Status, close
 from deploy.local.probe import is_ready
 from deploy.local.servers.unprivileged import remove_outside
@@ -23,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 console = Console()
 
@@ -32,12 +33,24 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on as the logs 
 Lines = Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines of each.")]
 
 
+_VARIABLES = "\n".join(
+    (
+        "Variables:",
+        *(f"- {variable}: {what}" for variable, what in ports.documentation()),
+        "- FLOWNURTURE_PORTS=free: choose free ports for all that no variable names, and keep them",
+        "- FLOWNURTURE_VAR: the folder for all state; each is a house of its own (var)",
+        "- DATABASE_URL, NATS_URL, REDIS_URL, SMTP_URL: use that server instead of one of our own",
+        "- LOG_LEVEL, OTLP_ENDPOINT: passed on to every process",
+    )
+)
+
+
 def main() -> None:
     """Run the command line."""
     app()
 
 
-@app.command()
+@app.command(epilog=_VARIABLES)
 def up() -> None:
     """Start everything, and wait until it is ready. When it runs already, say where."""
     state = _state()

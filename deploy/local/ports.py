@@ -61,6 +61,23 @@ VARIABLES = {
     "processes": "PORT_BASE",
 }
 
+_WHAT = {
+    "gateway": "the API",
+    "mail": "the inbox",
+    "smtp": "where mail is handed over",
+    "feedback": "where reports about mail come back",
+    "postgres": "PostgreSQL",
+    "nats": "NATS",
+    "redis": "Redis",
+    "processes": f"the first of {_PORTS_OF_A_PROCESS * _ROOM_FOR_PROCESSES} ports, two for each process",
+}
+
+
+def documentation() -> Iterator[tuple[str, str]]:
+    """Each variable that names a port, and for what, with its default."""
+    for name, default in asdict(Ports()).items():
+        yield VARIABLES[name], f"{_WHAT[name]} ({default})"
+
 
 def choose(environment: Mapping[str, str], chosen_before: Path) -> Ports:
     """The ports that variables name, else those chosen before, else free or default ones. Raises PortInvalid."""

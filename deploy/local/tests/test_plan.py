@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from deploy.local.__main__ import app
 from deploy.local.plan import plan
-from deploy.local.ports import PortInvalid, Ports, choose
+from deploy.local.ports import VARIABLES, PortInvalid, Ports, choose
 from deploy.local.premises import Premises
 from deploy.local.state import StateFolder
 from deploy.local.supervisor.program import PythonProgram
@@ -68,3 +70,9 @@ def test_free_ports_are_kept_once_they_are_chosen_and_variables_win(tmp_path: Pa
 def test_what_is_no_port_is_refused_by_its_variable(tmp_path: Path, value: str) -> None:
     with pytest.raises(PortInvalid, match=f"GATEWAY_PORT={value}"):
         choose({"GATEWAY_PORT": value}, tmp_path / "ports.json")
+
+
+def test_the_help_of_up_names_every_variable_that_moves_a_port() -> None:
+    answer = CliRunner().invoke(app, ["up", "--help"])
+    for name, variable in VARIABLES.items():
+        assert variable in answer.stdout, name
