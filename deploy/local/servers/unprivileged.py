@@ -63,18 +63,25 @@ def outside(root: Path) -> Path:
     pointer = root / _POINTER
     if pointer.exists():
         return Path(pointer.read_text().strip())
+    root.mkdir(parents=True, exist_ok=True)
     name = sha256(str(root.resolve()).encode()).hexdigest()[:16]
     for parent in _OUTSIDE:
         try:
-            (parent / name).mkdir(parents=True, exist_ok=True)
+            _make_ours(parent)
+            _make_ours(parent / name)
         except OSError:
             continue
-        parent.chmod(0o755)
-        (parent / name).chmod(0o755)
-        root.mkdir(parents=True, exist_ok=True)
         pointer.write_text(f"{parent / name}\n")
         return parent / name
-    raise NobodyToRunAs(f"None of {', '.join(map(str, _OUTSIDE))} can be written.")
+    raise NobodyToRunAs(f"None of {', '.join(map(str, _OUTSIDE))} can be used.")
+
+
+def _make_ours(folder: Path) -> None:
+    """Make a folder that all may enter. In a place where all may write, somebody else may have been there first."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise PermissionError(f"{folder} is somebody else's.")
+    folder.chmod(0o755)
 
 
 def remove_outside(root: Path) -> None:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from chassis.secret import Secret
+from deploy.local.servers import unprivileged
 from deploy.local.servers.nats import Nats
 from deploy.local.servers.postgres import Postgres
 from deploy.local.servers.program import ServerNotReady, free_port, start, stop
@@ -76,6 +77,19 @@ def test_two_clones_have_two_places_outside(private: Path) -> None:
         assert outside(private) == outside(private)
     finally:
         remove_outside(other)
+
+
+@as_root
+def test_a_place_outside_that_somebody_else_made_is_not_used(
+    private: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = unprivileged_user()
+    assert user is not None
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    os.chown(theirs, user.uid, user.gid)
+    monkeypatch.setattr(unprivileged, "_OUTSIDE", (theirs, ours))
+    assert outside(private).parent == ours
 
 
 @as_root
