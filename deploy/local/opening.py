@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from time import monotonic, sleep
 from typing import Any
 
@@ -39,6 +40,7 @@ class Opening:
 
     def run(self) -> Status:
         """Make sure that a supervisor lives and wait until its house is ready. Raises HouseNotOpen."""
+        self._make_folders()
         started: subprocess.Popen[bytes] | None = None
         deadline = monotonic() + _PATIENCE
         while monotonic() < deadline:
@@ -56,9 +58,18 @@ class Opening:
             sleep(_LOOK_AGAIN)
         raise HouseNotOpen(self._unready(read_json(self.state.status) or {"rooms": []}))
 
+    def _make_folders(self) -> None:
+        try:
+            for folder in (self.state.logs, self.state.run):
+                folder.mkdir(parents=True, exist_ok=True)
+                TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise HouseNotOpen(
+                f"The state of a house cannot be kept in {self.state.root}: {error}.\n"
+                "Make it a folder that you can write, or let FLOWNURTURE_VAR name another."
+            ) from None
+
     def _start(self) -> subprocess.Popen[bytes]:
-        self.state.logs.mkdir(parents=True, exist_ok=True)
-        self.state.run.mkdir(parents=True, exist_ok=True)
         with self.state.log("supervisor").open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - our own module
                 self.command,

@@ -89,5 +89,5 @@ def read_json(path: Path) -> Any:
     """What a file says; None when there is no file, or when it says nothing that can be understood."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None

@@ -42,8 +42,8 @@ def announce(path: Path) -> None:
 
 
 def supervisor(path: Path) -> psutil.Process | None:
-    """The supervisor that a file tells of, if it lives."""
-    with suppress(FileNotFoundError, ValueError):
+    """The supervisor that a file tells of, if it lives; nobody, where the file cannot be read."""
+    with suppress(OSError, ValueError):
         pid, started = path.read_text().split()
         return living(int(pid), float(started))
     return None

@@ -112,6 +112,12 @@ def test_a_taken_port_is_told_with_its_holder_and_the_variable_that_moves_it(
     assert tiny_house.open()["phase"] == "ready"
 
 
+def test_a_folder_that_cannot_hold_a_house_is_told(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("not a folder")
+    with pytest.raises(HouseNotOpen, match=r"(?s)cannot be kept in .*var: .*FLOWNURTURE_VAR"):
+        TinyHouse(StateFolder(tmp_path / "var")).open()
+
+
 def test_what_cannot_run_is_named_with_its_last_words(
     tiny_house: TinyHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
