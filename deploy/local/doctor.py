@@ -13,9 +13,13 @@ from pathlib import Path
 
 import psutil
 
+from chassis.secret import Secret
 from deploy.local import ports
 from deploy.local.premises import Premises
+from deploy.local.servers.nats import Nats
+from deploy.local.servers.postgres import Postgres
 from deploy.local.servers.program import Server
+from deploy.local.servers.redis import Redis
 from deploy.local.servers.unprivileged import NobodyToRunAs, unprivileged_user
 from deploy.local.state import SOURCES, StateFolder
 from deploy.local.supervisor import presence
@@ -40,19 +44,18 @@ class Finding:
 
 def examine(state: StateFolder, variables: Mapping[str, str]) -> list[Finding]:
     """Everything that was looked at."""
-    premises = Premises(state, ports.Ports(), variables)
-    return [
+    folder = _state_folder(state)
+    looked_at = [
         _python(),
         _packages(),
-        _server("PostgreSQL", premises.postgres),
-        _server("NATS", premises.nats),
-        _server("Redis", premises.redis),
+        *_servers(state),
         _unprivileged(state),
-        _state_folder(state),
+        folder,
         _disk(state),
         _memory(),
-        _ports(state, variables),
     ]
+    # Ports that were chosen are kept in the folder.
+    return [*looked_at, _ports(state, variables)] if folder.good else looked_at
 
 
 def _python() -> Finding:
@@ -78,6 +81,14 @@ def _installed(name: str) -> str | None:
         return None
 
 
+def _servers(state: StateFolder) -> list[Finding]:
+    """The servers from wheels, without the ports and secrets that they would get."""
+    postgres = Postgres(state.root / "postgres", 0, state.log("postgres"), Secret(""))
+    nats = Nats(state.root / "nats", 0, state.log("nats"), "")
+    redis = Redis(state.root / "redis", 0, state.log("redis"))
+    return [_server("PostgreSQL", postgres), _server("NATS", nats), _server("Redis", redis)]
+
+
 def _server(name: str, server: Server) -> Finding:
     """Whether its program runs at all: a wheel may be missing, or not fit this system."""
     try:
@@ -90,7 +101,7 @@ def _server(name: str, server: Server) -> Finding:
             timeout=20,
             check=True,
         )
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, NobodyToRunAs, subprocess.SubprocessError) as error:
         return Finding(name, f"does not run: {error}", good=False, remedy=_INSTALL)
     return Finding(name, answer.stdout.strip(), good=True)
 
@@ -112,8 +123,9 @@ def _unprivileged(state: StateFolder) -> Finding:
 
 def _state_folder(state: StateFolder) -> Finding:
     folder = _existing(state.root)
-    remedy = f"Make {folder} writable for you, or let FLOWNURTURE_VAR name another folder."
-    return Finding("state", str(state.root), os.access(folder, os.W_OK | os.X_OK), remedy)
+    remedy = f"Make {folder} a folder that you can write, or let FLOWNURTURE_VAR name another."
+    good = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return Finding("state", str(state.root), good, remedy)
 
 
 def _disk(state: StateFolder) -> Finding:
@@ -141,4 +153,5 @@ def _ports(state: StateFolder, variables: Mapping[str, str]) -> Finding:
 
 
 def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    # What lies below a folder that we may not enter is not there for us; `Path.exists` would raise.
+    return next(path for path in (folder, *folder.parents) if os.path.exists(path))
