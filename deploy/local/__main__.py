@@ -47,7 +47,12 @@ _VARIABLES = "\n".join(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except PermissionError as problem:
+        raise SystemExit(
+            f"{problem}\nThis house is somebody else's; FLOWNURTURE_VAR names another."
+        ) from None
 
 
 @app.command(epilog=_VARIABLES)
