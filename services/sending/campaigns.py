@@ -106,11 +106,14 @@ async def delete_campaign(session: TenantSession, campaign_id: UUID) -> None:
 
 async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
     """Let it be sent. Launching it again changes nothing. Raises NotFound, or InvalidRequest when it has no body."""
-    campaign = await get_campaign(session, campaign_id)
-    body = Body.of(campaign.html, campaign.text)
+    # Held first: what is launched is the draft as the last change left it.
+    if await _held_status(session, campaign_id) != CampaignStatus.DRAFT:
+        return await get_campaign(session, campaign_id)
+    draft = await get_campaign(session, campaign_id)
+    body = Body.of(draft.html, draft.text)
     launched = await session.execute(
         update(campaigns)
-        .where(campaigns.c.id == campaign_id, campaigns.c.status == CampaignStatus.DRAFT.value)
+        .where(campaigns.c.id == campaign_id)
         .values(
             status=CampaignStatus.SENDING.value,
             html=body.html,
@@ -119,21 +122,22 @@ async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
         )
         .returning(*_COLUMNS)
     )
-    row = launched.mappings().one_or_none()
-    if row is None:
-        return await get_campaign(session, campaign_id)
-    session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=campaign.name))
-    return Campaign(**row)
+    session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=draft.name))
+    return Campaign(**launched.mappings().one())
 
 
 async def _hold_draft(session: TenantSession, campaign_id: UUID, what: str) -> None:
-    status = await session.scalar(
+    if await _held_status(session, campaign_id) != CampaignStatus.DRAFT:
+        raise Conflict(f"A campaign that was launched cannot be {what}.")
+
+
+async def _held_status(session: TenantSession, campaign_id: UUID) -> str:
+    status: str | None = await session.scalar(
         select(campaigns.c.status).where(campaigns.c.id == campaign_id).with_for_update()
     )
     if status is None:
         raise _no_such(campaign_id)
-    if status != CampaignStatus.DRAFT:
-        raise Conflict(f"A campaign that was launched cannot be {what}.")
+    return status
 
 
 def _no_such(campaign_id: UUID) -> NotFound:

@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from chassis.database import Database, RoleDatabase
 from chassis.errors import Conflict, InvalidRequest, NotFound, Unavailable
@@ -11,6 +12,7 @@ from chassis.tests.deadlines import until
 from flownurture.sending.v1 import campaigns_pb2 as pb
 from flownurture.sending.v1.events_pb2 import CampaignCompleted, CampaignLaunched, SendsRequested
 from services.sending.accounting import complete_if_settled
+from services.sending.campaigns import update_campaign
 from services.sending.completion import Completion
 from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
@@ -39,6 +41,25 @@ async def test_launching_twice_is_launching_once(tenant: Tenant, fan_out: FanOut
     await asyncio.gather(*(fan_out.fan_out(tenant.context, UUID(draft.id)) for _ in range(5)))
     assert len(await tenant.published(CampaignLaunched)) == 1
     assert await tenant.statuses() == {"reader@example.com": "queued"}
+
+
+async def test_a_change_under_way_is_in_what_is_launched(tenant: Tenant, database: Database) -> None:
+    draft = await tenant.draft("reader@example.com")
+    async with database.tenant_transaction(tenant.context) as session:
+        await update_campaign(session, UUID(draft.id), {"html": "<p>Corrected</p>"})
+        launch = asyncio.create_task(tenant(pb.LaunchCampaignRequest(campaign_id=draft.id)))
+        pid = await session.scalar(text("SELECT pg_backend_pid()"))
+
+        async def launch_waits() -> bool:
+            # Row-level security binds tables; who waits for this transaction is the server's to tell.
+            async with database.platform_transaction() as connection:
+                waiting = text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE :pid = ANY(pg_blocking_pids(pid))"
+                )
+                return bool(await connection.scalar(waiting, {"pid": pid}))
+
+        await until(launch_waits)
+    assert (await launch).html == "<p>Corrected</p>"
 
 
 async def test_what_was_launched_can_no_longer_be_changed(tenant: Tenant) -> None:
