@@ -1,6 +1,7 @@
 """On whose behalf something happens: the organization, the actor and what it may do."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum, IntEnum
 from typing import Self
 from uuid import UUID, uuid4
@@ -26,11 +27,16 @@ class Role(IntEnum):
     SUPER_ADMIN = 3
 
 
+# The platform's operators are the members of this organization. It holds what is the platform's own (their sessions,
+# their audit trail, the mails about accounts) under the same policies as everybody's. No stamp ever carries it.
+PLATFORM = UUID("00000000-0000-7000-8000-000000000000")
+
+
 class MissingOrganization(PermissionDenied):
     """Something that belongs to an organization was asked for outside of any."""
 
     def __init__(self) -> None:
-        super().__init__("This is only possible within an organization.", reason="ORGANIZATION_REQUIRED")
+        super().__init__("This takes a member of an organization.", reason="INSUFFICIENT_ROLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,16 @@ class RequestContext:
     scopes: frozenset[str] = frozenset()
     features: frozenset[str] = frozenset()
     organization_id: UUID | None = None
+    # Nobody acts within a suspended organization; its members still see to their own accounts.
+    organization_suspended: bool = False
+    # Of the organization's plan, by name; none where no credential brought the context about.
+    limits: tuple[tuple[str, int], ...] = ()
+    # When the organization's billing cycle began.
+    cycle_started_at: datetime | None = None
     session_id: str = ""
+    # Where the client is, as the gateway sees it, and what it calls itself where a session may begin.
+    client_address: str = ""
+    user_agent: str = ""
     request_id: str = ""
     idempotency_key: str | None = None
 

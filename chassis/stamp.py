@@ -9,6 +9,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +52,11 @@ class Stamper:
             context.role,
             context.scopes,
             context.features,
+            context.organization_suspended,
+            context.limits,
+            context.cycle_started_at,
+            context.client_address,
+            context.user_agent,
         )
         now = self._clock()
         made = self._made.get(who)
@@ -73,6 +79,11 @@ class Stamper:
             scopes=sorted(context.scopes),
             features=sorted(context.features),
             session_id=context.session_id,
+            organization_suspended=context.organization_suspended,
+            limits=dict(context.limits),
+            cycle_started_at_ms=_milliseconds(context.cycle_started_at),
+            client_address=context.client_address,
+            user_agent=context.user_agent,
         ).SerializeToString()
         return pb.SignedContext(context=content, signature=self._key.sign(content)).SerializeToString()
 
@@ -131,9 +142,22 @@ def _context_of(content: pb.RequestContext) -> RequestContext:
             features=frozenset(content.features),
             organization_id=UUID(content.organization_id) if content.organization_id else None,
             session_id=content.session_id,
+            organization_suspended=content.organization_suspended,
+            limits=tuple(sorted(content.limits.items())),
+            cycle_started_at=_moment(content.cycle_started_at_ms),
+            client_address=content.client_address,
+            user_agent=content.user_agent,
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Unauthenticated("The request context is not well-formed.") from None
+
+
+def _milliseconds(moment: datetime | None) -> int:
+    return 0 if moment is None else round(moment.timestamp() * 1000)
+
+
+def _moment(milliseconds: int) -> datetime | None:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
 
 
 def _make_room(remembered: dict[Any, Any]) -> None:

@@ -5,6 +5,8 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 
 from granian.rsgi import (  # type: ignore[attr-defined]
     HTTPProtocol,
@@ -19,6 +21,7 @@ from gateway.answers import Headers
 from gateway.problems import HttpRefusal, PayloadTooLarge
 
 LONGEST_IDEMPOTENCY_KEY = 255
+LONGEST_USER_AGENT = 200  # characters
 
 # What reading from or writing to a client raises that is no longer there.
 CLIENT_GONE = (ProtocolClosed, ProtocolError)
@@ -55,6 +58,22 @@ class Exchange:
         """A request header, by its lower-case name."""
         value: str | None = self.scope.headers.get(name)
         return value
+
+    def client_address(self, proxies: int) -> str:
+        """The client's IP address; "" when it cannot be told.
+
+        Each of `proxies` proxies of ours in front adds to X-Forwarded-For the address it was called from. What stands
+        before those entries is what the client says of itself, and is not believed.
+        """
+        address = str(self.scope.client).rpartition(":")[0].strip("[]")
+        if proxies:
+            told = [entry.strip() for entry in (self.header("x-forwarded-for") or "").split(",")]
+            address = told[-proxies] if len(told) >= proxies else address
+        return _ip_address(address)
+
+    def user_agent(self) -> str:
+        """What the client calls itself, cut to a length that can be shown."""
+        return (self.header("user-agent") or "")[:LONGEST_USER_AGENT]
 
     def idempotency_key(self) -> str | None:
         """The Idempotency-Key; raises InvalidRequest for one that is no key."""
@@ -140,3 +159,14 @@ def _retrieve(reading: asyncio.Task[bytes]) -> None:
     """What a client that has left did to a read that nobody waits for is of no interest."""
     if not reading.cancelled():
         reading.exception()
+
+
+@lru_cache(maxsize=10_000)
+def _ip_address(text: str) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return ""
+    # The same client over a socket that speaks both versions.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)

@@ -4,18 +4,21 @@ from dataclasses import replace
 
 from chassis.context import RequestContext
 from chassis.contract.access import AccessRule, Audience
-from chassis.errors import PermissionDenied, RateLimited, Unauthenticated
+from chassis.errors import RateLimited, Unauthenticated
 from gateway.admission import Admission
 from gateway.credentials import Authenticator
 from gateway.exchange import Exchange
 from gateway.principals import ANONYMOUS, Principals
 
+_WHERE_SESSIONS_BEGIN = (Audience.PUBLIC, Audience.ACCOUNT)
+
 
 class Gate:
     """Lets a request through with a context, or raises why not."""
 
-    def __init__(self, authenticator: Authenticator, admission: Admission) -> None:
+    def __init__(self, authenticator: Authenticator, admission: Admission, *, proxies: int = 0) -> None:
         self._authenticator = authenticator
+        self._proxies = proxies
         self._admission = admission
         self._principals = Principals()
 
@@ -26,7 +29,13 @@ class Gate:
         else:
             context = await self._admitted(exchange)
             access.check(context)
-        return replace(context, request_id=exchange.request_id, idempotency_key=exchange.idempotency_key())
+        return replace(
+            context,
+            request_id=exchange.request_id,
+            idempotency_key=exchange.idempotency_key(),
+            client_address=exchange.client_address(self._proxies),
+            user_agent=exchange.user_agent() if access.audience in _WHERE_SESSIONS_BEGIN else "",
+        )
 
     async def _admitted(self, exchange: Exchange) -> RequestContext:
         credential = await self._authenticator.authenticate(exchange.header("authorization"))
@@ -40,6 +49,4 @@ class Gate:
         principal = self._principals.of(grant)
         if principal is None:
             raise Unauthenticated
-        if principal.suspended:
-            raise PermissionDenied("The organization is suspended.", reason="ORGANIZATION_SUSPENDED")
         return principal.context

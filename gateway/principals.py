@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
 from uuid import UUID
 
 from chassis.context import ActorKind, RequestContext, Role
@@ -19,7 +20,6 @@ class Principal:
     """Who a grant speaks of."""
 
     context: RequestContext
-    suspended: bool
     # Unix seconds.
     expires_at: float
 
@@ -51,6 +51,11 @@ def _principal(grant: admission_pb2.Grant) -> Principal:
         features=frozenset(grant.features),
         organization_id=UUID(grant.organization_id) if grant.organization_id else None,
         session_id=grant.session_id,
+        organization_suspended=grant.organization_suspended,
+        limits=tuple(sorted(grant.limits.items())),
+        cycle_started_at=grant.cycle_started_at.ToDatetime(UTC)
+        if grant.HasField("cycle_started_at")
+        else None,
     )
     expires_at = grant.expires_at.ToMilliseconds() / 1000 if grant.HasField("expires_at") else float("inf")
-    return Principal(context, grant.organization_suspended, expires_at)
+    return Principal(context, expires_at)

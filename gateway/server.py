@@ -38,7 +38,8 @@ def the_gate(settings: GatewaySettings, upstreams: Upstreams, script: RedisScrip
     """What every request but those of public endpoints has to pass."""
     keys = KeySet(upstreams.key_set)
     tokens = AccessTokenVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
-    return Gate(Authenticator(tokens), Admission(script, upstreams.resolve))
+    admission = Admission(script, upstreams.resolve)
+    return Gate(Authenticator(tokens), admission, proxies=settings.trusted_proxies)
 
 
 async def api_routes(upstreams: Upstreams, gate: Gate) -> list[Route]:

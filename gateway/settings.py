@@ -13,6 +13,12 @@ class GatewaySettings(ProcessSettings):
     jwt_issuer: str = Field(description="the `iss` that access tokens must have")
     jwt_audience: str = Field(description="the `aud` that access tokens must have")
     public_url: str = Field(description="where clients reach the gateway, as its documentation tells them")
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="how many proxies of ours stand in front, each adding to X-Forwarded-For whom it was called by",
+    )
     identity_target: str = Field(description="host:port or gRPC target of identity")
     contacts_target: str = Field(description="host:port or gRPC target of contacts")
     sending_target: str = Field(description="host:port or gRPC target of sending")

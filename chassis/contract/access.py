@@ -68,6 +68,8 @@ class AccessRule:
             raise PermissionDenied("This process may not call this.", reason="CALLER_NOT_ALLOWED")
         if self.audience is Audience.PUBLIC or self.audience is Audience.INTERNAL:
             return
+        if self.audience is Audience.TENANT and context.organization_suspended:
+            raise PermissionDenied("The organization is suspended.", reason="ORGANIZATION_SUSPENDED")
         if context.actor_kind is ActorKind.USER:
             if context.role < self.role:
                 raise PermissionDenied(f"This takes the role {self.role.name}.", reason="INSUFFICIENT_ROLE")

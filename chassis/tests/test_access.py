@@ -12,7 +12,7 @@ from chassis.context import ActorKind, RequestContext, Role
 from chassis.contract.access import AccessMissing, AccessRule, Audience
 from chassis.errors import PermissionDenied, Unauthenticated
 from flownurture.contacts.v1 import audience_pb2, contacts_pb2
-from flownurture.identity.v1 import api_keys_pb2, auth_pb2, organization_pb2
+from flownurture.identity.v1 import admin_pb2, api_keys_pb2, auth_pb2
 from flownurture.options.v1 import access_pb2
 
 ANONYMOUS = RequestContext("gateway", ActorKind.ANONYMOUS)
@@ -51,7 +51,7 @@ def method(module: Any, service: str, name: str) -> MethodDescriptor:
 
 READS = AccessRule.of(method(contacts_pb2, "ContactService", "GetContact"))
 ADMINISTERS = AccessRule.of(method(api_keys_pb2, "ApiKeyService", "CreateApiKey"))
-OPERATES = AccessRule.of(method(organization_pb2, "AdminService", "ListOrganizations"))
+OPERATES = AccessRule.of(method(admin_pb2, "AdminService", "ListOrganizations"))
 WORKS = AccessRule.of(method(audience_pb2, "AudienceService", "ListRecipients"))
 SIGNS_UP = AccessRule.of(method(auth_pb2, "AuthService", "SignUp"))
 KNOWS_ITSELF = AccessRule.of(method(auth_pb2, "AuthService", "GetMe"))
@@ -65,7 +65,7 @@ MATRIX = {
             "member": "in",
             "admin": "in",
             "operator": "in",
-            "homeless": "ORGANIZATION_REQUIRED",
+            "homeless": "INSUFFICIENT_ROLE",
             "reader": "in",
             "writer": "INSUFFICIENT_SCOPE",
             "key with a role": "INSUFFICIENT_SCOPE",
@@ -80,7 +80,7 @@ MATRIX = {
             "member": "INSUFFICIENT_ROLE",
             "admin": "in",
             "operator": "in",
-            "homeless": "ORGANIZATION_REQUIRED",
+            "homeless": "INSUFFICIENT_ROLE",
             "reader": "INSUFFICIENT_SCOPE",
             "writer": "INSUFFICIENT_SCOPE",
             "key with a role": "INSUFFICIENT_SCOPE",

@@ -144,7 +144,7 @@ async def test_an_rpc_that_reads_cannot_write(house: House) -> None:
 async def test_a_session_needs_an_organization(house: House) -> None:
     with pytest.raises(PermissionDenied) as refusal:
         await house.create("a@example.com", member(organization_id=None))
-    assert refusal.value.reason == "ORGANIZATION_REQUIRED"
+    assert refusal.value.reason == "INSUFFICIENT_ROLE"
 
 
 async def test_a_repeated_key_repeats_the_answer_and_not_the_deed(house: House) -> None:

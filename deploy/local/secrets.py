@@ -33,6 +33,7 @@ class Secrets:
     stamp_keys: dict[str, str]
     jwt_key: str
     link_key: str
+    sealing_key: str
     super_admin_password: str
 
     @classmethod
@@ -46,15 +47,17 @@ class Secrets:
             stamp_keys={process: _key() for process in processes},
             jwt_key=_key(),
             link_key=_key(),
+            sealing_key=_key(),
             super_admin_password=token_urlsafe(12),
         )
 
     @classmethod
     def load_or_create(cls, path: Path) -> Self:
-        """Those of a file that only its owner reads; made with the file when it is not there."""
-        if path.exists():
-            return cls(**json.loads(path.read_text()))
-        secrets = cls.generate()
+        """Those of a file that only its owner reads; what the file lacks, or all if there is none, is made with it."""
+        known = json.loads(path.read_text()) if path.exists() else {}
+        secrets = cls(**asdict(cls.generate()) | known)
+        if asdict(secrets) == known:
+            return secrets
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

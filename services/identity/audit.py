@@ -1,13 +1,34 @@
-"""The audit trail: what happened that matters to security, by whom. Append-only by grant."""
+"""The audit trail: what happened that matters to security, by whom, from where. Append-only by grant.
 
+Each organization's events form a chain: an event carries the SHA-256 of itself and of the hash before, so that none can be
+changed, moved or taken out without every later hash showing it. `docs/audit.md` says how anybody can check that.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select, text
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
 from services.identity.tables import audit_events
+
+# What the first event of a chain follows.
+BEGINNING = bytes(32)
+
+# What was and what is: strings, booleans, None, and lists of strings. Never a secret.
+Facts = Mapping[str, str | bool | list[str] | None]
+
+# All but the hash, which follows from the others.
+COLUMNS = [column for column in audit_events.c if column is not audit_events.c.hash]
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('identity.audit:' || :organization, 0))")
 
 
 class Act(StrEnum):
@@ -16,22 +37,123 @@ class Act(StrEnum):
     SIGNED_UP = "signed_up"
     LOGGED_IN = "logged_in"
     LOGGED_OUT = "logged_out"
+    LOGGED_OUT_EVERYWHERE = "logged_out_everywhere"
+    SESSION_ENDED = "session_ended"
     REFRESH_REUSED = "refresh_reused"
+    EMAIL_VERIFIED = "email_verified"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - an act, no password
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - an act, no password
+    SECOND_FACTOR_ENABLED = "second_factor_enabled"
+    SECOND_FACTOR_DISABLED = "second_factor_disabled"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    RECOVERY_CODES_REPLACED = "recovery_codes_replaced"
+    MEMBER_INVITED = "member_invited"
+    INVITATION_REVOKED = "invitation_revoked"
+    MEMBER_JOINED = "member_joined"
+    MEMBER_ROLE_CHANGED = "member_role_changed"
+    MEMBER_REMOVED = "member_removed"
+    MEMBER_LEFT = "member_left"
+    ORGANIZATION_RENAMED = "organization_renamed"
+    ORGANIZATION_SUSPENDED = "organization_suspended"
+    ORGANIZATION_RESUMED = "organization_resumed"
+    PLAN_CHANGED = "plan_changed"
+    PLAN_CHANGE_PLANNED = "plan_change_planned"
+    PLAN_CHANGE_TAKEN_BACK = "plan_change_taken_back"
     API_KEY_CREATED = "api_key_created"
     API_KEY_REVOKED = "api_key_revoked"
     OPERATOR_ADDED = "operator_added"
 
 
-async def record(session: TenantSession, act: Act, target_id: UUID) -> None:
-    """Write that the context's actor did this to the target, in the transaction in which it happens."""
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One link of a chain."""
+
+    organization_id: UUID
+    sequence: int
+    id: UUID
+    occurred_at: datetime
+    act: str
+    actor_kind: str
+    actor_id: str
+    role: str
+    client_address: str
+    target_id: UUID
+    before: Facts | None
+    after: Facts | None
+    request_id: str
+    previous_hash: bytes
+
+    def hash(self) -> bytes:
+        """SHA-256 over the event as JSON: names sorted, no white space, UTF-8; ids and hashes as text."""
+        return sha256(
+            json.dumps(
+                asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_as_text
+            ).encode()
+        ).digest()
+
+
+async def record(
+    session: TenantSession,
+    act: Act,
+    target_id: UUID,
+    *,
+    before: Facts | None = None,
+    after: Facts | None = None,
+) -> None:
+    """Write that the context's actor did this to the target, in the transaction in which it happens.
+
+    Until it ends, nothing else of the organization can be recorded: record last, or shortly before the end.
+    """
     context = session.context
-    await session.execute(
-        insert(audit_events).values(
-            id=new_id(),
-            act=act,
-            actor_kind=context.actor_kind.name,
-            actor_id=context.actor_id,
-            target_id=target_id,
-            request_id=context.request_id,
+    await session.execute(_LOCK, {"organization": str(context.organization)})
+    last = (
+        await session.execute(
+            select(audit_events.c.sequence, audit_events.c.hash)
+            .order_by(audit_events.c.sequence.desc())
+            .limit(1)
         )
+    ).one_or_none()
+    event = AuditEvent(
+        organization_id=context.organization,
+        sequence=last.sequence + 1 if last else 1,
+        id=new_id(),
+        occurred_at=datetime.now(UTC),
+        act=act.value,
+        actor_kind=context.actor_kind.name,
+        actor_id=context.actor_id,
+        role=context.role.name,
+        client_address=context.client_address,
+        target_id=target_id,
+        before=before,
+        after=after,
+        request_id=context.request_id,
+        previous_hash=last.hash if last else BEGINNING,
     )
+    values = asdict(event) | {"hash": event.hash()}
+    del values["organization_id"]
+    await session.execute(insert(audit_events).values(values))
+
+
+async def page(
+    session: TenantSession, *, before: UUID | None, size: int, act: str = "", actor_id: str = ""
+) -> list[AuditEvent]:
+    """At most `size` events, newest first, that are older than the one named; of one act, or one actor's, if given."""
+    wanted = select(*COLUMNS).order_by(audit_events.c.sequence.desc()).limit(size)
+    if before is not None:
+        wanted = wanted.where(audit_events.c.id < before)
+    if act:
+        wanted = wanted.where(audit_events.c.act == act)
+    if actor_id:
+        wanted = wanted.where(audit_events.c.actor_id == actor_id)
+    return [AuditEvent(**row) for row in (await session.execute(wanted)).mappings()]
+
+
+def _as_text(value: Any) -> str:
+    match value:
+        case UUID():
+            return str(value)
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="microseconds")
+        case bytes():
+            return value.hex()
+    raise TypeError(f"{type(value).__name__} has no place in an audit event")

@@ -1,19 +1,23 @@
 """The grants in Redis: what each live credential may do, shared by all gateways for a minute at most.
 
-Whoever takes something away deletes the grant and leaves a hold in its place before the change commits. Until the hold
-ends nobody can fill the cache again, so a fill that read PostgreSQL before the change cannot bring the old grant back.
-A fill that is late, by the clock of Redis, is dropped: it must not outlive the hold.
+Whoever takes something away leaves a hold and deletes the grants it stands against before the change commits. Until the
+hold ends nobody can fill the cache again, so a fill that read PostgreSQL before the change cannot bring the old grant
+back. A fill that is late, by the clock of Redis, is dropped: it must not outlive the hold. One that began before Redis
+lost its memory, and so its holds, is dropped too.
 """
 
-import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import time
 from typing import Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from chassis.context import PLATFORM
 from chassis.errors import Unavailable
 from chassis.logs import logger
 from chassis.secret import Secret
@@ -21,24 +25,42 @@ from flownurture.identity.v1 import admission_pb2 as pb
 
 _LIFETIME_MS = 60_000
 _HOLD_MS = 60_000
-# From reading PostgreSQL to writing Redis. Far less than a hold, so that clocks may differ by most of a minute.
+# From reading PostgreSQL to writing Redis. Far less than a hold.
 _FILL_WITHIN_MS = 10_000
 _TIMEOUT = 2.0  # seconds
 
-# KEYS: hold, grant. ARGV: grant, requests per minute (in a field of its own, so that a gateway's script can count without
-# reading the grant), digest of a key's secret or "", lifetime in ms, Unix ms until which to write at all.
+# A name for what Redis remembers: another one after it has forgotten.
+_MEMORY = "grants:memory"
+# KEYS: memory. ARGV: a name for it, should it have none. Answers the name and the time in Unix ms.
+_BEGIN = """
+local now = redis.call('TIME')
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return {redis.call('GET', KEYS[1]), now[1] * 1000 + math.floor(now[2] / 1000)}
+"""
+# KEYS: memory, grant, and the holds that stand against it: on the credential, its member, its organization. ARGV: the
+# memory's name when the reading began, Unix ms until which to write at all, lifetime in ms, grant, requests per minute
+# (in a field of its own, so that a gateway's script can count without reading the grant), digest of a key's secret or "".
 _FILL = """
 local now = redis.call('TIME')
-if now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[5]) or redis.call('EXISTS', KEYS[1]) == 1 then
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[2])
+    or redis.call('EXISTS', unpack(KEYS, 3)) > 0 then
   return 0
 end
-redis.call('HSET', KEYS[2], 'grant', ARGV[1], 'requests_per_minute', ARGV[2])
-if ARGV[3] ~= '' then
-  redis.call('HSET', KEYS[2], 'secret', ARGV[3])
+redis.call('HSET', KEYS[2], 'grant', ARGV[4], 'requests_per_minute', ARGV[5])
+if ARGV[6] ~= '' then
+  redis.call('HSET', KEYS[2], 'secret', ARGV[6])
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """That somebody is about to read PostgreSQL in order to fill the cache."""
+
+    memory: bytes
+    fill_until_ms: int
 
 
 class Grants:
@@ -52,6 +74,7 @@ class Grants:
             # At once and no more than once: for a pooled connection that Redis has closed meanwhile.
             retry=Retry(NoBackoff(), retries=1),
         )
+        self._begin = self._redis.register_script(_BEGIN)
         self._fill = self._redis.register_script(_FILL)
 
     async def __aenter__(self) -> Self:
@@ -60,46 +83,101 @@ class Grants:
     async def __aexit__(self, *_: object) -> None:
         await self._redis.aclose()
 
-    async def fill_session(self, session_id: UUID, grant: pb.Grant, read_at: float) -> None:
-        """Cache a session's grant, read from PostgreSQL not before `read_at` (Unix seconds)."""
-        await self._fill_unless_held(f"session:{session_id}", grant, b"", read_at)
+    async def begin_reading(self) -> Reading | None:
+        """To be called before PostgreSQL is read; None when Redis does not answer, and so nothing can be filled."""
+        try:
+            memory, now = await self._begin(keys=[_MEMORY], args=[uuid4().hex])
+        except RedisError as error:
+            logger().warning("grants_not_readable", error=type(error).__name__)
+            return None
+        return Reading(memory, now + _FILL_WITHIN_MS)
 
-    async def fill_api_key(self, key_id: UUID, grant: pb.Grant, secret_digest: bytes, read_at: float) -> None:
+    async def fill_session(self, session_id: UUID, grant: pb.Grant, reading: Reading | None) -> None:
+        """Cache a session's grant, read from PostgreSQL after `reading` began."""
+        member = f"member:{_organization(grant)}:{grant.actor.id}"
+        await self._fill_unless_held(f"session:{session_id}", grant, b"", reading, member)
+
+    async def fill_api_key(
+        self, key_id: UUID, grant: pb.Grant, secret_digest: bytes, reading: Reading | None
+    ) -> None:
         """Cache a key's grant, with the digest that a gateway compares the key's secret with."""
-        await self._fill_unless_held(f"key:{key_id}", grant, secret_digest, read_at)
+        await self._fill_unless_held(f"key:{key_id}", grant, secret_digest, reading)
 
     async def hold_session(self, session_id: UUID) -> None:
         """Take back what a session may do; Unavailable when Redis does not confirm it."""
-        await self._hold(f"session:{session_id}")
+        await self._hold(f"session:{session_id}", [f"session:{session_id}"])
 
     async def hold_api_key(self, key_id: UUID) -> None:
         """Take back what a key may do; Unavailable when Redis does not confirm it."""
-        await self._hold(f"key:{key_id}")
+        await self._hold(f"key:{key_id}", [f"key:{key_id}"])
+
+    async def hold_member(self, organization_id: UUID, user_id: UUID) -> None:
+        """Let no grant of the member's sessions in this organization be cached for a while.
+
+        Those that are cached already stand until `drop`: read which sessions there are after this, so that none is missed.
+        """
+        await self._hold(f"member:{organization_id}:{user_id}", ())
+
+    async def hold_organization(self, organization_id: UUID) -> None:
+        """As `hold_member`, for every session and key of an organization."""
+        await self._hold(f"organization:{organization_id}", ())
+
+    async def drop(self, *, sessions: Iterable[UUID] = (), api_keys: Iterable[UUID] = ()) -> None:
+        """Take back what these may do; Unavailable when Redis does not confirm it."""
+        names = [f"grant:session:{session_id}" for session_id in sessions]
+        names += [f"grant:key:{key_id}" for key_id in api_keys]
+        if not names:
+            return
+        try:
+            await self._redis.delete(*names)
+        except RedisError as error:
+            raise _not_told(error) from None
 
     async def _fill_unless_held(
-        self, credential: str, grant: pb.Grant, secret_digest: bytes, read_at: float
+        self,
+        credential: str,
+        grant: pb.Grant,
+        secret_digest: bytes,
+        reading: Reading | None,
+        *further_holds: str,
     ) -> None:
         lifetime = _LIFETIME_MS
         if grant.HasField("expires_at"):
-            lifetime = min(lifetime, grant.expires_at.ToMilliseconds() - int(time.time() * 1000))
-        if lifetime <= 0:
+            lifetime = min(lifetime, grant.expires_at.ToMilliseconds() - int(time() * 1000))
+        if lifetime <= 0 or reading is None:
             return
-        until = int(read_at * 1000) + _FILL_WITHIN_MS
+        holds = (credential, *further_holds, f"organization:{_organization(grant)}")
         try:
             await self._fill(
-                keys=[f"hold:{credential}", f"grant:{credential}"],
-                args=[grant.SerializeToString(), grant.requests_per_minute, secret_digest, lifetime, until],
+                keys=[_MEMORY, f"grant:{credential}", *(f"hold:{held}" for held in holds)],
+                args=[
+                    reading.memory,
+                    reading.fill_until_ms,
+                    lifetime,
+                    grant.SerializeToString(),
+                    grant.requests_per_minute,
+                    secret_digest,
+                ],
             )
         except RedisError as error:
             # The answer stands without the cache; gateways ask again.
             logger().warning("grant_not_cached", error=type(error).__name__)
 
-    async def _hold(self, credential: str) -> None:
+    async def _hold(self, held: str, credentials: Iterable[str]) -> None:
         try:
             async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.set(f"hold:{credential}", 1, px=_HOLD_MS)
-                pipeline.delete(f"grant:{credential}")
+                pipeline.set(f"hold:{held}", 1, px=_HOLD_MS)
+                for credential in credentials:
+                    pipeline.delete(f"grant:{credential}")
                 await pipeline.execute()
         except RedisError as error:
-            logger().warning("grant_not_held", error=type(error).__name__)
-            raise Unavailable("Nothing was changed: the gateways cannot be told at the moment.") from None
+            raise _not_told(error) from None
+
+
+def _organization(grant: pb.Grant) -> str:
+    return grant.organization_id or str(PLATFORM)
+
+
+def _not_told(error: RedisError) -> Unavailable:
+    logger().warning("grant_not_held", error=type(error).__name__)
+    return Unavailable("Nothing was changed: the gateways cannot be told at the moment.")

@@ -10,13 +10,13 @@ from uuid import UUID
 
 from sqlalchemy import FromClause, Row, Select, and_, func, or_, select
 
-from chassis.context import Role
+from chassis.context import PLATFORM, Role
 from chassis.database import RoleDatabase
 from chassis.email_address import EmailAddress
 from services.identity import organizations as organization_rows
 from services.identity import users as user_rows
 from services.identity.api_keys import use_is_news
-from services.identity.organizations import PLATFORM, Organization
+from services.identity.organizations import Organization
 from services.identity.refresh_tokens import RefreshToken
 from services.identity.tables import api_keys, memberships, organizations, refresh_tokens, sessions, users
 from services.identity.users import User

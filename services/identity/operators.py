@@ -7,7 +7,7 @@ replicas at once.
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 
-from chassis.context import RequestContext, Role
+from chassis.context import PLATFORM, RequestContext, Role
 from chassis.database import Database, TenantSession
 from chassis.email_address import EmailAddress
 from chassis.identifiers import new_id
@@ -15,7 +15,6 @@ from chassis.secret import Secret
 from services.identity import audit, memberships, users
 from services.identity.audit import Act
 from services.identity.lookup import Account, Lookup
-from services.identity.organizations import PLATFORM
 from services.identity.password_rule import refuse_weak
 from services.identity.passwords import Passwords
 from services.identity.plans import Plan

@@ -5,16 +5,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
+from chassis.context import PLATFORM
 from chassis.database import TenantSession
+from chassis.errors import NotFound
 from flownurture.identity.v1 import events_pb2 as events
+from services.identity import audit
+from services.identity.audit import Act
+from services.identity.grants import Grants
 from services.identity.plans import Plan
+from services.identity.revocation import take_back_from_organization
 from services.identity.tables import organizations
-
-# The platform's operators are the members of this one. It holds their sessions and their audit trail, under the
-# same policies as everybody's; it owns nothing else, is not listed, and no stamp ever carries it.
-PLATFORM = UUID("00000000-0000-7000-8000-000000000000")
 
 COLUMNS = (
     organizations.c.organization_id,
@@ -67,5 +69,33 @@ async def get(session: TenantSession) -> Organization:
 
 async def rename(session: TenantSession, name: str) -> Organization:
     """Give the context's organization another name."""
+    before = await _locked(session)
     statement = update(organizations).values(name=name).returning(*COLUMNS)
-    return Organization.of((await session.execute(statement)).one())
+    renamed = Organization.of((await session.execute(statement)).one())
+    await audit.record(
+        session, Act.ORGANIZATION_RENAMED, renamed.id, before={"name": before.name}, after={"name": name}
+    )
+    return renamed
+
+
+async def set_suspended(session: TenantSession, suspended: bool, grants: Grants) -> None:
+    """Suspend or resume the context's organization; when the transaction has committed, that holds everywhere.
+
+    Raises NotFound, or Unavailable, and so rolls back, when the gateways cannot be told.
+    """
+    before = await _locked(session)
+    if before.suspended == suspended:
+        return
+    await session.execute(update(organizations).values(suspended_at=func.now() if suspended else None))
+    await audit.record(
+        session, Act.ORGANIZATION_SUSPENDED if suspended else Act.ORGANIZATION_RESUMED, before.id
+    )
+    await take_back_from_organization(session, grants)
+
+
+async def _locked(session: TenantSession) -> Organization:
+    """The context's organization, changed by nobody else until the transaction ends."""
+    row = (await session.execute(select(*COLUMNS).with_for_update(key_share=True))).one_or_none()
+    if row is None:
+        raise NotFound("organization")
+    return Organization.of(row)

@@ -5,9 +5,13 @@ from uuid import UUID
 
 from sqlalchemy import Select, select
 
+from chassis.context import PLATFORM, Role
 from chassis.database import RoleDatabase
-from services.identity.organizations import COLUMNS, PLATFORM, Organization
-from services.identity.tables import organizations
+from chassis.errors import NotFound
+from services.identity import audit
+from services.identity.audit import AuditEvent
+from services.identity.organizations import COLUMNS, Organization
+from services.identity.tables import audit_events, organizations
 
 
 class Platform:
@@ -24,3 +28,28 @@ class Platform:
             statement = statement.where(key < before)
         async with self._database.transaction() as connection:
             return [Organization.of(row) for row in await connection.execute(statement)]
+
+    async def organization(self, organization_id: UUID) -> Organization:
+        """One organization; NotFound for an id that is none's."""
+        key = organizations.c.organization_id
+        statement: Select[Any] = select(*COLUMNS).where(key == organization_id, key != PLATFORM)
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        if row is None:
+            raise NotFound("organization")
+        return Organization.of(row)
+
+    async def audit_events(self, *, before: UUID | None, size: int) -> list[AuditEvent]:
+        """At most `size` acts of operators, newest first, that are older than the one named."""
+        by_operators = audit_events.c.role == Role.SUPER_ADMIN.name
+        on_the_platform = audit_events.c.organization_id == PLATFORM
+        statement: Select[Any] = (
+            select(*audit.COLUMNS)
+            .where(by_operators | on_the_platform)
+            .order_by(audit_events.c.id.desc())
+            .limit(size)
+        )
+        if before is not None:
+            statement = statement.where(audit_events.c.id < before)
+        async with self._database.transaction() as connection:
+            return [AuditEvent(**row) for row in (await connection.execute(statement)).mappings()]

@@ -14,6 +14,7 @@ from services.identity.access_tokens import AccessTokens
 from services.identity.api.admin import AdminService
 from services.identity.api.admission import AdmissionService
 from services.identity.api.api_keys import ApiKeyService
+from services.identity.api.audit import AuditService
 from services.identity.api.auth import AuthService
 from services.identity.api.organizations import OrganizationService
 from services.identity.grants import Grants
@@ -71,6 +72,7 @@ async def servicers(settings: IdentitySettings, database: Database, enter: Enter
         ),
         OrganizationService(),
         ApiKeyService(grants),
-        AdminService(platform),
+        AdminService(database, platform, grants),
+        AuditService(),
         AdmissionService(database, lookup, grants),
     )

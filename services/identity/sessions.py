@@ -5,10 +5,9 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, insert
 
-from chassis.context import RequestContext
+from chassis.context import PLATFORM, RequestContext
 from chassis.database import TenantSession
 from services.identity.grants import Grants
-from services.identity.organizations import PLATFORM
 from services.identity.refresh_tokens import RefreshToken, store
 from services.identity.tables import sessions
 
@@ -25,6 +24,16 @@ def home(context: RequestContext) -> RequestContext:
     )
 
 
+def within(context: RequestContext, organization_id: UUID) -> RequestContext:
+    """The context of an operator's act upon an organization, which an operator's request may name."""
+    return context.for_session(
+        user_id=UUID(context.actor_id),
+        session_id=UUID(context.session_id),
+        organization_id=organization_id,
+        role=context.role,
+    )
+
+
 async def begin(session: TenantSession) -> RefreshToken:
     """Begin the session that the context names; what is left of the user's expired ones goes."""
     user_id, session_id = UUID(session.context.actor_id), UUID(session.context.session_id)
@@ -32,7 +41,13 @@ async def begin(session: TenantSession) -> RefreshToken:
         delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= func.now())
     )
     await session.execute(
-        insert(sessions).values(id=session_id, user_id=user_id, expires_at=func.now() + LIFETIME)
+        insert(sessions).values(
+            id=session_id,
+            user_id=user_id,
+            expires_at=func.now() + LIFETIME,
+            client_address=session.context.client_address,
+            user_agent=session.context.user_agent,
+        )
     )
     token = RefreshToken.mint()
     await store(session, session_id, token)

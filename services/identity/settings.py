@@ -23,6 +23,9 @@ class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings):
     jwt_private_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
         description="the Ed25519 keys of access tokens: JSON, key id to 32 bytes in base64; the first one signs"
     )
+    sealing_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
+        description="the keys of what is stored sealed: JSON, key id to 32 bytes in base64; the first one seals"
+    )
     jwt_issuer: str = Field(description="the iss claim of access tokens")
     jwt_audience: str = Field(description="the aud claim of access tokens")
     super_admin_email: str | None = Field(

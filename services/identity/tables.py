@@ -3,8 +3,8 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
-from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table, Text, Uuid
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chassis.columns import moment, organization_id
 
@@ -18,6 +18,9 @@ organizations = Table(
     Column("name", Text, nullable=False),
     Column("plan", Text, nullable=False),
     Column("suspended_at", DateTime(timezone=True)),
+    Column("cycle_anchor", DateTime(timezone=True), nullable=False),
+    Column("next_plan", Text),
+    Column("next_plan_at", DateTime(timezone=True)),
     moment("created_at"),
 )
 
@@ -30,7 +33,36 @@ users = Table(
     Column("email_digest", LargeBinary, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
+    Column("email_verified_at", DateTime(timezone=True)),
     moment("created_at"),
+)
+
+# What a link in a mail proves itself with, once: a platform table like `users`, and under the same policy.
+account_tokens = Table(
+    "account_tokens",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("purpose", Text, nullable=False),
+    moment("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+# Platform tables like `users`, and under the same policy.
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("sealed_seed", LargeBinary, nullable=False),
+    Column("confirmed_at", DateTime(timezone=True)),
+    Column("last_step", BigInteger, nullable=False),
+    moment("created_at"),
+)
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
 )
 
 memberships = Table(
@@ -38,8 +70,23 @@ memberships = Table(
     metadata,
     organization_id(),
     Column("user_id", Uuid, primary_key=True),
+    Column("id", Uuid, nullable=False),
     Column("role", Text, nullable=False),
     moment("created_at"),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("email", Text, nullable=False),
+    Column("email_digest", LargeBinary, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("token_digest", LargeBinary, nullable=False),
+    Column("invited_by", Uuid, nullable=False),
+    moment("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
 )
 
 # A live session is a row; one that ended is none.
@@ -50,7 +97,10 @@ sessions = Table(
     Column("id", Uuid, primary_key=True),
     Column("user_id", Uuid, nullable=False),
     moment("created_at"),
+    moment("last_used_at"),
     Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("client_address", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
 )
 
 refresh_tokens = Table(
@@ -77,17 +127,25 @@ api_keys = Table(
     moment("created_at"),
     Column("expires_at", DateTime(timezone=True)),
     Column("last_used_at", DateTime(timezone=True)),
+    Column("sealed_chain_key", LargeBinary),
 )
 
 audit_events = Table(
     "audit_events",
     metadata,
     organization_id(),
-    Column("id", Uuid, primary_key=True),
-    moment("occurred_at"),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("id", Uuid, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
     Column("act", Text, nullable=False),
     Column("actor_kind", Text, nullable=False),
     Column("actor_id", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("client_address", Text, nullable=False),
     Column("target_id", Uuid, nullable=False),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
     Column("request_id", Text, nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
 )

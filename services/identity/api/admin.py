@@ -1,19 +1,30 @@
-"""`AdminService`: what the platform's operators see and do."""
+"""`AdminService`: what the platform's operators see of organizations and do with them."""
 
-from chassis.context import RequestContext
+from uuid import UUID
+
+from chassis.context import PLATFORM, RequestContext
+from chassis.database import Database
+from chassis.errors import NotFound
 from chassis.pagination import decode_cursor, encode_cursor, page_size
-from flownurture.identity.v1 import organization_pb2 as pb
+from flownurture.identity.v1 import admin_pb2 as pb
+from flownurture.identity.v1.organization_pb2 import Organization
+from services.identity import organizations
+from services.identity.api.audit import audit_event_message
 from services.identity.api.messages import organization_message
+from services.identity.grants import Grants
 from services.identity.platform import Platform
+from services.identity.sessions import within
 
 
 class AdminService:
-    """The operators' view, across organizations."""
+    """The operators' view, across organizations. What it changes, it changes within the one that is named."""
 
     service = pb.DESCRIPTOR.services_by_name["AdminService"]
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, database: Database, platform: Platform, grants: Grants) -> None:
+        self._database = database
         self._platform = platform
+        self._grants = grants
 
     async def list_organizations(
         self, request: pb.ListOrganizationsRequest, context: RequestContext
@@ -24,5 +35,40 @@ class AdminService:
         found = await self._platform.organizations(before=decode_cursor(request.page_token), size=size + 1)
         return pb.ListOrganizationsResponse(
             organizations=[organization_message(organization) for organization in found[:size]],
+            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+        )
+
+    async def look_up_organization(
+        self, request: pb.LookUpOrganizationRequest, context: RequestContext
+    ) -> Organization:
+        """One organization, or NotFound."""
+        return organization_message(await self._platform.organization(UUID(request.organization_id)))
+
+    async def change_organization(
+        self, request: pb.ChangeOrganizationRequest, context: RequestContext
+    ) -> Organization:
+        """Change what the request holds, and nothing else. NotFound; Unavailable when gateways cannot be told."""
+        organization_id = UUID(request.organization_id)
+        if organization_id == PLATFORM:
+            raise NotFound("organization")
+        async with self._database.tenant_transaction(within(context, organization_id)) as session:
+            if request.HasField("suspended"):
+                await organizations.set_suspended(session, request.suspended, self._grants)
+            return organization_message(await organizations.get(session))
+
+    async def list_platform_audit_events(
+        self, request: pb.ListPlatformAuditEventsRequest, context: RequestContext
+    ) -> pb.ListPlatformAuditEventsResponse:
+        """What operators did, newest first."""
+        size = page_size(request.page_size)
+        found = await self._platform.audit_events(before=decode_cursor(request.page_token), size=size + 1)
+        return pb.ListPlatformAuditEventsResponse(
+            audit_events=[
+                pb.PlatformAuditEvent(
+                    organization_id=None if event.organization_id == PLATFORM else str(event.organization_id),
+                    event=audit_event_message(event),
+                )
+                for event in found[:size]
+            ],
             next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
         )

@@ -1,7 +1,6 @@
 """`AdmissionService`: what a gateway asks about a credential that its cache does not know."""
 
 import hmac
-import time
 from uuid import UUID
 
 from chassis.context import RequestContext
@@ -39,21 +38,21 @@ class AdmissionService:
                 raise InvalidRequest(FieldViolation("credential", "must be given"))
 
     async def _session_grant(self, session_id: UUID) -> pb.Grant:
-        read_at = time.time()
+        reading = await self._grants.begin_reading()
         live = await self._lookup.session(session_id)
         if live is None:
             raise Unauthenticated
         grant = _grant_of_session(live)
-        await self._grants.fill_session(session_id, grant, read_at)
+        await self._grants.fill_session(session_id, grant, reading)
         return grant
 
     async def _api_key_grant(self, credential: pb.ApiKeyCredential, context: RequestContext) -> pb.Grant:
-        read_at = time.time()
+        reading = await self._grants.begin_reading()
         key = await self._lookup.api_key(UUID(credential.api_key_id))
         if key is None or not hmac.compare_digest(key.secret_digest, credential.secret_sha256):
             raise Unauthenticated
         grant = _grant_of_key(key)
-        await self._grants.fill_api_key(key.id, grant, key.secret_digest, read_at)
+        await self._grants.fill_api_key(key.id, grant, key.secret_digest, reading)
         if key.use_is_news:
             await self._note_use(key, context)
         return grant

@@ -6,7 +6,7 @@ from uuid import UUID
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
-from chassis.context import RequestContext, Role
+from chassis.context import PLATFORM, RequestContext, Role
 from chassis.database import Database
 from chassis.email_address import EmailAddress
 from chassis.errors import Unauthenticated
@@ -27,7 +27,6 @@ from services.identity.audit import Act
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
 from services.identity.names import parse_name
-from services.identity.organizations import PLATFORM
 from services.identity.password_rule import refuse_weak
 from services.identity.passwords import Passwords
 from services.identity.refresh_tokens import RefreshToken

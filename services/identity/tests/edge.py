@@ -9,10 +9,11 @@ import jwt
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.rpc.client import Peer
 from flownurture.identity.v1 import admission_pb2, auth_pb2
+from flownurture.identity.v1.admin_pb2_grpc import AdminServiceStub
 from flownurture.identity.v1.admission_pb2_grpc import AdmissionServiceStub
 from flownurture.identity.v1.api_keys_pb2_grpc import ApiKeyServiceStub
 from flownurture.identity.v1.auth_pb2_grpc import AuthServiceStub
-from flownurture.identity.v1.organization_pb2_grpc import AdminServiceStub, OrganizationServiceStub
+from flownurture.identity.v1.organization_pb2_grpc import OrganizationServiceStub
 
 PASSWORD = "a quiet river bend"
 NOBODY = RequestContext(issuer="gateway", actor_kind=ActorKind.ANONYMOUS)

@@ -6,14 +6,13 @@ import psycopg
 import pytest
 from sqlalchemy import exc, text
 
-from chassis.context import RequestContext, Role
+from chassis.context import PLATFORM, RequestContext, Role
 from chassis.database import Database, RoleDatabase
 from chassis.errors import PermissionDenied
 from chassis.rpc.client import Peer
 from chassis.secret import Secret
 from chassis.stamp import Stamper
 from flownurture.identity.v1 import admission_pb2
-from services.identity.organizations import PLATFORM
 from services.identity.settings import IdentitySettings
 from services.identity.tests.conftest import ServiceEnvironment
 from services.identity.tests.edge import Edge

@@ -6,12 +6,11 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from chassis.context import Role
+from chassis.context import PLATFORM, Role
 from chassis.errors import PermissionDenied, Unauthenticated
 from chassis.secret import Secret
-from flownurture.identity.v1 import auth_pb2, organization_pb2
+from flownurture.identity.v1 import admin_pb2, auth_pb2, organization_pb2
 from services.identity.operators import NotAnOperator
-from services.identity.organizations import PLATFORM
 from services.identity.settings import IdentitySettings
 from services.identity.tests.conftest import Start
 from services.identity.tests.edge import Edge, Person
@@ -22,9 +21,9 @@ async def _operator(edge: Edge, settings: IdentitySettings) -> Person:
     return await edge.log_in(settings.super_admin_email)
 
 
-async def _list(edge: Edge, person: Person, **asked: object) -> organization_pb2.ListOrganizationsResponse:
-    request = organization_pb2.ListOrganizationsRequest(**asked)  # type: ignore[arg-type]
-    answer: organization_pb2.ListOrganizationsResponse = await edge.call(
+async def _list(edge: Edge, person: Person, **asked: object) -> admin_pb2.ListOrganizationsResponse:
+    request = admin_pb2.ListOrganizationsRequest(**asked)  # type: ignore[arg-type]
+    answer: admin_pb2.ListOrganizationsResponse = await edge.call(
         edge.admin.ListOrganizations, request, person.context
     )
     return answer

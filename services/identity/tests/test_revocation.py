@@ -1,8 +1,8 @@
 """Grants in Redis: filled by who asks, taken back before a change is acknowledged, never brought back."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -45,17 +45,17 @@ async def test_a_resolved_session_is_cached_for_a_minute_as_gateways_read_it(
 
 async def test_a_cached_key_carries_the_digest_of_its_secret(grants: Grants, redis: Redis) -> None:
     key_id = uuid4()
-    await grants.fill_api_key(key_id, GRANT, b"d" * 32, read_at=time.time())
+    await grants.fill_api_key(key_id, GRANT, b"d" * 32, await grants.begin_reading())
     assert await redis.hget(f"grant:key:{key_id}", "secret") == b"d" * 32
 
 
 async def test_what_is_held_cannot_be_filled(grants: Grants, redis: Redis) -> None:
     session_id = uuid4()
-    read_at = time.time()
-    await grants.fill_session(session_id, GRANT, read_at)
+    reading = await grants.begin_reading()
+    await grants.fill_session(session_id, GRANT, reading)
     await grants.hold_session(session_id)
     assert not await redis.exists(f"grant:session:{session_id}")
-    await grants.fill_session(session_id, GRANT, read_at)
+    await grants.fill_session(session_id, GRANT, reading)
     assert not await redis.exists(f"grant:session:{session_id}")
     assert 50_000 < await redis.pttl(f"hold:session:{session_id}") <= 60_000
 
@@ -64,7 +64,10 @@ async def test_a_fill_that_comes_late_is_dropped_since_its_hold_may_have_ended(
     grants: Grants, redis: Redis
 ) -> None:
     session_id = uuid4()
-    await grants.fill_session(session_id, GRANT, read_at=time.time() - 11)
+    now = await grants.begin_reading()
+    assert now is not None
+    late = replace(now, fill_until_ms=now.fill_until_ms - 10_001)
+    await grants.fill_session(session_id, GRANT, late)
     assert not await redis.exists(f"grant:session:{session_id}")
 
 

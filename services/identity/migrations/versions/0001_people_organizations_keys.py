@@ -7,7 +7,7 @@ from chassis.migrations.ddl import ORGANIZATION_ID, create_chassis_tables, open_
 revision = "0001"
 down_revision = None
 
-# services.identity.organizations.PLATFORM; written out, since a migration never changes.
+# chassis.context.PLATFORM; written out, since a migration never changes.
 _PLATFORM = "'00000000-0000-7000-8000-000000000000'"
 
 

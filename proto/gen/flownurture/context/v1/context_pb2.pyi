@@ -26,6 +26,26 @@ class RequestContext(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LimitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ISSUER_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_MS_FIELD_NUMBER: _builtins.int
@@ -35,6 +55,11 @@ class RequestContext(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_SUSPENDED_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    CYCLE_STARTED_AT_MS_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    USER_AGENT_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     """The process that stamped, by its name ("gateway", "sending")."""
     audience: _builtins.str
@@ -45,6 +70,14 @@ class RequestContext(_message.Message):
     """Empty when the call concerns no organization."""
     role: _access_pb2.Role.ValueType
     session_id: _builtins.str
+    organization_suspended: _builtins.bool
+    """Nobody acts within a suspended organization; its members still see to their own accounts."""
+    cycle_started_at_ms: _builtins.int
+    """Unix milliseconds; 0 without an organization."""
+    client_address: _builtins.str
+    """Where the client is (an IP address), as the gateway sees it."""
+    user_agent: _builtins.str
+    """What the client calls itself; only where a session may begin."""
     @_builtins.property
     def actor(self) -> Global___Actor: ...
     @_builtins.property
@@ -53,6 +86,10 @@ class RequestContext(_message.Message):
 
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Of the organization's plan, by name."""
+
     def __init__(
         self,
         *,
@@ -65,10 +102,15 @@ class RequestContext(_message.Message):
         scopes: _abc.Iterable[_builtins.str] | None = ...,
         features: _abc.Iterable[_builtins.str] | None = ...,
         session_id: _builtins.str = ...,
+        organization_suspended: _builtins.bool = ...,
+        limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        cycle_started_at_ms: _builtins.int = ...,
+        client_address: _builtins.str = ...,
+        user_agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audience", b"audience", "expires_at_ms", b"expires_at_ms", "features", b"features", "issuer", b"issuer", "organization_id", b"organization_id", "role", b"role", "scopes", b"scopes", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audience", b"audience", "client_address", b"client_address", "cycle_started_at_ms", b"cycle_started_at_ms", "expires_at_ms", b"expires_at_ms", "features", b"features", "issuer", b"issuer", "limits", b"limits", "organization_id", b"organization_id", "organization_suspended", b"organization_suspended", "role", b"role", "scopes", b"scopes", "session_id", b"session_id", "user_agent", b"user_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

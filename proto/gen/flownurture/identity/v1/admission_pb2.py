@@ -28,7 +28,7 @@ from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'flownurture/identity/v1/admission.proto\x12\x17\x66lownurture.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\x84\x01\n\x18ResolveCredentialRequest\x12\x1c\n\nsession_id\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01H\x00\x12<\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32).flownurture.identity.v1.ApiKeyCredentialH\x00\x42\x0c\n\ncredential\"S\n\x10\x41piKeyCredential\x12\x1c\n\napi_key_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12!\n\rsecret_sha256\x18\x02 \x01(\x0c\x42\n\x92\xb5\x18\x06\x08\x01\x10 \x18 \"\x9d\x02\n\x05Grant\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12,\n\x05\x61\x63tor\x18\x02 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x03 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x1e\n\x16organization_suspended\x18\x07 \x01(\x08\x12\x1b\n\x13requests_per_minute\x18\x08 \x01(\r\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8b\x01\n\x10\x41\x64missionService\x12w\n\x11ResolveCredential\x12\x31.flownurture.identity.v1.ResolveCredentialRequest\x1a\x1e.flownurture.identity.v1.Grant\"\x0f\x8a\xb5\x18\x0b\x08\x04*\x07gatewayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'flownurture/identity/v1/admission.proto\x12\x17\x66lownurture.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\x84\x01\n\x18ResolveCredentialRequest\x12\x1c\n\nsession_id\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01H\x00\x12<\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32).flownurture.identity.v1.ApiKeyCredentialH\x00\x42\x0c\n\ncredential\"\x8f\x01\n\x10\x41piKeyCredential\x12\x1c\n\napi_key_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1f\n\rsecret_sha256\x18\x02 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x10 \x18 \x12\x1f\n\x0crestrictions\x18\x03 \x03(\tB\t\x92\xb5\x18\x05\x18\x80\x08\x30\x08\x12\x1b\n\tsignature\x18\x04 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x10 \x18 \"\xbe\x03\n\x05Grant\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12,\n\x05\x61\x63tor\x18\x02 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x03 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x1e\n\x16organization_suspended\x18\x07 \x01(\x08\x12\x1b\n\x13requests_per_minute\x18\x08 \x01(\r\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x06limits\x18\n \x03(\x0b\x32*.flownurture.identity.v1.Grant.LimitsEntry\x12\x34\n\x10\x63ycle_started_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32\x8b\x01\n\x10\x41\x64missionService\x12w\n\x11ResolveCredential\x12\x31.flownurture.identity.v1.ResolveCredentialRequest\x1a\x1e.flownurture.identity.v1.Grant\"\x0f\x8a\xb5\x18\x0b\x08\x04*\x07gatewayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,15 +40,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEYCREDENTIAL'].fields_by_name['api_key_id']._loaded_options = None
   _globals['_APIKEYCREDENTIAL'].fields_by_name['api_key_id']._serialized_options = b'\222\265\030\004\010\0018\001'
   _globals['_APIKEYCREDENTIAL'].fields_by_name['secret_sha256']._loaded_options = None
-  _globals['_APIKEYCREDENTIAL'].fields_by_name['secret_sha256']._serialized_options = b'\222\265\030\006\010\001\020 \030 '
+  _globals['_APIKEYCREDENTIAL'].fields_by_name['secret_sha256']._serialized_options = b'\222\265\030\004\020 \030 '
+  _globals['_APIKEYCREDENTIAL'].fields_by_name['restrictions']._loaded_options = None
+  _globals['_APIKEYCREDENTIAL'].fields_by_name['restrictions']._serialized_options = b'\222\265\030\005\030\200\0100\010'
+  _globals['_APIKEYCREDENTIAL'].fields_by_name['signature']._loaded_options = None
+  _globals['_APIKEYCREDENTIAL'].fields_by_name['signature']._serialized_options = b'\222\265\030\004\020 \030 '
+  _globals['_GRANT_LIMITSENTRY']._loaded_options = None
+  _globals['_GRANT_LIMITSENTRY']._serialized_options = b'8\001'
   _globals['_ADMISSIONSERVICE'].methods_by_name['ResolveCredential']._loaded_options = None
   _globals['_ADMISSIONSERVICE'].methods_by_name['ResolveCredential']._serialized_options = b'\212\265\030\013\010\004*\007gateway'
   _globals['_RESOLVECREDENTIALREQUEST']._serialized_start=213
   _globals['_RESOLVECREDENTIALREQUEST']._serialized_end=345
-  _globals['_APIKEYCREDENTIAL']._serialized_start=347
-  _globals['_APIKEYCREDENTIAL']._serialized_end=430
-  _globals['_GRANT']._serialized_start=433
-  _globals['_GRANT']._serialized_end=718
-  _globals['_ADMISSIONSERVICE']._serialized_start=721
-  _globals['_ADMISSIONSERVICE']._serialized_end=860
+  _globals['_APIKEYCREDENTIAL']._serialized_start=348
+  _globals['_APIKEYCREDENTIAL']._serialized_end=491
+  _globals['_GRANT']._serialized_start=494
+  _globals['_GRANT']._serialized_end=940
+  _globals['_GRANT_LIMITSENTRY']._serialized_start=895
+  _globals['_GRANT_LIMITSENTRY']._serialized_end=940
+  _globals['_ADMISSIONSERVICE']._serialized_start=943
+  _globals['_ADMISSIONSERVICE']._serialized_end=1082
 # @@protoc_insertion_point(module_scope)

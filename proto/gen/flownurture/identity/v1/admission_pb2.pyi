@@ -48,21 +48,33 @@ Global___ResolveCredentialRequest: _TypeAlias = ResolveCredentialRequest  # noqa
 
 @_typing.final
 class ApiKeyCredential(_message.Message):
+    """A key, or one that its holder derived from it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     API_KEY_ID_FIELD_NUMBER: _builtins.int
     SECRET_SHA256_FIELD_NUMBER: _builtins.int
+    RESTRICTIONS_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
     api_key_id: _builtins.str
     secret_sha256: _builtins.bytes
+    """Of a key as it was created."""
+    signature: _builtins.bytes
+    @_builtins.property
+    def restrictions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a derived key: what it is narrowed to, each link of the chain in turn, and the last link's signature."""
+
     def __init__(
         self,
         *,
         api_key_id: _builtins.str = ...,
         secret_sha256: _builtins.bytes = ...,
+        restrictions: _abc.Iterable[_builtins.str] | None = ...,
+        signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "secret_sha256", b"secret_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "restrictions", b"restrictions", "secret_sha256", b"secret_sha256", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -74,6 +86,26 @@ class Grant(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LimitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
@@ -83,6 +115,8 @@ class Grant(_message.Message):
     ORGANIZATION_SUSPENDED_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    CYCLE_STARTED_AT_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     role: _access_pb2.Role.ValueType
     session_id: _builtins.str
@@ -98,6 +132,14 @@ class Grant(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """Of the credential itself; absent when it does not expire."""
 
+    @_builtins.property
+    def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Of the organization's plan, by name: contacts, emails_per_cycle, members."""
+
+    @_builtins.property
+    def cycle_started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the billing cycle began; absent without an organization."""
+
     def __init__(
         self,
         *,
@@ -110,10 +152,12 @@ class Grant(_message.Message):
         organization_suspended: _builtins.bool = ...,
         requests_per_minute: _builtins.int = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        cycle_started_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cycle_started_at", b"cycle_started_at", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "expires_at", b"expires_at", "features", b"features", "organization_id", b"organization_id", "organization_suspended", b"organization_suspended", "requests_per_minute", b"requests_per_minute", "role", b"role", "scopes", b"scopes", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cycle_started_at", b"cycle_started_at", "expires_at", b"expires_at", "features", b"features", "limits", b"limits", "organization_id", b"organization_id", "organization_suspended", b"organization_suspended", "requests_per_minute", b"requests_per_minute", "role", b"role", "scopes", b"scopes", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,7 +31,7 @@ from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_d
 from flownurture.identity.v1 import organization_pb2 as flownurture_dot_identity_dot_v1_dot_organization__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flownurture/identity/v1/auth.proto\x12\x17\x66lownurture.identity.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\x1a*flownurture/identity/v1/organization.proto\"_\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\rSignUpRequest\x12\x17\n\x05\x65mail\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x1d\n\x08password\x18\x02 \x01(\tB\x0b\x92\xb5\x18\x07\x08\x01\x10\x0c\x18\x80\x02\x12\x17\n\x04name\x18\x03 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\x12$\n\x11organization_name\x18\x04 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\"\xcf\x01\n\x0eSignUpResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x1d.flownurture.identity.v1.User\x12;\n\x0corganization\x18\x02 \x01(\x0b\x32%.flownurture.identity.v1.Organization\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\t\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x12\n\ntoken_type\x18\x05 \x01(\t\x12\x12\n\nexpires_in\x18\x06 \x01(\r\"D\n\x0cLogInRequest\x12\x17\n\x05\x65mail\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x1b\n\x08password\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\x80\x02\"\xce\x01\n\rLogInResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x1d.flownurture.identity.v1.User\x12;\n\x0corganization\x18\x02 \x01(\x0b\x32%.flownurture.identity.v1.Organization\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\t\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x12\n\ntoken_type\x18\x05 \x01(\t\x12\x12\n\nexpires_in\x18\x06 \x01(\r\"9\n\x15RefreshSessionRequest\x12 \n\rrefresh_token\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\x80\x04\"m\n\x16RefreshSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\r\"\x0f\n\rLogOutRequest\"\x0e\n\x0cGetMeRequest\"\xa5\x01\n\rGetMeResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x1d.flownurture.identity.v1.User\x12;\n\x0corganization\x18\x02 \x01(\x0b\x32%.flownurture.identity.v1.Organization\x12*\n\x04role\x18\x03 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\"\x10\n\x0eGetJwksRequest2\xef\x05\n\x0b\x41uthService\x12\x80\x01\n\x06SignUp\x12&.flownurture.identity.v1.SignUpRequest\x1a\'.flownurture.identity.v1.SignUpResponse\"%\x8a\xb5\x18\x02\x08\x01\x98\xb5\x18\xc9\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/signup:\x01*\x12w\n\x05LogIn\x12%.flownurture.identity.v1.LogInRequest\x1a&.flownurture.identity.v1.LogInResponse\"\x1f\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/login:\x01*\x12\x94\x01\n\x0eRefreshSession\x12..flownurture.identity.v1.RefreshSessionRequest\x1a/.flownurture.identity.v1.RefreshSessionResponse\"!\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12o\n\x06LogOut\x12&.flownurture.identity.v1.LogOutRequest\x1a\x16.google.protobuf.Empty\"%\x8a\xb5\x18\x02\x08\x05\x98\xb5\x18\xcc\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/logout:\x01*\x12l\n\x05GetMe\x12%.flownurture.identity.v1.GetMeRequest\x1a&.flownurture.identity.v1.GetMeResponse\"\x14\x8a\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x08\x12\x06/v1/me\x12n\n\x07GetJwks\x12\'.flownurture.identity.v1.GetJwksRequest\x1a\x14.google.api.HttpBody\"$\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flownurture/identity/v1/auth.proto\x12\x17\x66lownurture.identity.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\x1a*flownurture/identity/v1/organization.proto\"w\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x65mail_verified\x18\x05 \x01(\x08\"\x86\x01\n\rSignUpRequest\x12\x17\n\x05\x65mail\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x1d\n\x08password\x18\x02 \x01(\tB\x0b\x92\xb5\x18\x07\x08\x01\x10\x0c\x18\x80\x02\x12\x17\n\x04name\x18\x03 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\x12$\n\x11organization_name\x18\x04 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\"\xcf\x01\n\x0eSignUpResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x1d.flownurture.identity.v1.User\x12;\n\x0corganization\x18\x02 \x01(\x0b\x32%.flownurture.identity.v1.Organization\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\t\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x12\n\ntoken_type\x18\x05 \x01(\t\x12\x12\n\nexpires_in\x18\x06 \x01(\r\"Z\n\x0cLogInRequest\x12\x17\n\x05\x65mail\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x1b\n\x08password\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\x80\x02\x12\x14\n\x04\x63ode\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x18 \"\xce\x01\n\rLogInResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x1d.flownurture.identity.v1.User\x12;\n\x0corganization\x18\x02 \x01(\x0b\x32%.flownurture.identity.v1.Organization\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\t\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x12\n\ntoken_type\x18\x05 \x01(\t\x12\x12\n\nexpires_in\x18\x06 \x01(\r\"9\n\x15RefreshSessionRequest\x12 \n\rrefresh_token\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\x80\x04\"m\n\x16RefreshSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\r\"\x0f\n\rLogOutRequest\"\x0e\n\x0cGetMeRequest\"\xa5\x01\n\rGetMeResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x1d.flownurture.identity.v1.User\x12;\n\x0corganization\x18\x02 \x01(\x0b\x32%.flownurture.identity.v1.Organization\x12*\n\x04role\x18\x03 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\"\x10\n\x0eGetJwksRequest2\xef\x05\n\x0b\x41uthService\x12\x80\x01\n\x06SignUp\x12&.flownurture.identity.v1.SignUpRequest\x1a\'.flownurture.identity.v1.SignUpResponse\"%\x8a\xb5\x18\x02\x08\x01\x98\xb5\x18\xc9\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/signup:\x01*\x12w\n\x05LogIn\x12%.flownurture.identity.v1.LogInRequest\x1a&.flownurture.identity.v1.LogInResponse\"\x1f\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/login:\x01*\x12\x94\x01\n\x0eRefreshSession\x12..flownurture.identity.v1.RefreshSessionRequest\x1a/.flownurture.identity.v1.RefreshSessionResponse\"!\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12o\n\x06LogOut\x12&.flownurture.identity.v1.LogOutRequest\x1a\x16.google.protobuf.Empty\"%\x8a\xb5\x18\x02\x08\x05\x98\xb5\x18\xcc\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/logout:\x01*\x12l\n\x05GetMe\x12%.flownurture.identity.v1.GetMeRequest\x1a&.flownurture.identity.v1.GetMeResponse\"\x14\x8a\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x08\x12\x06/v1/me\x12n\n\x07GetJwks\x12\'.flownurture.identity.v1.GetJwksRequest\x1a\x14.google.api.HttpBody\"$\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGINREQUEST'].fields_by_name['email']._serialized_options = b'\222\265\030\004\010\0018\002'
   _globals['_LOGINREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_LOGINREQUEST'].fields_by_name['password']._serialized_options = b'\222\265\030\005\010\001\030\200\002'
+  _globals['_LOGINREQUEST'].fields_by_name['code']._loaded_options = None
+  _globals['_LOGINREQUEST'].fields_by_name['code']._serialized_options = b'\222\265\030\002\030 '
   _globals['_REFRESHSESSIONREQUEST'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_REFRESHSESSIONREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\222\265\030\005\010\001\030\200\004'
   _globals['_AUTHSERVICE'].methods_by_name['SignUp']._loaded_options = None
@@ -65,27 +67,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._serialized_options = b'\212\265\030\002\010\001\202\323\344\223\002\030\022\026/.well-known/jwks.json'
   _globals['_USER']._serialized_start=299
-  _globals['_USER']._serialized_end=394
-  _globals['_SIGNUPREQUEST']._serialized_start=397
-  _globals['_SIGNUPREQUEST']._serialized_end=531
-  _globals['_SIGNUPRESPONSE']._serialized_start=534
-  _globals['_SIGNUPRESPONSE']._serialized_end=741
-  _globals['_LOGINREQUEST']._serialized_start=743
-  _globals['_LOGINREQUEST']._serialized_end=811
-  _globals['_LOGINRESPONSE']._serialized_start=814
-  _globals['_LOGINRESPONSE']._serialized_end=1020
-  _globals['_REFRESHSESSIONREQUEST']._serialized_start=1022
-  _globals['_REFRESHSESSIONREQUEST']._serialized_end=1079
-  _globals['_REFRESHSESSIONRESPONSE']._serialized_start=1081
-  _globals['_REFRESHSESSIONRESPONSE']._serialized_end=1190
-  _globals['_LOGOUTREQUEST']._serialized_start=1192
-  _globals['_LOGOUTREQUEST']._serialized_end=1207
-  _globals['_GETMEREQUEST']._serialized_start=1209
-  _globals['_GETMEREQUEST']._serialized_end=1223
-  _globals['_GETMERESPONSE']._serialized_start=1226
-  _globals['_GETMERESPONSE']._serialized_end=1391
-  _globals['_GETJWKSREQUEST']._serialized_start=1393
-  _globals['_GETJWKSREQUEST']._serialized_end=1409
-  _globals['_AUTHSERVICE']._serialized_start=1412
-  _globals['_AUTHSERVICE']._serialized_end=2163
+  _globals['_USER']._serialized_end=418
+  _globals['_SIGNUPREQUEST']._serialized_start=421
+  _globals['_SIGNUPREQUEST']._serialized_end=555
+  _globals['_SIGNUPRESPONSE']._serialized_start=558
+  _globals['_SIGNUPRESPONSE']._serialized_end=765
+  _globals['_LOGINREQUEST']._serialized_start=767
+  _globals['_LOGINREQUEST']._serialized_end=857
+  _globals['_LOGINRESPONSE']._serialized_start=860
+  _globals['_LOGINRESPONSE']._serialized_end=1066
+  _globals['_REFRESHSESSIONREQUEST']._serialized_start=1068
+  _globals['_REFRESHSESSIONREQUEST']._serialized_end=1125
+  _globals['_REFRESHSESSIONRESPONSE']._serialized_start=1127
+  _globals['_REFRESHSESSIONRESPONSE']._serialized_end=1236
+  _globals['_LOGOUTREQUEST']._serialized_start=1238
+  _globals['_LOGOUTREQUEST']._serialized_end=1253
+  _globals['_GETMEREQUEST']._serialized_start=1255
+  _globals['_GETMEREQUEST']._serialized_end=1269
+  _globals['_GETMERESPONSE']._serialized_start=1272
+  _globals['_GETMERESPONSE']._serialized_end=1437
+  _globals['_GETJWKSREQUEST']._serialized_start=1439
+  _globals['_GETJWKSREQUEST']._serialized_end=1455
+  _globals['_AUTHSERVICE']._serialized_start=1458
+  _globals['_AUTHSERVICE']._serialized_end=2209
 # @@protoc_insertion_point(module_scope)

@@ -81,7 +81,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LogIn(self, request, context):
-        """Signs in with a password. The answer does not tell whether the account exists.
+        """Signs in with a password, and with a code where the account has a second factor (401 `second-factor-required`
+        without). The answer does not tell whether the account exists.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,9 @@ class AuthServiceStub:
     SignUp: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SignUpRequest, _auth_pb2.SignUpResponse]
     """Creates a user and an organization of which that user is ORG_ADMIN, and signs in."""
     LogIn: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogInRequest, _auth_pb2.LogInResponse]
-    """Signs in with a password. The answer does not tell whether the account exists."""
+    """Signs in with a password, and with a code where the account has a second factor (401 `second-factor-required`
+    without). The answer does not tell whether the account exists.
+    """
     RefreshSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshSessionRequest, _auth_pb2.RefreshSessionResponse]
     """Exchanges a refresh token for new tokens. The old one dies; its reuse ends the session."""
     LogOut: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogOutRequest, _empty_pb2.Empty]
@@ -56,7 +58,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     SignUp: _aio.UnaryUnaryMultiCallable[_auth_pb2.SignUpRequest, _auth_pb2.SignUpResponse]  # type: ignore[assignment]
     """Creates a user and an organization of which that user is ORG_ADMIN, and signs in."""
     LogIn: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogInRequest, _auth_pb2.LogInResponse]  # type: ignore[assignment]
-    """Signs in with a password. The answer does not tell whether the account exists."""
+    """Signs in with a password, and with a code where the account has a second factor (401 `second-factor-required`
+    without). The answer does not tell whether the account exists.
+    """
     RefreshSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshSessionRequest, _auth_pb2.RefreshSessionResponse]  # type: ignore[assignment]
     """Exchanges a refresh token for new tokens. The old one dies; its reuse ends the session."""
     LogOut: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogOutRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -83,7 +87,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.LogInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.LogInResponse, _abc.Awaitable[_auth_pb2.LogInResponse]]:
-        """Signs in with a password. The answer does not tell whether the account exists."""
+        """Signs in with a password, and with a code where the account has a second factor (401 `second-factor-required`
+        without). The answer does not tell whether the account exists.
+        """
 
     @_abc_1.abstractmethod
     def RefreshSession(

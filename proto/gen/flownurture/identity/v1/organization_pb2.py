@@ -28,7 +28,7 @@ from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*flownurture/identity/v1/organization.proto\x12\x17\x66lownurture.identity.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\x98\x01\n\x0cOrganization\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x04plan\x18\x03 \x01(\x0e\x32\x1d.flownurture.identity.v1.Plan\x12\x11\n\tsuspended\x18\x04 \x01(\x08\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16GetOrganizationRequest\"B\n\x19UpdateOrganizationRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x10\x01\x18\xc8\x01H\x00\x88\x01\x01\x42\x07\n\x05_name\"R\n\x18ListOrganizationsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"r\n\x19ListOrganizationsResponse\x12<\n\rorganizations\x18\x01 \x03(\x0b\x32%.flownurture.identity.v1.Organization\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*`\n\x04Plan\x12\x14\n\x10PLAN_UNSPECIFIED\x10\x00\x12\r\n\tPLAN_FREE\x10\x01\x12\x10\n\x0cPLAN_STARTER\x10\x02\x12\x0c\n\x08PLAN_PRO\x10\x03\x12\x13\n\x0fPLAN_ENTERPRISE\x10\x04\x32\xba\x02\n\x13OrganizationService\x12\x8b\x01\n\x0fGetOrganization\x12/.flownurture.identity.v1.GetOrganizationRequest\x1a%.flownurture.identity.v1.Organization\" \x8a\xb5\x18\x04\x08\x02\x10\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/organization\x12\x94\x01\n\x12UpdateOrganization\x12\x32.flownurture.identity.v1.UpdateOrganizationRequest\x1a%.flownurture.identity.v1.Organization\"#\x8a\xb5\x18\x04\x08\x02\x10\x02\x82\xd3\xe4\x93\x02\x15\x32\x10/v1/organization:\x01*2\xb4\x01\n\x0c\x41\x64minService\x12\xa3\x01\n\x11ListOrganizations\x12\x31.flownurture.identity.v1.ListOrganizationsRequest\x1a\x32.flownurture.identity.v1.ListOrganizationsResponse\"\'\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/admin/organizationsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*flownurture/identity/v1/organization.proto\x12\x17\x66lownurture.identity.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\x98\x01\n\x0cOrganization\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x04plan\x18\x03 \x01(\x0e\x32\x1d.flownurture.identity.v1.Plan\x12\x11\n\tsuspended\x18\x04 \x01(\x08\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16GetOrganizationRequest\"B\n\x19UpdateOrganizationRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x10\x01\x18\xc8\x01H\x00\x88\x01\x01\x42\x07\n\x05_name*`\n\x04Plan\x12\x14\n\x10PLAN_UNSPECIFIED\x10\x00\x12\r\n\tPLAN_FREE\x10\x01\x12\x10\n\x0cPLAN_STARTER\x10\x02\x12\x0c\n\x08PLAN_PRO\x10\x03\x12\x13\n\x0fPLAN_ENTERPRISE\x10\x04\x32\xba\x02\n\x13OrganizationService\x12\x8b\x01\n\x0fGetOrganization\x12/.flownurture.identity.v1.GetOrganizationRequest\x1a%.flownurture.identity.v1.Organization\" \x8a\xb5\x18\x04\x08\x02\x10\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/organization\x12\x94\x01\n\x12UpdateOrganization\x12\x32.flownurture.identity.v1.UpdateOrganizationRequest\x1a%.flownurture.identity.v1.Organization\"#\x8a\xb5\x18\x04\x08\x02\x10\x02\x82\xd3\xe4\x93\x02\x15\x32\x10/v1/organization:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,30 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\005\020\001\030\310\001'
-  _globals['_LISTORGANIZATIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTORGANIZATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\222\265\030\003(\350\007'
-  _globals['_LISTORGANIZATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTORGANIZATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\222\265\030\0028\005'
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['GetOrganization']._loaded_options = None
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['GetOrganization']._serialized_options = b'\212\265\030\004\010\002\020\001\202\323\344\223\002\022\022\020/v1/organization'
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['UpdateOrganization']._loaded_options = None
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['UpdateOrganization']._serialized_options = b'\212\265\030\004\010\002\020\002\202\323\344\223\002\0252\020/v1/organization:\001*'
-  _globals['_ADMINSERVICE'].methods_by_name['ListOrganizations']._loaded_options = None
-  _globals['_ADMINSERVICE'].methods_by_name['ListOrganizations']._serialized_options = b'\212\265\030\004\010\003\020\003\202\323\344\223\002\031\022\027/v1/admin/organizations'
-  _globals['_PLAN']._serialized_start=656
-  _globals['_PLAN']._serialized_end=752
+  _globals['_PLAN']._serialized_start=456
+  _globals['_PLAN']._serialized_end=552
   _globals['_ORGANIZATION']._serialized_start=208
   _globals['_ORGANIZATION']._serialized_end=360
   _globals['_GETORGANIZATIONREQUEST']._serialized_start=362
   _globals['_GETORGANIZATIONREQUEST']._serialized_end=386
   _globals['_UPDATEORGANIZATIONREQUEST']._serialized_start=388
   _globals['_UPDATEORGANIZATIONREQUEST']._serialized_end=454
-  _globals['_LISTORGANIZATIONSREQUEST']._serialized_start=456
-  _globals['_LISTORGANIZATIONSREQUEST']._serialized_end=538
-  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_start=540
-  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_end=654
-  _globals['_ORGANIZATIONSERVICE']._serialized_start=755
-  _globals['_ORGANIZATIONSERVICE']._serialized_end=1069
-  _globals['_ADMINSERVICE']._serialized_start=1072
-  _globals['_ADMINSERVICE']._serialized_end=1252
+  _globals['_ORGANIZATIONSERVICE']._serialized_start=555
+  _globals['_ORGANIZATIONSERVICE']._serialized_end=869
 # @@protoc_insertion_point(module_scope)

@@ -68,34 +68,3 @@ class OrganizationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Renames the caller's organization."""
 
 def add_OrganizationServiceServicer_to_server(servicer: OrganizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
-
-class AdminServiceStub:
-    """What the platform's operators see and do."""
-
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
-    ListOrganizations: _grpc.UnaryUnaryMultiCallable[_organization_pb2.ListOrganizationsRequest, _organization_pb2.ListOrganizationsResponse]
-    """Organizations, newest first."""
-
-@_typing.type_check_only
-class AdminServiceAsyncStub(AdminServiceStub):
-    """What the platform's operators see and do."""
-
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    ListOrganizations: _aio.UnaryUnaryMultiCallable[_organization_pb2.ListOrganizationsRequest, _organization_pb2.ListOrganizationsResponse]  # type: ignore[assignment]
-    """Organizations, newest first."""
-
-class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the platform's operators see and do."""
-
-    @_abc_1.abstractmethod
-    def ListOrganizations(
-        self,
-        request: _organization_pb2.ListOrganizationsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_organization_pb2.ListOrganizationsResponse, _abc.Awaitable[_organization_pb2.ListOrganizationsResponse]]:
-        """Organizations, newest first."""
-
-def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

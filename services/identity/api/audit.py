@@ -1,0 +1,55 @@
+"""`AuditService`: the organization's audit trail, as its admins read it."""
+
+from chassis.context import RequestContext
+from chassis.database import TenantSession
+from chassis.pagination import decode_cursor, encode_cursor, page_size
+from flownurture.context.v1.context_pb2 import Actor
+from flownurture.identity.v1 import audit_pb2 as pb
+from flownurture.options.v1.access_pb2 import Role
+from services.identity import audit
+from services.identity.api.messages import timestamp
+from services.identity.audit import AuditEvent
+
+
+class AuditService:
+    """Reads the trail. Nothing here or anywhere changes it."""
+
+    service = pb.DESCRIPTOR.services_by_name["AuditService"]
+
+    async def list_audit_events(
+        self, request: pb.ListAuditEventsRequest, context: RequestContext, session: TenantSession
+    ) -> pb.ListAuditEventsResponse:
+        """Audit events, newest first."""
+        size = page_size(request.page_size)
+        found = await audit.page(
+            session,
+            before=decode_cursor(request.page_token),
+            size=size + 1,
+            act=request.act,
+            actor_id=request.actor_id,
+        )
+        return pb.ListAuditEventsResponse(
+            audit_events=[audit_event_message(event) for event in found[:size]],
+            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+        )
+
+
+def audit_event_message(event: AuditEvent) -> pb.AuditEvent:
+    """An event as clients see it."""
+    message = pb.AuditEvent(
+        id=str(event.id),
+        sequence=event.sequence,
+        occurred_at=timestamp(event.occurred_at),
+        act=event.act,
+        actor=Actor(kind=Actor.Kind.Value(f"KIND_{event.actor_kind}"), id=event.actor_id),
+        role=Role.ROLE_UNSPECIFIED if event.role == "NONE" else Role.Value(f"ROLE_{event.role}"),
+        client_address=event.client_address,
+        target_id=str(event.target_id),
+        request_id=event.request_id,
+        hash=event.hash().hex(),
+    )
+    if event.before is not None:
+        message.before.update(event.before)
+    if event.after is not None:
+        message.after.update(event.after)
+    return message
