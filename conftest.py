@@ -122,3 +122,11 @@ def _start(run: _Run) -> None:
             log_text = (run.folder / "keeper.log").read_text() if run.folder.exists() else ""
             pytest.exit(f"The test servers did not start.\n{log_text}", returncode=3)
         sleep(0.05)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests have counted: whatever they recorded as the property `figure`."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    figures = {figure for report in reports for name, figure in report.user_properties if name == "figure"}
+    for figure in sorted(figures):
+        terminalreporter.write_line(str(figure))

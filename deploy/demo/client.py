@@ -54,6 +54,14 @@ class Client:
         """Create or act; raises UnexpectedAnswer unless it succeeds."""
         return _content(await self._call("POST", path, json=body or {}))
 
+    async def patch(self, path: str, body: Json) -> Json:
+        """Change; raises UnexpectedAnswer unless it succeeds."""
+        return _content(await self._call("PATCH", path, json=body))
+
+    async def delete(self, path: str) -> None:
+        """Delete; raises UnexpectedAnswer unless it succeeds."""
+        _content(await self._call("DELETE", path))
+
     async def upload(self, path: str, options: str, name: str, content: bytes) -> Json:
         """Send a CSV file with its options (JSON) as multipart/form-data."""
         parts = [
@@ -113,5 +121,5 @@ def _content(answer: httpx.Response) -> Json:
         raise UnexpectedAnswer(
             f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}: {answer.text[:500]}"
         )
-    content: Json = answer.json()
+    content: Json = answer.json() if answer.content else {}
     return content
