@@ -17,7 +17,9 @@ from chassis.context import RequestContext
 _context: ContextVar[RequestContext | None] = ContextVar("log_context", default=None)
 
 _SECRET_KEY = re.compile("password|secret|token|authorization|api_?key|cookie|private", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"fnk_live_[0-9A-Za-z_]+|(?i:(?<=bearer ))\S+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+_SECRET_TEXT = re.compile(
+    r"fnk_(?:live|derived)_[0-9A-Za-z_-]+|(?i:(?<=bearer ))\S+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+)
 _HIDDEN = "***"
 
 

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.api_key import ApiKey
+from chassis.derived_key import derive
 from chassis.logs import redact
 from chassis.secret import Secret
 
 ROOT = Path(__file__).parents[2]
 API_KEY = ApiKey.mint(uuid4())
+DERIVED_KEY = derive(API_KEY, scopes=["contacts:read"])
 SENTINEL = "s3ntinel-value"
 
 
@@ -47,12 +49,13 @@ def test_a_value_is_hidden_by_its_name(name: str) -> None:
     ("text", "secret"),
     [
         (f"the key {API_KEY} was used", API_KEY),
+        (f"the key {DERIVED_KEY} was used", DERIVED_KEY),
         (f"authorization: Bearer {SENTINEL}", SENTINEL),
         (f"bearer {SENTINEL}", SENTINEL),
         (f"cannot reach postgresql://contacts_app:{SENTINEL}@127.0.0.1:5432/flownurture", SENTINEL),
         (f"redis://:{SENTINEL}@127.0.0.1", SENTINEL),
     ],
-    ids=["API key", "bearer", "bearer in lower case", "database URL", "redis URL"],
+    ids=["API key", "derived key", "bearer", "bearer in lower case", "database URL", "redis URL"],
 )
 def test_a_secret_is_hidden_wherever_it_stands_in_a_text(text: str, secret: str) -> None:
     for logged in (
