@@ -83,6 +83,11 @@ class DerivedKey:
         return signed + api_key.checksum(signed)
 
     @property
+    def digest(self) -> bytes:
+        """SHA-256 of the text: by it a derived key can be recognized where it must not be kept."""
+        return sha256(self.text.encode()).digest()
+
+    @property
     def scopes(self) -> frozenset[str] | None:
         """The scopes that every restriction leaves; None when none is about scopes."""
         left = [frozenset(scopes.split(",")) for scopes in self._values("scopes")]
@@ -92,6 +97,10 @@ class DerivedKey:
     def expires_at(self) -> int | None:
         """The earliest expiry in Unix seconds; None when there is none."""
         return min(map(int, self._values("expires_at")), default=None)
+
+    def has_expired(self, now: float) -> bool:
+        """Whether a restriction ends it, at this time in Unix seconds."""
+        return self.expires_at is not None and self.expires_at <= now
 
     def is_signed_from(self, chain_key: bytes) -> bool:
         """Whether each restriction was added by a holder of what stood before it, the first by the API key's."""

@@ -1,17 +1,18 @@
 -- Is this credential live, and is it inside its rate limit? One round trip for both.
 --
 -- KEYS: its grant (a hash that identity writes), its rate (the generic cell rate algorithm's theoretical arrival time).
--- ARGV: the digest of a key's secret, or ''; the limit a minute, or '' to look the grant up and take the limit from it.
+-- ARGV: the limit a minute, or '' to look the grant up and take the limit from it; the field of the grant that shows the
+-- credential to be genuine, and what stands there when it is.
 -- Answers {'unknown'}, {'mismatch'}, {'uncounted', grant} or
 -- {'counted', grant, limit, 1 if within it, requests left, microseconds until there are more}.
 
-local grant, limit = '', tonumber(ARGV[2])
+local grant, limit = '', tonumber(ARGV[1])
 if not limit then
-  local cached = redis.call('HMGET', KEYS[1], 'grant', 'secret', 'requests_per_minute')
-  if not cached[1] then
+  local cached = redis.call('HMGET', KEYS[1], 'grant', ARGV[2], 'requests_per_minute')
+  if not cached[1] or not cached[2] then
     return {'unknown'}
   end
-  if (cached[2] or '') ~= ARGV[1] then
+  if cached[2] ~= ARGV[3] then
     return {'mismatch'}
   end
   grant, limit = cached[1], tonumber(cached[3] or '0')

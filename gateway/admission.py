@@ -102,4 +102,4 @@ class Admission:
 
     async def _run(self, credential: Credential, limit: int | str) -> list[Any]:
         keys = (f"grant:{credential.name}", f"rate:{credential.name}")
-        return await self._script.run(keys, (credential.secret_digest, limit))
+        return await self._script.run(keys, (limit, *credential.proof))

@@ -49,4 +49,6 @@ class Gate:
         principal = self._principals.of(grant)
         if principal is None:
             raise Unauthenticated
-        return principal.context
+        if credential.narrowed_to is None:
+            return principal.context
+        return replace(principal.context, scopes=principal.context.scopes & credential.narrowed_to)

@@ -64,7 +64,7 @@ _SCHEMES = {
     "api_key": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key, `fnk_live_…`, that holds the scope.",
+        "description": "An API key, `fnk_live_…`, that holds the scope, or a key derived from it, `fnk_derived_…`.",
     },
 }
 

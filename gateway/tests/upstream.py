@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from chassis.api_key import ApiKey
 from chassis.context import RequestContext
+from chassis.derived_key import DerivedKey, chain_key
 from chassis.errors import Unauthenticated
 from chassis.identifiers import new_id
 from flownurture.context.v1.context_pb2 import Actor
@@ -91,6 +92,7 @@ class Identity:
     signing_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     grants: dict[str, admission_pb2.Grant] = field(default_factory=dict)
     digests: dict[str, bytes] = field(default_factory=dict)
+    chain_keys: dict[str, bytes] = field(default_factory=dict)
     resolved: list[str] = field(default_factory=list)
 
     def upstreams(self) -> list[Upstream]:
@@ -105,25 +107,35 @@ class Identity:
         self, request: admission_pb2.ResolveCredentialRequest, context: RequestContext
     ) -> admission_pb2.Grant:
         """Answer from what is known, and fill the cache unless there is a hold."""
-        is_key = request.HasField("api_key")
-        name = f"key:{request.api_key.api_key_id}" if is_key else f"session:{request.session_id}"
+        shown = request.api_key
+        name = f"key:{shown.api_key_id}" if shown.api_key_id else f"session:{request.session_id}"
         self.resolved.append(name)
-        grant = self.grants.get(name)
-        if grant is None or (is_key and request.api_key.secret_sha256 != self.digests[name]):
+        derived = None
+        if shown.signature:
+            derived = DerivedKey(UUID(shown.api_key_id), tuple(shown.restrictions), shown.signature)
+        if name not in self.grants or not self._is_genuine(name, shown, derived):
             raise Unauthenticated
-        await self.fill(name, grant)
-        return grant
+        await self.fill(name, self.grants[name], derived)
+        return self.grants[name]
 
-    async def fill(self, name: str, grant: admission_pb2.Grant) -> None:
+    def _is_genuine(
+        self, name: str, shown: admission_pb2.ApiKeyCredential, derived: DerivedKey | None
+    ) -> bool:
+        if derived is not None:
+            return derived.is_signed_from(self.chain_keys[name])
+        return self.digests.get(name, b"") == shown.secret_sha256
+
+    async def fill(self, name: str, grant: admission_pb2.Grant, derived: DerivedKey | None = None) -> None:
         """Write a grant as identity does."""
         if await self.redis.exists(f"hold:{name}"):
             return
         cached: dict[Any, Any] = {
             "grant": grant.SerializeToString(),
             "requests_per_minute": grant.requests_per_minute,
+            "secret": self.digests.get(name, b""),
         }
-        if name in self.digests:
-            cached["secret"] = self.digests[name]
+        if derived is not None:
+            cached[b"derived:" + derived.digest] = b""
         await self.redis.hset(f"grant:{name}", mapping=cached)
         await self.redis.pexpire(f"grant:{name}", 60_000)
 
@@ -156,6 +168,7 @@ class Identity:
         grant = _grant(Actor.KIND_API_KEY, actor_id=key_id, scopes=scopes, **changes)
         self.grants[f"key:{key_id}"] = grant
         self.digests[f"key:{key_id}"] = ApiKey.parse(text).secret_digest
+        self.chain_keys[f"key:{key_id}"] = chain_key(text)
         return text, grant
 
     def token(self, session_id: str, *, key: Any = None, headers: Any = None, **changes: Any) -> str:

@@ -1,4 +1,8 @@
-"""API keys: what a program proves itself with. Only the SHA-256 of a key's secret is stored."""
+"""API keys: what a program proves itself with.
+
+Of a key's secret only the SHA-256 is stored, and, sealed, the root of the chain of keys that are derived from it: that
+follows from the secret, and the secret does not follow from it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +14,14 @@ from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, up
 
 from chassis import api_key
 from chassis.database import TenantSession
+from chassis.derived_key import chain_key
 from chassis.errors import FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import new_id
 from chassis.secret import Secret
 from services.identity import audit
 from services.identity.audit import Act
 from services.identity.grants import Grants
+from services.identity.sealing import Sealer
 from services.identity.tables import api_keys
 
 # How much of a key is shown again: up to the milliseconds in its id, by which its owner can tell it from others.
@@ -23,12 +29,13 @@ _SHOWN = len(api_key.PREFIX) + 12
 # Uses within this time of one another are written down once.
 _USES_APART = timedelta(minutes=1)
 
-_COLUMNS = [column for column in api_keys.c if column is not api_keys.c.secret_digest]
+_COLUMNS = [column for column in api_keys.c if column.name not in ("secret_digest", "sealed_chain_key")]
+_PLACE = {"table": "api_keys", "column": "sealed_chain_key"}
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key as its owner may see it at any time: without its secret."""
+    """A key as its owner may see it at any time: without its secret, or what follows from that."""
 
     id: UUID
     name: str
@@ -40,7 +47,7 @@ class StoredKey:
 
     @classmethod
     def of(cls, row: Row[Any]) -> "StoredKey":
-        """From a row that holds all but the digest."""
+        """From a row that holds these."""
         return cls(
             row.id,
             row.name,
@@ -53,24 +60,33 @@ class StoredKey:
 
 
 async def create(
-    session: TenantSession, *, name: str, scopes: Sequence[str], expires_at: datetime | None
+    session: TenantSession,
+    sealer: Sealer,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
 ) -> tuple[StoredKey, Secret]:
-    """Make a key of the context's organization; its text is answered here and cannot be had again."""
+    """Make a key of the context's organization; its text is answered here and cannot be had again.
+
+    Raises InvalidRequest for an expiry that is past.
+    """
     key_id = new_id()
-    text = api_key.ApiKey.mint(key_id)
+    secret = api_key.ApiKey.mint(key_id)
     values = {
         "id": key_id,
         "name": name,
-        "prefix": text[:_SHOWN],
-        "secret_digest": api_key.ApiKey.parse(text).secret_digest,
+        "prefix": secret[:_SHOWN],
+        "secret_digest": api_key.ApiKey.parse(secret).secret_digest,
+        "sealed_chain_key": sealer.seal(chain_key(secret), row=key_id, **_PLACE),
         "scopes": scopes,
         "expires_at": expires_at,
     }
-    row = (await session.execute(insert(api_keys).values(values).returning(*_COLUMNS))).one()
-    if row.expires_at is not None and row.expires_at <= row.created_at:
+    key = StoredKey.of((await session.execute(insert(api_keys).values(values).returning(*_COLUMNS))).one())
+    if key.expires_at is not None and key.expires_at <= key.created_at:
         raise InvalidRequest(FieldViolation("expires_at", "must be in the future"))
     await audit.record(session, Act.API_KEY_CREATED, key_id)
-    return StoredKey.of(row), Secret(text)
+    return key, Secret(secret)
 
 
 async def page(session: TenantSession, *, before: UUID | None, size: int) -> list[StoredKey]:
@@ -86,11 +102,22 @@ async def revoke(session: TenantSession, key_id: UUID, grants: Grants) -> None:
 
     Raises NotFound, or Unavailable, and so rolls back, when the gateways cannot be told.
     """
-    deleted = await session.execute(delete(api_keys).where(api_keys.c.id == key_id))
-    if deleted.rowcount == 0:
+    statement = delete(api_keys).where(api_keys.c.id == key_id).returning(*_COLUMNS)
+    revoked = (await session.execute(statement)).one_or_none()
+    if revoked is None:
         raise NotFound("API key")
     await audit.record(session, Act.API_KEY_REVOKED, key_id)
     await grants.hold_api_key(key_id)
+
+
+def opened_chain_key(key_id: UUID, sealed: bytes, sealer: Sealer) -> bytes:
+    """The root of the chain of keys that are derived from this one. Raises as `Sealer.open` does."""
+    return sealer.open(sealed, row=key_id, **_PLACE)
+
+
+def is_live() -> ColumnElement[bool]:
+    """Whether a key can be used now."""
+    return or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now())
 
 
 def use_is_news() -> ColumnElement[bool]:

@@ -8,8 +8,9 @@ lost its memory, and so its holds, is dropped too.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from time import time
-from typing import Self
+from typing import Self, TypeAlias
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
@@ -18,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from chassis.context import PLATFORM
+from chassis.derived_key import DerivedKey
 from chassis.errors import Unavailable
 from chassis.logs import logger
 from chassis.secret import Secret
@@ -25,6 +27,9 @@ from flownurture.identity.v1 import admission_pb2 as pb
 
 _LIFETIME_MS = 60_000
 _HOLD_MS = 60_000
+# So many derived keys of one key are remembered as genuine, and what little else a grant has. Whoever uses more at a time
+# is let in too; identity only looks at them more often.
+_MOST_FIELDS = 256
 # From reading PostgreSQL to writing Redis. Far less than a hold.
 _FILL_WITHIN_MS = 10_000
 _TIMEOUT = 2.0  # seconds
@@ -38,21 +43,24 @@ redis.call('SET', KEYS[1], ARGV[1], 'NX')
 return {redis.call('GET', KEYS[1]), now[1] * 1000 + math.floor(now[2] / 1000)}
 """
 # KEYS: memory, grant, and the holds that stand against it: on the credential, its member, its organization. ARGV: the
-# memory's name when the reading began, Unix ms until which to write at all, lifetime in ms, grant, requests per minute
-# (in a field of its own, so that a gateway's script can count without reading the grant), digest of a key's secret or "".
+# memory's name when the reading began, Unix ms until which to write at all, lifetime in ms, the most fields that a grant
+# may have before it begins anew, and its fields and their values.
 _FILL = """
 local now = redis.call('TIME')
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[2])
     or redis.call('EXISTS', unpack(KEYS, 3)) > 0 then
   return 0
 end
-redis.call('HSET', KEYS[2], 'grant', ARGV[4], 'requests_per_minute', ARGV[5])
-if ARGV[6] ~= '' then
-  redis.call('HSET', KEYS[2], 'secret', ARGV[6])
+if redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[4]) then
+  redis.call('DEL', KEYS[2])
 end
+redis.call('HSET', KEYS[2], unpack(ARGV, 5))
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """
+
+# Of a grant in Redis, by name. `secret` and `derived:…` are what a gateway knows a genuine credential by.
+Fields: TypeAlias = dict[str | bytes, bytes | int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +103,25 @@ class Grants:
     async def fill_session(self, session_id: UUID, grant: pb.Grant, reading: Reading | None) -> None:
         """Cache a session's grant, read from PostgreSQL after `reading` began."""
         member = f"member:{_organization(grant)}:{grant.actor.id}"
-        await self._fill_unless_held(f"session:{session_id}", grant, b"", reading, member)
+        await self._fill_unless_held(f"session:{session_id}", grant, {"secret": b""}, reading, member)
 
     async def fill_api_key(
-        self, key_id: UUID, grant: pb.Grant, secret_digest: bytes, reading: Reading | None
+        self,
+        key_id: UUID,
+        grant: pb.Grant,
+        secret_digest: bytes,
+        reading: Reading | None,
+        *,
+        derived: DerivedKey | None = None,
     ) -> None:
-        """Cache a key's grant, with the digest that a gateway compares the key's secret with."""
-        await self._fill_unless_held(f"key:{key_id}", grant, secret_digest, reading)
+        """Cache a key's grant, with the digest that a gateway compares the key's secret with.
+
+        A derived key whose chain has been checked is remembered in the same grant, and so goes with it.
+        """
+        proofs: Fields = {"secret": secret_digest}
+        if derived is not None:
+            proofs[b"derived:" + derived.digest] = b""
+        await self._fill_unless_held(f"key:{key_id}", grant, proofs, reading)
 
     async def hold_session(self, session_id: UUID) -> None:
         """Take back what a session may do; Unavailable when Redis does not confirm it."""
@@ -137,7 +157,7 @@ class Grants:
         self,
         credential: str,
         grant: pb.Grant,
-        secret_digest: bytes,
+        proofs: Fields,
         reading: Reading | None,
         *further_holds: str,
     ) -> None:
@@ -147,6 +167,12 @@ class Grants:
         if lifetime <= 0 or reading is None:
             return
         holds = (credential, *further_holds, f"organization:{_organization(grant)}")
+        # The limit in a field of its own: so a gateway's script can count without reading the grant.
+        fields: Fields = {
+            "grant": grant.SerializeToString(),
+            "requests_per_minute": grant.requests_per_minute,
+            **proofs,
+        }
         try:
             await self._fill(
                 keys=[_MEMORY, f"grant:{credential}", *(f"hold:{held}" for held in holds)],
@@ -154,9 +180,8 @@ class Grants:
                     reading.memory,
                     reading.fill_until_ms,
                     lifetime,
-                    grant.SerializeToString(),
-                    grant.requests_per_minute,
-                    secret_digest,
+                    _MOST_FIELDS,
+                    *chain.from_iterable(fields.items()),
                 ],
             )
         except RedisError as error:

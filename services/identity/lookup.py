@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import FromClause, Row, Select, and_, func, or_, select
+from sqlalchemy import FromClause, Row, Select, and_, func, select
 
 from chassis.context import PLATFORM, Role
 from chassis.database import RoleDatabase
 from chassis.email_address import EmailAddress
 from services.identity import organizations as organization_rows
 from services.identity import users as user_rows
-from services.identity.api_keys import use_is_news
+from services.identity.api_keys import is_live, use_is_news
 from services.identity.organizations import Organization
 from services.identity.refresh_tokens import RefreshToken
 from services.identity.tables import api_keys, memberships, organizations, refresh_tokens, sessions, users
@@ -49,6 +49,8 @@ class LiveKey:
 
     id: UUID
     secret_digest: bytes
+    # None of a key that nothing can be derived from.
+    sealed_chain_key: bytes | None
     scopes: tuple[str, ...]
     organization: Organization
     expires_at: datetime | None
@@ -126,22 +128,21 @@ class Lookup:
             select(
                 api_keys.c.id,
                 api_keys.c.secret_digest,
+                api_keys.c.sealed_chain_key,
                 api_keys.c.scopes,
                 api_keys.c.expires_at,
                 use_is_news().label("use_is_news"),
                 *organization_rows.COLUMNS,
             )
             .join_from(api_keys, organizations, api_keys.c.organization_id == organizations.c.organization_id)
-            .where(
-                api_keys.c.id == key_id,
-                or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()),
-            )
+            .where(api_keys.c.id == key_id, is_live())
         )
         if row is None:
             return None
         return LiveKey(
             row.id,
             row.secret_digest,
+            row.sealed_chain_key,
             tuple(row.scopes),
             Organization.of(row),
             row.expires_at,

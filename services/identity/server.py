@@ -22,6 +22,7 @@ from services.identity.lookup import Lookup
 from services.identity.operators import ensure_super_admin
 from services.identity.passwords import Passwords
 from services.identity.platform import Platform
+from services.identity.sealing import Sealer
 from services.identity.settings import IdentitySettings
 from services.identity.signing_keys import SigningKeys
 
@@ -55,6 +56,7 @@ async def servicers(settings: IdentitySettings, database: Database, enter: Enter
     platform = Platform(await enter(RoleDatabase(settings.database_platform_url)))
     passwords = await enter(Passwords())
     grants = await enter(Grants(settings.redis_url))
+    sealer = Sealer(settings.sealing_keys)
     if settings.super_admin_email and settings.super_admin_password:
         await ensure_super_admin(
             database,
@@ -71,8 +73,8 @@ async def servicers(settings: IdentitySettings, database: Database, enter: Enter
             database=database, lookup=lookup, passwords=passwords, grants=grants, access_tokens=tokens
         ),
         OrganizationService(),
-        ApiKeyService(grants),
+        ApiKeyService(grants, sealer),
         AdminService(database, platform, grants),
         AuditService(),
-        AdmissionService(database, lookup, grants),
+        AdmissionService(database, lookup, grants, sealer),
     )

@@ -1,10 +1,12 @@
 """`AdmissionService`: what a gateway asks about a credential that its cache does not know."""
 
 import hmac
+import time
 from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.database import Database
+from chassis.derived_key import DerivedKey
 from chassis.errors import FieldViolation, InvalidRequest, Unauthenticated
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.identity.v1 import admission_pb2 as pb
@@ -13,17 +15,19 @@ from services.identity.api.messages import role_value, timestamp
 from services.identity.grants import Grants
 from services.identity.lookup import LiveKey, LiveSession, Lookup
 from services.identity.plans import entitlements
+from services.identity.sealing import Sealer
 
 
 class AdmissionService:
-    """Resolves sessions and API keys to what they may do."""
+    """Resolves sessions, API keys and keys derived from them to what they may do."""
 
     service = pb.DESCRIPTOR.services_by_name["AdmissionService"]
 
-    def __init__(self, database: Database, lookup: Lookup, grants: Grants) -> None:
+    def __init__(self, database: Database, lookup: Lookup, grants: Grants, sealer: Sealer) -> None:
         self._database = database
         self._lookup = lookup
         self._grants = grants
+        self._sealer = sealer
 
     async def resolve_credential(
         self, request: pb.ResolveCredentialRequest, context: RequestContext
@@ -47,20 +51,38 @@ class AdmissionService:
         return grant
 
     async def _api_key_grant(self, credential: pb.ApiKeyCredential, context: RequestContext) -> pb.Grant:
+        derived = _derived_key(credential)
         reading = await self._grants.begin_reading()
         key = await self._lookup.api_key(UUID(credential.api_key_id))
-        if key is None or not hmac.compare_digest(key.secret_digest, credential.secret_sha256):
+        if key is None or not self._is_genuine(key, credential, derived):
             raise Unauthenticated
         grant = _grant_of_key(key)
-        await self._grants.fill_api_key(key.id, grant, key.secret_digest, reading)
+        await self._grants.fill_api_key(key.id, grant, key.secret_digest, reading, derived=derived)
         if key.use_is_news:
             await self._note_use(key, context)
         return grant
+
+    def _is_genuine(self, key: LiveKey, credential: pb.ApiKeyCredential, derived: DerivedKey | None) -> bool:
+        if derived is None:
+            return hmac.compare_digest(key.secret_digest, credential.secret_sha256)
+        if key.sealed_chain_key is None or derived.has_expired(time.time()):
+            return False
+        return derived.is_signed_from(api_keys.opened_chain_key(key.id, key.sealed_chain_key, self._sealer))
 
     async def _note_use(self, key: LiveKey, context: RequestContext) -> None:
         theirs = RequestContext.of_process("identity", key.organization.id, request_id=context.request_id)
         async with self._database.tenant_transaction(theirs) as session:
             await api_keys.note_use(session, key.id)
+
+
+def _derived_key(credential: pb.ApiKeyCredential) -> DerivedKey | None:
+    """The derived key that was shown; None when it was the key itself. Unauthenticated for what cannot be one."""
+    if not credential.restrictions:
+        return None
+    try:
+        return DerivedKey(UUID(credential.api_key_id), tuple(credential.restrictions), credential.signature)
+    except ValueError:
+        raise Unauthenticated from None
 
 
 def _grant_of_session(live: LiveSession) -> pb.Grant:

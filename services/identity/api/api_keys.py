@@ -14,6 +14,7 @@ from services.identity.api.messages import api_key_message
 from services.identity.grants import Grants
 from services.identity.names import parse_name
 from services.identity.scopes import parse_scopes
+from services.identity.sealing import Sealer
 
 
 class ApiKeyService:
@@ -21,8 +22,9 @@ class ApiKeyService:
 
     service = pb.DESCRIPTOR.services_by_name["ApiKeyService"]
 
-    def __init__(self, grants: Grants) -> None:
+    def __init__(self, grants: Grants, sealer: Sealer) -> None:
         self._grants = grants
+        self._sealer = sealer
 
     async def create_api_key(
         self, request: pb.CreateApiKeyRequest, context: RequestContext, session: TenantSession
@@ -30,6 +32,7 @@ class ApiKeyService:
         """Create a key; the only answer that holds its secret."""
         key, secret = await api_keys.create(
             session,
+            self._sealer,
             name=parse_name(request.name),
             scopes=parse_scopes(request.scopes),
             expires_at=request.expires_at.ToDatetime(UTC) if request.HasField("expires_at") else None,
