@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, text, update
 
 from chassis import api_key
 from chassis.database import TenantSession
 from chassis.derived_key import chain_key
-from chassis.errors import FieldViolation, InvalidRequest, NotFound
+from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import new_id
 from chassis.secret import Secret
 from services.identity import audit
@@ -24,6 +24,8 @@ from services.identity.grants import Grants
 from services.identity.sealing import Sealer
 from services.identity.tables import api_keys
 
+MOST_LIVE = 100
+
 # How much of a key is shown again: up to the milliseconds in its id, by which its owner can tell it from others.
 _SHOWN = len(api_key.PREFIX) + 12
 # Uses within this time of one another are written down once.
@@ -31,6 +33,9 @@ _USES_APART = timedelta(minutes=1)
 
 _COLUMNS = [column for column in api_keys.c if column.name not in ("secret_digest", "sealed_chain_key")]
 _PLACE = {"table": "api_keys", "column": "sealed_chain_key"}
+
+# Held until the transaction ends: keys of one organization are made one after the other, and so counted.
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('identity.api_keys:' || :organization, 0))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,9 @@ async def create(
 ) -> tuple[StoredKey, Secret]:
     """Make a key of the context's organization; its text is answered here and cannot be had again.
 
-    Raises InvalidRequest for an expiry that is past.
+    Raises InvalidRequest for an expiry that is past, Conflict when the organization has 100 live keys.
     """
+    await _refuse_too_many(session)
     key_id = new_id()
     secret = api_key.ApiKey.mint(key_id)
     values = {
@@ -85,8 +91,18 @@ async def create(
     key = StoredKey.of((await session.execute(insert(api_keys).values(values).returning(*_COLUMNS))).one())
     if key.expires_at is not None and key.expires_at <= key.created_at:
         raise InvalidRequest(FieldViolation("expires_at", "must be in the future"))
-    await audit.record(session, Act.API_KEY_CREATED, key_id)
+    await audit.record(session, Act.API_KEY_CREATED, key_id, after=_facts(key))
     return key, Secret(secret)
+
+
+async def _refuse_too_many(session: TenantSession) -> None:
+    await session.execute(_LOCK, {"organization": str(session.context.organization)})
+    count = await session.scalar(select(func.count()).select_from(api_keys).where(is_live()))
+    if count >= MOST_LIVE:
+        raise Conflict(
+            f"The organization has {MOST_LIVE} live API keys, the most it can have: revoke one first.",
+            reason="API_KEY_LIMIT_REACHED",
+        )
 
 
 async def page(session: TenantSession, *, before: UUID | None, size: int) -> list[StoredKey]:
@@ -106,7 +122,7 @@ async def revoke(session: TenantSession, key_id: UUID, grants: Grants) -> None:
     revoked = (await session.execute(statement)).one_or_none()
     if revoked is None:
         raise NotFound("API key")
-    await audit.record(session, Act.API_KEY_REVOKED, key_id)
+    await audit.record(session, Act.API_KEY_REVOKED, key_id, before=_facts(StoredKey.of(revoked)))
     await grants.hold_api_key(key_id)
 
 
@@ -131,3 +147,7 @@ async def note_use(session: TenantSession, key_id: UUID) -> None:
     await session.execute(
         update(api_keys).where(api_keys.c.id == key_id, use_is_news()).values(last_used_at=func.now())
     )
+
+
+def _facts(key: StoredKey) -> audit.Facts:
+    return {"name": key.name, "scopes": list(key.scopes), "prefix": key.prefix}
