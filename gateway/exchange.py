@@ -67,7 +67,9 @@ class Exchange:
         """
         address = str(self.scope.client).rpartition(":")[0].strip("[]")
         if proxies:
-            told = [entry.strip() for entry in (self.header("x-forwarded-for") or "").split(",")]
+            # A proxy may add a line of its own after the client's.
+            lines = self.scope.headers.get_all("x-forwarded-for")  # type: ignore[attr-defined]  # the stub lacks it
+            told = [entry.strip() for line in lines for entry in line.split(",")]
             address = told[-proxies] if len(told) >= proxies else address
         return _ip_address(address)
 

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -37,7 +38,11 @@ USER = RequestContext(
     scopes=frozenset(),
     features=frozenset({"ai_writing"}),
     organization_id=uuid4(),
+    limits=(("contacts", 1_000), ("members", 2)),
+    cycle_started_at=datetime(2026, 6, 1, 12, tzinfo=UTC),
     session_id=str(uuid4()),
+    client_address="203.0.113.9",
+    user_agent="curl/8.5",
 )
 
 
@@ -185,6 +190,11 @@ def test_a_stamp_is_made_once_for_the_same_caller_and_never_reused_near_its_end(
         {"session_id": "another"},
         {"scopes": frozenset({"contacts:read"})},
         {"features": frozenset()},
+        {"organization_suspended": True},
+        {"limits": (("contacts", 1_001), ("members", 2))},
+        {"cycle_started_at": None},
+        {"client_address": "203.0.113.10"},
+        {"user_agent": "curl/8.6"},
     ],
     ids=lambda change: next(iter(change)),
 )
