@@ -94,6 +94,8 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         | {
             "DATABASE_LOOKUP_URL": _role_url("identity_lookup", addresses, secrets),
             "DATABASE_PLATFORM_URL": _role_url("identity_platform", addresses, secrets),
+            "CONTACTS_TARGET": addresses.listen["contacts"],
+            "SENDING_TARGET": addresses.listen["sending"],
             "SEALING_KEYS": json.dumps({"local-1": secrets.sealing_key}),
             "JWT_PRIVATE_KEYS": json.dumps({"local-1": secrets.jwt_key}),
             "SUPER_ADMIN_EMAIL": SUPER_ADMIN_EMAIL,

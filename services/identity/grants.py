@@ -8,6 +8,7 @@ lost its memory, and so its holds, is dropped too.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
 from time import time
 from typing import Self, TypeAlias
@@ -25,7 +26,7 @@ from chassis.logs import logger
 from chassis.secret import Secret
 from flownurture.identity.v1 import admission_pb2 as pb
 
-_LIFETIME_MS = 60_000
+_LIFETIME = timedelta(minutes=1)
 _HOLD_MS = 60_000
 # So many derived keys of one key are remembered as genuine, and what little else a grant has. Whoever uses more at a time
 # is let in too; identity only looks at them more often.
@@ -100,10 +101,19 @@ class Grants:
             return None
         return Reading(memory, now + _FILL_WITHIN_MS)
 
-    async def fill_session(self, session_id: UUID, grant: pb.Grant, reading: Reading | None) -> None:
-        """Cache a session's grant, read from PostgreSQL after `reading` began."""
+    async def fill_session(
+        self,
+        session_id: UUID,
+        grant: pb.Grant,
+        reading: Reading | None,
+        *,
+        stands_for: timedelta = _LIFETIME,
+    ) -> None:
+        """Cache a session's grant, read from PostgreSQL after `reading` began, for as long as it stands at most."""
         member = f"member:{_organization(grant)}:{grant.actor.id}"
-        await self._fill_unless_held(f"session:{session_id}", grant, {"secret": b""}, reading, member)
+        await self._fill_unless_held(
+            f"session:{session_id}", grant, {"secret": b""}, reading, stands_for, member
+        )
 
     async def fill_api_key(
         self,
@@ -113,6 +123,7 @@ class Grants:
         reading: Reading | None,
         *,
         derived: DerivedKey | None = None,
+        stands_for: timedelta = _LIFETIME,
     ) -> None:
         """Cache a key's grant, with the digest that a gateway compares the key's secret with.
 
@@ -121,7 +132,7 @@ class Grants:
         proofs: Fields = {"secret": secret_digest}
         if derived is not None:
             proofs[b"derived:" + derived.digest] = b""
-        await self._fill_unless_held(f"key:{key_id}", grant, proofs, reading)
+        await self._fill_unless_held(f"key:{key_id}", grant, proofs, reading, stands_for)
 
     async def hold_session(self, session_id: UUID) -> None:
         """Take back what a session may do; Unavailable when Redis does not confirm it."""
@@ -159,9 +170,10 @@ class Grants:
         grant: pb.Grant,
         proofs: Fields,
         reading: Reading | None,
+        stands_for: timedelta,
         *further_holds: str,
     ) -> None:
-        lifetime = _LIFETIME_MS
+        lifetime = min(_LIFETIME, stands_for) // timedelta(milliseconds=1)
         if grant.HasField("expires_at"):
             lifetime = min(lifetime, grant.expires_at.ToMilliseconds() - int(time() * 1000))
         if lifetime <= 0 or reading is None:

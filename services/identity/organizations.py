@@ -11,17 +11,18 @@ from chassis.context import PLATFORM
 from chassis.database import TenantSession
 from chassis.errors import NotFound
 from flownurture.identity.v1 import events_pb2 as events
-from services.identity import audit
+from services.identity import audit, subscriptions
 from services.identity.audit import Act
 from services.identity.grants import Grants
 from services.identity.plans import Plan
 from services.identity.revocation import take_back_from_organization
+from services.identity.subscriptions import Subscription
 from services.identity.tables import organizations
 
 COLUMNS = (
     organizations.c.organization_id,
     organizations.c.name.label("organization_name"),
-    organizations.c.plan,
+    *subscriptions.COLUMNS,
     organizations.c.suspended_at,
     organizations.c.created_at.label("organization_created_at"),
 )
@@ -33,7 +34,7 @@ class Organization:
 
     id: UUID
     name: str
-    plan: Plan
+    subscription: Subscription
     suspended: bool
     created_at: datetime
 
@@ -43,7 +44,7 @@ class Organization:
         return cls(
             row.organization_id,
             row.organization_name,
-            Plan(row.plan),
+            Subscription.of(row),
             row.suspended_at is not None,
             row.organization_created_at,
         )
@@ -54,9 +55,10 @@ class Organization:
         return self.id == PLATFORM
 
 
-async def create(session: TenantSession, name: str) -> Organization:
-    """Make the context's organization, new and empty, on the free plan."""
-    statement = insert(organizations).values(name=name, plan=Plan.FREE).returning(*COLUMNS)
+async def create(session: TenantSession, name: str, *, now: datetime) -> Organization:
+    """Make the context's organization, new and empty, on the free plan; its billing cycles start now."""
+    made = insert(organizations).values(name=name, plan=Plan.FREE, cycle_anchor=now)
+    statement = made.returning(*COLUMNS)
     organization = Organization.of((await session.execute(statement)).one())
     session.publish(events.OrganizationCreated(name=name))
     return organization
@@ -69,7 +71,7 @@ async def get(session: TenantSession) -> Organization:
 
 async def rename(session: TenantSession, name: str) -> Organization:
     """Give the context's organization another name."""
-    before = await _locked(session)
+    before = await hold(session)
     statement = update(organizations).values(name=name).returning(*COLUMNS)
     renamed = Organization.of((await session.execute(statement)).one())
     await audit.record(
@@ -83,7 +85,7 @@ async def set_suspended(session: TenantSession, suspended: bool, grants: Grants)
 
     Raises NotFound, or Unavailable, and so rolls back, when the gateways cannot be told.
     """
-    before = await _locked(session)
+    before = await hold(session)
     if before.suspended == suspended:
         return
     await session.execute(update(organizations).values(suspended_at=func.now() if suspended else None))
@@ -93,8 +95,8 @@ async def set_suspended(session: TenantSession, suspended: bool, grants: Grants)
     await take_back_from_organization(session, grants)
 
 
-async def _locked(session: TenantSession) -> Organization:
-    """The context's organization, changed by nobody else until the transaction ends."""
+async def hold(session: TenantSession) -> Organization:
+    """The context's organization, changed by nobody else until the transaction ends; NotFound if there is none."""
     row = (await session.execute(select(*COLUMNS).with_for_update(key_share=True))).one_or_none()
     if row is None:
         raise NotFound("organization")

@@ -8,6 +8,9 @@ from importlib import resources
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+# What is counted, by the name of its limit.
+LIMITS = ("contacts", "emails_per_cycle", "members")
+
 
 class Plan(StrEnum):
     """A plan by its name in the database and in `plans.toml`."""
@@ -16,6 +19,11 @@ class Plan(StrEnum):
     STARTER = "starter"
     PRO = "pro"
     ENTERPRISE = "enterprise"
+
+    @property
+    def rank(self) -> int:
+        """Its place among the plans, from the smallest to the largest."""
+        return list(Plan).index(self)
 
 
 class Entitlements(BaseModel):
@@ -29,11 +37,21 @@ class Entitlements(BaseModel):
     members: PositiveInt
     requests_per_minute: PositiveInt
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """How much may be held or used, by name."""
+        return {name: getattr(self, name) for name in LIMITS}
+
 
 @cache
 def _all() -> Mapping[Plan, Entitlements]:
     document = tomllib.loads((resources.files(__package__) / "plans.toml").read_text("utf-8"))
     return {Plan(name): Entitlements(**values) for name, values in document.items()}
+
+
+def features() -> frozenset[str]:
+    """Every feature that some plan has."""
+    return frozenset[str]().union(*(plan.features for plan in _all().values()))
 
 
 def entitlements(plan: Plan) -> Entitlements:

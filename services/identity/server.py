@@ -1,6 +1,7 @@
 """What the identity process consists of."""
 
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from chassis.database import Database, RoleDatabase
@@ -8,8 +9,11 @@ from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import Prune
+from chassis.rpc.client import Peer
 from chassis.rpc.methods import Servicer
 from chassis.rpc.server import RpcServer
+from chassis.scheduler import Scheduler
+from chassis.stamp import Stamper
 from services.identity.access_tokens import AccessTokens
 from services.identity.api.admin import AdminService
 from services.identity.api.admission import AdmissionService
@@ -17,6 +21,8 @@ from services.identity.api.api_keys import ApiKeyService
 from services.identity.api.audit import AuditService
 from services.identity.api.auth import AuthService
 from services.identity.api.organizations import OrganizationService
+from services.identity.api.plans import EntitlementService, PlanService
+from services.identity.clock import Clock, system_clock
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
 from services.identity.operators import ensure_super_admin
@@ -25,6 +31,11 @@ from services.identity.platform import Platform
 from services.identity.sealing import Sealer
 from services.identity.settings import IdentitySettings
 from services.identity.signing_keys import SigningKeys
+from services.identity.subscriptions import CHANGES_TO_SETTLE, Settlement
+from services.identity.usage_peers import UsagePeers
+
+# A planned change holds from its moment on; this is how soon the row and the trail say so.
+_SETTLED_WITHIN = timedelta(minutes=1)
 
 Component = TypeVar("Component")
 
@@ -46,11 +57,17 @@ async def serve(settings: IdentitySettings) -> None:
         bus = await process.enter(EventBus(settings))
         process.start(Relay(relay, bus, domain="identity", wake=database.outbox_written))
         process.start(Prune(scheduler))
+        settlement = Settlement(database, system_clock)
+        process.start(
+            Scheduler(scheduler, CHANGES_TO_SETTLE, _SETTLED_WITHIN, settlement.settle, process="identity")
+        )
         server = RpcServer("identity", settings.listen, process.verifier, database)
         await process.serve(server.add(*services))
 
 
-async def servicers(settings: IdentitySettings, database: Database, enter: Enter) -> tuple[Servicer, ...]:
+async def servicers(
+    settings: IdentitySettings, database: Database, enter: Enter, clock: Clock = system_clock
+) -> tuple[Servicer, ...]:
     """The services and what they need; the super admin of the settings exists when this returns."""
     lookup = Lookup(await enter(RoleDatabase(settings.database_lookup_url, pool_size=5)))
     platform = Platform(await enter(RoleDatabase(settings.database_platform_url)))
@@ -68,13 +85,23 @@ async def servicers(settings: IdentitySettings, database: Database, enter: Enter
     tokens = AccessTokens(
         SigningKeys(settings.jwt_private_keys), issuer=settings.jwt_issuer, audience=settings.jwt_audience
     )
+    stamper = Stamper("identity", settings.stamp_private_key)
+    contacts = await enter(Peer(settings.contacts_target, "contacts", stamper))
+    sending = await enter(Peer(settings.sending_target, "sending", stamper))
     return (
         AuthService(
-            database=database, lookup=lookup, passwords=passwords, grants=grants, access_tokens=tokens
+            database=database,
+            lookup=lookup,
+            passwords=passwords,
+            grants=grants,
+            access_tokens=tokens,
+            clock=clock,
         ),
-        OrganizationService(),
+        OrganizationService(clock),
+        PlanService(database, UsagePeers(contacts, sending), grants, clock),
+        EntitlementService(clock),
         ApiKeyService(grants, sealer),
-        AdminService(database, platform, grants),
+        AdminService(database, platform, grants, clock),
         AuditService(),
-        AdmissionService(database, lookup, grants, sealer),
+        AdmissionService(database, lookup, grants, sealer, clock),
     )

@@ -23,6 +23,8 @@ class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings):
     jwt_private_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
         description="the Ed25519 keys of access tokens: JSON, key id to 32 bytes in base64; the first one signs"
     )
+    contacts_target: str = Field(description="host:port or gRPC target of contacts, which counts them")
+    sending_target: str = Field(description="host:port or gRPC target of sending, which counts e-mails")
     sealing_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
         description="the keys of what is stored sealed: JSON, key id to 32 bytes in base64; the first one seals"
     )

@@ -8,9 +8,10 @@ from chassis.errors import NotFound
 from chassis.pagination import decode_cursor, encode_cursor, page_size
 from flownurture.identity.v1 import admin_pb2 as pb
 from flownurture.identity.v1.organization_pb2 import Organization
-from services.identity import organizations
+from services.identity import organizations, subscriptions
 from services.identity.api.audit import audit_event_message
-from services.identity.api.messages import organization_message
+from services.identity.api.messages import organization_message, plan_named
+from services.identity.clock import Clock
 from services.identity.grants import Grants
 from services.identity.platform import Platform
 from services.identity.sessions import within
@@ -21,10 +22,11 @@ class AdminService:
 
     service = pb.DESCRIPTOR.services_by_name["AdminService"]
 
-    def __init__(self, database: Database, platform: Platform, grants: Grants) -> None:
+    def __init__(self, database: Database, platform: Platform, grants: Grants, clock: Clock) -> None:
         self._database = database
         self._platform = platform
         self._grants = grants
+        self._clock = clock
 
     async def list_organizations(
         self, request: pb.ListOrganizationsRequest, context: RequestContext
@@ -34,7 +36,9 @@ class AdminService:
         # One more than the page tells whether there is a next one.
         found = await self._platform.organizations(before=decode_cursor(request.page_token), size=size + 1)
         return pb.ListOrganizationsResponse(
-            organizations=[organization_message(organization) for organization in found[:size]],
+            organizations=[
+                organization_message(organization, self._clock()) for organization in found[:size]
+            ],
             next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
         )
 
@@ -42,7 +46,9 @@ class AdminService:
         self, request: pb.LookUpOrganizationRequest, context: RequestContext
     ) -> Organization:
         """One organization, or NotFound."""
-        return organization_message(await self._platform.organization(UUID(request.organization_id)))
+        return organization_message(
+            await self._platform.organization(UUID(request.organization_id)), self._clock()
+        )
 
     async def change_organization(
         self, request: pb.ChangeOrganizationRequest, context: RequestContext
@@ -52,9 +58,13 @@ class AdminService:
         if organization_id == PLATFORM:
             raise NotFound("organization")
         async with self._database.tenant_transaction(within(context, organization_id)) as session:
+            await organizations.hold(session)
             if request.HasField("suspended"):
                 await organizations.set_suspended(session, request.suspended, self._grants)
-            return organization_message(await organizations.get(session))
+            if request.plan:
+                plan = plan_named(request.plan)
+                await subscriptions.put_on(session, plan, now=self._clock(), grants=self._grants)
+            return organization_message(await organizations.get(session), self._clock())
 
     async def list_platform_audit_events(
         self, request: pb.ListPlatformAuditEventsRequest, context: RequestContext

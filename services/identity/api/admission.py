@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from chassis.context import RequestContext
@@ -12,9 +13,10 @@ from flownurture.context.v1.context_pb2 import Actor
 from flownurture.identity.v1 import admission_pb2 as pb
 from services.identity import api_keys
 from services.identity.api.messages import role_value, timestamp
+from services.identity.clock import Clock
 from services.identity.grants import Grants
 from services.identity.lookup import LiveKey, LiveSession, Lookup
-from services.identity.plans import entitlements
+from services.identity.organizations import Organization
 from services.identity.sealing import Sealer
 
 
@@ -23,11 +25,14 @@ class AdmissionService:
 
     service = pb.DESCRIPTOR.services_by_name["AdmissionService"]
 
-    def __init__(self, database: Database, lookup: Lookup, grants: Grants, sealer: Sealer) -> None:
+    def __init__(
+        self, database: Database, lookup: Lookup, grants: Grants, sealer: Sealer, clock: Clock
+    ) -> None:
         self._database = database
         self._lookup = lookup
         self._grants = grants
         self._sealer = sealer
+        self._clock = clock
 
     async def resolve_credential(
         self, request: pb.ResolveCredentialRequest, context: RequestContext
@@ -46,8 +51,10 @@ class AdmissionService:
         live = await self._lookup.session(session_id)
         if live is None:
             raise Unauthenticated
-        grant = _grant_of_session(live)
-        await self._grants.fill_session(session_id, grant, reading)
+        now = self._clock()
+        grant = _grant_of_session(live, now)
+        stands = _stands_for(live.organization, now)
+        await self._grants.fill_session(session_id, grant, reading, stands_for=stands)
         return grant
 
     async def _api_key_grant(self, credential: pb.ApiKeyCredential, context: RequestContext) -> pb.Grant:
@@ -56,8 +63,12 @@ class AdmissionService:
         key = await self._lookup.api_key(UUID(credential.api_key_id))
         if key is None or not self._is_genuine(key, credential, derived):
             raise Unauthenticated
-        grant = _grant_of_key(key)
-        await self._grants.fill_api_key(key.id, grant, key.secret_digest, reading, derived=derived)
+        now = self._clock()
+        grant = _grant_of_key(key, now)
+        stands = _stands_for(key.organization, now)
+        await self._grants.fill_api_key(
+            key.id, grant, key.secret_digest, reading, derived=derived, stands_for=stands
+        )
         if key.use_is_news:
             await self._note_use(key, context)
         return grant
@@ -85,8 +96,9 @@ def _derived_key(credential: pb.ApiKeyCredential) -> DerivedKey | None:
         raise Unauthenticated from None
 
 
-def _grant_of_session(live: LiveSession) -> pb.Grant:
-    plan = entitlements(live.organization.plan)
+def _grant_of_session(live: LiveSession, now: datetime) -> pb.Grant:
+    standing = live.organization.subscription.at(now)
+    plan = standing.entitlements
     return pb.Grant(
         organization_id="" if live.organization.is_platform else str(live.organization.id),
         actor=Actor(kind=Actor.KIND_USER, id=str(live.user.id)),
@@ -96,11 +108,14 @@ def _grant_of_session(live: LiveSession) -> pb.Grant:
         organization_suspended=live.organization.suspended,
         requests_per_minute=plan.requests_per_minute,
         expires_at=timestamp(live.expires_at),
+        limits=plan.limits,
+        cycle_started_at=timestamp(standing.cycle.started_at),
     )
 
 
-def _grant_of_key(key: LiveKey) -> pb.Grant:
-    plan = entitlements(key.organization.plan)
+def _grant_of_key(key: LiveKey, now: datetime) -> pb.Grant:
+    standing = key.organization.subscription.at(now)
+    plan = standing.entitlements
     return pb.Grant(
         organization_id=str(key.organization.id),
         actor=Actor(kind=Actor.KIND_API_KEY, id=str(key.id)),
@@ -109,4 +124,11 @@ def _grant_of_key(key: LiveKey) -> pb.Grant:
         organization_suspended=key.organization.suspended,
         requests_per_minute=plan.requests_per_minute,
         expires_at=timestamp(key.expires_at),
+        limits=plan.limits,
+        cycle_started_at=timestamp(standing.cycle.started_at),
     )
+
+
+def _stands_for(organization: Organization, now: datetime) -> timedelta:
+    """How long a grant of this organization says the truth: until the next cycle, which may bring another plan."""
+    return organization.subscription.at(now).cycle.ends_at - now

@@ -24,6 +24,7 @@ from services.identity import (
 from services.identity.access_tokens import LIFETIME, AccessTokens
 from services.identity.api.messages import home_message, organization_message, role_value, user_message
 from services.identity.audit import Act
+from services.identity.clock import Clock
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
 from services.identity.names import parse_name
@@ -54,12 +55,14 @@ class AuthService:
         passwords: Passwords,
         grants: Grants,
         access_tokens: AccessTokens,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._lookup = lookup
         self._passwords = passwords
         self._grants = grants
         self._access_tokens = access_tokens
+        self._clock = clock
 
     async def sign_up(self, request: pb.SignUpRequest, context: RequestContext) -> pb.SignUpResponse:
         """Create a user and an organization, all or nothing, and sign in; Conflict when the address is taken."""
@@ -73,14 +76,14 @@ class AuthService:
         )
         user_id = UUID(theirs.actor_id)
         async with self._database.tenant_transaction(theirs) as session:
-            organization = await organizations.create(session, organization_name)
+            organization = await organizations.create(session, organization_name, now=self._clock())
             await memberships.add(session, user_id, Role.ORG_ADMIN)
             user = await users.add(session, user_id, email=email, name=name, password_hash=password_hash)
             refresh_token = await sessions.begin(session)
             await audit.record(session, Act.SIGNED_UP, user_id)
         return pb.SignUpResponse(
             user=user_message(user),
-            organization=organization_message(organization),
+            organization=organization_message(organization, self._clock()),
             **self._tokens_for(theirs, refresh_token),
         )
 
@@ -106,7 +109,7 @@ class AuthService:
                 await users.set_password_hash(session, account.user.id, rehashed)
         return pb.LogInResponse(
             user=user_message(account.user),
-            organization=home_message(account.organization),
+            organization=home_message(account.organization, self._clock()),
             **self._tokens_for(theirs, refresh_token),
         )
 
@@ -150,7 +153,7 @@ class AuthService:
             raise Unauthenticated
         return pb.GetMeResponse(
             user=user_message(live.user),
-            organization=home_message(live.organization),
+            organization=home_message(live.organization, self._clock()),
             role=role_value(live.role),
         )
 

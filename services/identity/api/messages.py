@@ -9,6 +9,7 @@ from flownurture.identity.v1 import api_keys_pb2, auth_pb2, organization_pb2
 from flownurture.options.v1 import access_pb2
 from services.identity.api_keys import StoredKey
 from services.identity.organizations import Organization
+from services.identity.plans import Plan
 from services.identity.users import User
 
 
@@ -19,20 +20,30 @@ def user_message(user: User) -> auth_pb2.User:
     )
 
 
-def organization_message(organization: Organization) -> organization_pb2.Organization:
+def organization_message(organization: Organization, now: datetime) -> organization_pb2.Organization:
     """An organization as clients see it."""
     return organization_pb2.Organization(
         id=str(organization.id),
         name=organization.name,
-        plan=organization_pb2.Plan.Value(f"PLAN_{organization.plan.name}"),
+        plan=plan_value(organization.subscription.at(now).plan),
         suspended=organization.suspended,
         created_at=timestamp(organization.created_at),
     )
 
 
-def home_message(organization: Organization) -> organization_pb2.Organization | None:
+def plan_value(plan: Plan) -> organization_pb2.Plan.ValueType:
+    """A plan in the contract's numbers."""
+    return organization_pb2.Plan.Value(f"PLAN_{plan.name}")
+
+
+def plan_named(plan: organization_pb2.Plan.ValueType) -> Plan:
+    """The plan that a request names."""
+    return Plan[organization_pb2.Plan.Name(plan).removeprefix("PLAN_")]
+
+
+def home_message(organization: Organization, now: datetime) -> organization_pb2.Organization | None:
     """The organization of a session; the operators' own is none in the eyes of a client."""
-    return None if organization.is_platform else organization_message(organization)
+    return None if organization.is_platform else organization_message(organization, now)
 
 
 def role_value(role: Role) -> access_pb2.Role.ValueType:

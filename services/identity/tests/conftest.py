@@ -1,8 +1,8 @@
 """The identity service in this process, behind a real gRPC port."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from uuid import uuid4
 
 import pytest
@@ -13,12 +13,18 @@ from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
+from services.identity.clock import Clock, system_clock
 from services.identity.server import servicers
 from services.identity.settings import IdentitySettings
 from services.identity.tests.edge import PASSWORD, Edge
 
 ServiceEnvironment: TypeAlias = Callable[[str], dict[str, str]]
-Start: TypeAlias = Callable[[IdentitySettings], Awaitable[Edge]]
+
+
+class Start(Protocol):
+    """Starts a replica of the service."""
+
+    async def __call__(self, settings: IdentitySettings, clock: Clock = system_clock) -> Edge: ...
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +48,11 @@ async def start(database: Database, service_environment: ServiceEnvironment) -> 
     """Starts a replica of the service with these settings, and answers its edge."""
     async with AsyncExitStack() as stack:
 
-        async def start(settings: IdentitySettings) -> Edge:
+        async def start(settings: IdentitySettings, clock: Clock = system_clock) -> Edge:
             server = RpcServer(
                 "identity", "127.0.0.1:0", StampVerifier("identity", settings.stamp_trusted_keys), database
             )
-            server.add(*await servicers(settings, database, stack.enter_async_context))
+            server.add(*await servicers(settings, database, stack.enter_async_context, clock))
             await stack.enter_async_context(server)
             stamper = Stamper("gateway", Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"]))
             target = f"127.0.0.1:{server.port}"

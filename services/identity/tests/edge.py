@@ -12,8 +12,10 @@ from flownurture.identity.v1 import admission_pb2, auth_pb2
 from flownurture.identity.v1.admin_pb2_grpc import AdminServiceStub
 from flownurture.identity.v1.admission_pb2_grpc import AdmissionServiceStub
 from flownurture.identity.v1.api_keys_pb2_grpc import ApiKeyServiceStub
+from flownurture.identity.v1.audit_pb2_grpc import AuditServiceStub
 from flownurture.identity.v1.auth_pb2_grpc import AuthServiceStub
 from flownurture.identity.v1.organization_pb2_grpc import OrganizationServiceStub
+from flownurture.identity.v1.plans_pb2_grpc import PlanServiceStub
 
 PASSWORD = "a quiet river bend"
 NOBODY = RequestContext(issuer="gateway", actor_kind=ActorKind.ANONYMOUS)
@@ -41,6 +43,8 @@ class Edge:
         self.auth = AuthServiceStub(peer.channel)
         self.organizations = OrganizationServiceStub(peer.channel)
         self.api_keys = ApiKeyServiceStub(peer.channel)
+        self.plans = PlanServiceStub(peer.channel)
+        self.audit = AuditServiceStub(peer.channel)
         self.admin = AdminServiceStub(peer.channel)
         self.admission = AdmissionServiceStub(peer.channel)
 

@@ -1,0 +1,47 @@
+"""What others count: the contacts and e-mails of an organization, asked of the processes that hold them."""
+
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.context import RequestContext
+from chassis.rpc.client import Peer
+from flownurture.contacts.v1.usage_pb2 import CountContactsRequest
+from flownurture.contacts.v1.usage_pb2_grpc import ContactUsageServiceStub
+from flownurture.sending.v1.usage_pb2 import CountEmailsRequest
+from flownurture.sending.v1.usage_pb2_grpc import EmailUsageServiceStub
+
+_TIMEOUT = 2.0  # seconds
+
+
+class UsagePeers:
+    """Asks on behalf of the context's organization. Raises Unavailable when one does not answer."""
+
+    def __init__(self, contacts: Peer, sending: Peer) -> None:
+        self._contacts = contacts
+        self._contact_usage = ContactUsageServiceStub(contacts.channel)
+        self._sending = sending
+        self._email_usage = EmailUsageServiceStub(sending.channel)
+
+    async def contacts(self, context: RequestContext) -> int:
+        """How many contacts the organization holds."""
+        answer = await self._contacts.call(
+            self._contact_usage.CountContacts, CountContactsRequest(), _by_itself(context), _TIMEOUT
+        )
+        return int(answer.contacts)
+
+    async def emails(self, context: RequestContext, cycle_started_at: datetime) -> int:
+        """How many e-mails count in the cycle that started then."""
+        since = Timestamp()
+        since.FromDatetime(cycle_started_at)
+        answer = await self._sending.call(
+            self._email_usage.CountEmails,
+            CountEmailsRequest(cycle_started_at=since),
+            _by_itself(context),
+            _TIMEOUT,
+        )
+        return int(answer.emails)
+
+
+def _by_itself(context: RequestContext) -> RequestContext:
+    return RequestContext.of_process("identity", context.organization, request_id=context.request_id)
