@@ -1,56 +1,16 @@
 """The gateway as a process: it starts by its environment, drains when it is told to stop, and says what is wrong."""
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import httpx
 from google.protobuf.message import Message
 
 from chassis import tracing
 from chassis.context import RequestContext
-from chassis.secret import Secret
 from flownurture.contacts.v1 import contacts_pb2
 from gateway.tests.house import House, free_address
-
-ROOT = Path(__file__).parents[2]
-
-
-def _environment(house: House, **changes: str) -> dict[str, str]:
-    told = {
-        name.upper(): value.reveal() if isinstance(value, Secret) else str(value)
-        for name, value in house.settings.items()
-    }
-    path = os.pathsep.join([str(ROOT), str(ROOT / "proto" / "gen")])
-    return {**os.environ, "PYTHONPATH": path, **told, **changes}
-
-
-@asynccontextmanager
-async def _process(environment: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "serve", env=environment, stderr=asyncio.subprocess.PIPE, cwd=ROOT
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def _ready(url: str) -> None:
-    async with asyncio.timeout(20), httpx.AsyncClient() as client:
-        while True:
-            try:
-                if (await client.get(f"{url}/readyz")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.05)
+from gateway.tests.processes import environment, gateway_process, ready
 
 
 async def test_a_request_under_way_is_answered_while_the_process_stops(house: House) -> None:
@@ -64,8 +24,8 @@ async def test_a_request_under_way_is_answered_while_the_process_stops(house: Ho
     service = house.services["ContactService"]
     key, _ = house.identity.api_key("contacts:read")
     listen = free_address()
-    async with _process(_environment(house, LISTEN=listen)) as process:
-        await _ready(f"http://{listen}")
+    async with gateway_process(environment(house, LISTEN=listen)) as process:
+        await ready(f"http://{listen}")
         service.answer("ListContacts", slow)
         request = asyncio.create_task(house.call("GET", f"http://{listen}/v1/contacts", key))
         await asyncio.wait_for(arrived.wait(), 10)
@@ -81,14 +41,14 @@ async def _nothing(request: Any, context: RequestContext) -> Message:
 
 
 async def test_a_port_that_is_taken_is_named(house: House) -> None:
-    async with _process(_environment(house)) as process:
+    async with gateway_process(environment(house)) as process:
         _, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 1
     assert f"gateway cannot listen on {house.settings['listen']}" in error.decode()
 
 
 async def test_a_missing_setting_is_named(house: House) -> None:
-    async with _process(_environment(house, REDIS_URL="")) as process:
+    async with gateway_process(environment(house, REDIS_URL="")) as process:
         _, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
     assert "REDIS_URL is not set" in error.decode()
@@ -97,8 +57,8 @@ async def test_a_missing_setting_is_named(house: House) -> None:
 async def test_requests_are_counted_by_route_and_status(house: House) -> None:
     listen, metrics = free_address(), free_address()
     key, _ = house.identity.api_key("contacts:read")
-    async with _process(_environment(house, LISTEN=listen, METRICS_LISTEN=metrics)) as process:
-        await _ready(f"http://{listen}")
+    async with gateway_process(environment(house, LISTEN=listen, METRICS_LISTEN=metrics)) as process:
+        await ready(f"http://{listen}")
         await house.call("GET", f"http://{listen}/v1/contacts", key)
         await house.call("GET", f"http://{listen}/v1/contacts")
         counted = (await house.call("GET", f"http://{metrics}/metrics")).text
