@@ -5,8 +5,10 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import string
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,8 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.api_key import ApiKey
+from chassis.contract.access import Audience
+from chassis.derived_key import derive
 from chassis.identifiers import new_id
 from flownurture.options.v1 import access_pb2
+from gateway.endpoints import public_endpoints
 from gateway.tests.house import House
 
 
@@ -161,6 +166,19 @@ async def test_role_scope_and_plan_are_told_apart(house: House) -> None:
         response = await house.call(method, path, credential)
         assert response.status_code == 403
         assert response.json()["type"] == f"https://flownurture.dev/problems/{kind}"
+
+
+async def test_a_key_with_every_scope_there_is_calls_nothing_that_has_no_scope(house: House) -> None:
+    endpoints = [each for each in public_endpoints() if each.access.audience is not Audience.PUBLIC]
+    key, _ = house.identity.api_key(*{each.access.scope for each in endpoints if each.access.scope})
+    without = [each for each in endpoints if not each.access.scope]
+    assert len(without) > 10
+    for endpoint in without:
+        path = re.sub(r"{\w+}", str(new_id()), endpoint.template.text)
+        for credential in (key, derive(key, expires_at=datetime.now(UTC) + timedelta(minutes=1))):
+            response = await house.call(endpoint.verb, path, credential)
+            assert response.status_code == 403, endpoint.rpc_path
+            assert response.json()["type"].endswith("/insufficient-scope")
 
 
 async def test_a_suspended_organization_is_refused(house: House) -> None:
