@@ -1,8 +1,11 @@
 """`python -m services.identity`: the commands of the identity process."""
 
 from chassis.command import service_command
+from services.identity import audit_command
 from services.identity.server import serve
 from services.identity.settings import IdentitySettings
 
 if __name__ == "__main__":
-    service_command("identity", IdentitySettings, serve, owns="services.identity")()
+    command = service_command("identity", IdentitySettings, serve, owns="services.identity")
+    command.add_typer(audit_command.app, name="audit")
+    command()

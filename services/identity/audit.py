@@ -25,9 +25,6 @@ BEGINNING = bytes(32)
 # What was and what is: strings, booleans, None, and lists of strings. Never a secret.
 Facts = Mapping[str, str | bool | list[str] | None]
 
-# All but the hash, which follows from the others.
-COLUMNS = [column for column in audit_events.c if column is not audit_events.c.hash]
-
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('identity.audit:' || :organization, 0))")
 
 
@@ -62,6 +59,7 @@ class Act(StrEnum):
     API_KEY_CREATED = "api_key_created"
     API_KEY_REVOKED = "api_key_revoked"
     OPERATOR_ADDED = "operator_added"
+    DEAD_LETTER_REPLAY_REQUESTED = "dead_letter_replay_requested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +80,21 @@ class AuditEvent:
     after: Facts | None
     request_id: str
     previous_hash: bytes
+    # As it was written down with the event.
+    hash: bytes
 
-    def hash(self) -> bytes:
-        """SHA-256 over the event as JSON: names sorted, no white space, UTF-8; ids and hashes as text."""
-        return sha256(
-            json.dumps(
-                asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_as_text
-            ).encode()
-        ).digest()
+    @property
+    def is_as_written(self) -> bool:
+        """Whether nothing of the event was changed after its hash was taken."""
+        content = asdict(self)
+        written: bytes = content.pop("hash")
+        return hash_of(content) == written
+
+
+def hash_of(content: Mapping[str, Any]) -> bytes:
+    """SHA-256 over all of an event but its hash, as JSON: names sorted, no white space, UTF-8; ids and hashes as text."""
+    written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_as_text)
+    return sha256(written.encode()).digest()
 
 
 async def record(
@@ -113,34 +118,35 @@ async def record(
             .limit(1)
         )
     ).one_or_none()
-    event = AuditEvent(
-        organization_id=context.organization,
-        sequence=last.sequence + 1 if last else 1,
-        id=new_id(),
-        occurred_at=datetime.now(UTC),
-        act=act.value,
-        actor_kind=context.actor_kind.name,
-        actor_id=context.actor_id,
-        role=context.role.name,
-        client_address=context.client_address,
-        target_id=target_id,
-        before=before,
-        after=after,
-        request_id=context.request_id,
-        previous_hash=last.hash if last else BEGINNING,
-    )
-    values = asdict(event) | {"hash": event.hash()}
-    del values["organization_id"]
-    await session.execute(insert(audit_events).values(values))
+    content = {
+        "sequence": last.sequence + 1 if last else 1,
+        "id": new_id(),
+        "occurred_at": datetime.now(UTC),
+        "act": act.value,
+        "actor_kind": context.actor_kind.name,
+        "actor_id": context.actor_id,
+        "role": context.role.name,
+        "client_address": context.client_address,
+        "target_id": target_id,
+        "before": before,
+        "after": after,
+        "request_id": context.request_id,
+        "previous_hash": last.hash if last else BEGINNING,
+    }
+    taken = hash_of(content | {"organization_id": context.organization})
+    await session.execute(insert(audit_events).values(content | {"hash": taken}))
 
 
 async def page(
     session: TenantSession, *, before: UUID | None, size: int, act: str = "", actor_id: str = ""
 ) -> list[AuditEvent]:
     """At most `size` events, newest first, that are older than the one named; of one act, or one actor's, if given."""
-    wanted = select(*COLUMNS).order_by(audit_events.c.sequence.desc()).limit(size)
+    sequence = audit_events.c.sequence
+    wanted = select(audit_events).order_by(sequence.desc()).limit(size)
     if before is not None:
-        wanted = wanted.where(audit_events.c.id < before)
+        # Ids are made before the lock is held, and by several replicas: only the sequence is an order.
+        named = select(sequence).where(audit_events.c.id == before).scalar_subquery()
+        wanted = wanted.where(sequence < named)
     if act:
         wanted = wanted.where(audit_events.c.act == act)
     if actor_id:

@@ -8,7 +8,6 @@ from sqlalchemy import Select, select
 from chassis.context import PLATFORM, Role
 from chassis.database import RoleDatabase
 from chassis.errors import NotFound
-from services.identity import audit
 from services.identity.audit import AuditEvent
 from services.identity.organizations import COLUMNS, Organization
 from services.identity.tables import audit_events, organizations
@@ -44,7 +43,7 @@ class Platform:
         by_operators = audit_events.c.role == Role.SUPER_ADMIN.name
         on_the_platform = audit_events.c.organization_id == PLATFORM
         statement: Select[Any] = (
-            select(*audit.COLUMNS)
+            select(audit_events)
             .where(by_operators | on_the_platform)
             .order_by(audit_events.c.id.desc())
             .limit(size)

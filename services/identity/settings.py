@@ -5,17 +5,28 @@ from typing import Annotated
 from pydantic import Field, Json
 
 from chassis.secret import Secret
-from chassis.settings import DatabaseSettings, EventsSettings, PrivateKey, ProcessSettings
+from chassis.settings import (
+    DatabaseSettings,
+    EnvironmentSettings,
+    EventsSettings,
+    PrivateKey,
+    ProcessSettings,
+)
 
 
-class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings):
+class AuditSettings(EnvironmentSettings):
+    """What an operator's command about the audit trail needs."""
+
+    database_platform_url: Secret = Field(
+        description="postgresql://…, the role that reads organizations and audit trails for the platform's operators"
+    )
+
+
+class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditSettings):
     """Everything that `serve` needs."""
 
     database_lookup_url: Secret = Field(
         description="postgresql://…, the role that reads what is asked before an organization is known"
-    )
-    database_platform_url: Secret = Field(
-        description="postgresql://…, the role that reads the organizations for the platform's operators"
     )
     redis_url: Secret = Field(
         description="redis://[user:password@]host:port, shared with the gateways: the grants of live credentials"

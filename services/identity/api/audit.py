@@ -2,13 +2,14 @@
 
 from chassis.context import RequestContext
 from chassis.database import TenantSession
+from chassis.errors import FieldViolation, InvalidRequest
 from chassis.pagination import decode_cursor, encode_cursor, page_size
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.identity.v1 import audit_pb2 as pb
 from flownurture.options.v1.access_pb2 import Role
 from services.identity import audit
 from services.identity.api.messages import timestamp
-from services.identity.audit import AuditEvent
+from services.identity.audit import Act, AuditEvent
 
 
 class AuditService:
@@ -19,13 +20,13 @@ class AuditService:
     async def list_audit_events(
         self, request: pb.ListAuditEventsRequest, context: RequestContext, session: TenantSession
     ) -> pb.ListAuditEventsResponse:
-        """Audit events, newest first."""
+        """Audit events, newest first; InvalidRequest for an act that does not exist."""
         size = page_size(request.page_size)
         found = await audit.page(
             session,
             before=decode_cursor(request.page_token),
             size=size + 1,
-            act=request.act,
+            act=_act(request.act),
             actor_id=request.actor_id,
         )
         return pb.ListAuditEventsResponse(
@@ -35,7 +36,7 @@ class AuditService:
 
 
 def audit_event_message(event: AuditEvent) -> pb.AuditEvent:
-    """An event as clients see it."""
+    """An event as clients see it, with the hash as it stands: whoever changed either shows."""
     message = pb.AuditEvent(
         id=str(event.id),
         sequence=event.sequence,
@@ -46,10 +47,16 @@ def audit_event_message(event: AuditEvent) -> pb.AuditEvent:
         client_address=event.client_address,
         target_id=str(event.target_id),
         request_id=event.request_id,
-        hash=event.hash().hex(),
+        hash=event.hash.hex(),
     )
     if event.before is not None:
         message.before.update(event.before)
     if event.after is not None:
         message.after.update(event.after)
     return message
+
+
+def _act(asked: str) -> str:
+    if asked and asked not in set(Act):
+        raise InvalidRequest(FieldViolation("act", f"must be one of {', '.join(sorted(Act))}"))
+    return asked

@@ -7,6 +7,9 @@ from chassis.migrations.ddl import ORGANIZATION_ID, open_to, protect
 revision = "0002"
 down_revision = "0001"
 
+# chassis.context.PLATFORM; written out, since a migration never changes.
+_PLATFORM = "'00000000-0000-7000-8000-000000000000'"
+
 
 def upgrade() -> None:
     # The platform has not been opened to anybody yet: there is no trail to carry over.
@@ -34,5 +37,8 @@ def upgrade() -> None:
         )
     """)
     protect("audit_events", "SELECT, INSERT")
-    op.execute("CREATE INDEX audit_events_of_operators ON audit_events (id) WHERE role = 'SUPER_ADMIN'")
+    op.execute(f"""
+        CREATE INDEX audit_events_of_operators ON audit_events (id)
+        WHERE role = 'SUPER_ADMIN' OR organization_id = {_PLATFORM}
+    """)
     open_to("identity_platform", "audit_events", "SELECT")
