@@ -58,7 +58,8 @@ class ApiKeyServiceServicer:
     """
 
     def CreateApiKey(self, request, context):
-        """Creates a key. The secret is in this answer and nowhere else, ever.
+        """Creates a key. The secret is in this answer and nowhere else, ever. Its holder can derive narrower and shorter-lived
+        keys from it without a call. An organization has at most 100 live keys (409).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +73,7 @@ class ApiKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteApiKey(self, request, context):
-        """Revokes a key. When the call has answered, the key is refused everywhere.
+        """Revokes a key. When the call has answered, it is refused everywhere, and so is every key that was derived from it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

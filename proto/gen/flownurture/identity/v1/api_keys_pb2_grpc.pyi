@@ -35,11 +35,13 @@ class ApiKeyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ApiKeyServiceAsyncStub: ...
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_api_keys_pb2.CreateApiKeyRequest, _api_keys_pb2.CreateApiKeyResponse]
-    """Creates a key. The secret is in this answer and nowhere else, ever."""
+    """Creates a key. The secret is in this answer and nowhere else, ever. Its holder can derive narrower and shorter-lived
+    keys from it without a call. An organization has at most 100 live keys (409).
+    """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_api_keys_pb2.ListApiKeysRequest, _api_keys_pb2.ListApiKeysResponse]
     """Keys, newest first, without their secrets."""
     DeleteApiKey: _grpc.UnaryUnaryMultiCallable[_api_keys_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]
-    """Revokes a key. When the call has answered, the key is refused everywhere."""
+    """Revokes a key. When the call has answered, it is refused everywhere, and so is every key that was derived from it."""
 
 @_typing.type_check_only
 class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
@@ -47,11 +49,13 @@ class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_api_keys_pb2.CreateApiKeyRequest, _api_keys_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """Creates a key. The secret is in this answer and nowhere else, ever."""
+    """Creates a key. The secret is in this answer and nowhere else, ever. Its holder can derive narrower and shorter-lived
+    keys from it without a call. An organization has at most 100 live keys (409).
+    """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_keys_pb2.ListApiKeysRequest, _api_keys_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Keys, newest first, without their secrets."""
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_api_keys_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Revokes a key. When the call has answered, the key is refused everywhere."""
+    """Revokes a key. When the call has answered, it is refused everywhere, and so is every key that was derived from it."""
 
 class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keys for programs. A key's scopes are fixed at its creation: there is no call that changes them."""
@@ -62,7 +66,9 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_keys_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_keys_pb2.CreateApiKeyResponse, _abc.Awaitable[_api_keys_pb2.CreateApiKeyResponse]]:
-        """Creates a key. The secret is in this answer and nowhere else, ever."""
+        """Creates a key. The secret is in this answer and nowhere else, ever. Its holder can derive narrower and shorter-lived
+        keys from it without a call. An organization has at most 100 live keys (409).
+        """
 
     @_abc_1.abstractmethod
     def ListApiKeys(
@@ -78,6 +84,6 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_keys_pb2.DeleteApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Revokes a key. When the call has answered, the key is refused everywhere."""
+        """Revokes a key. When the call has answered, it is refused everywhere, and so is every key that was derived from it."""
 
 def add_ApiKeyServiceServicer_to_server(servicer: ApiKeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
