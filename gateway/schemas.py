@@ -119,6 +119,8 @@ class Schemas:
         if field.message_type is not None:
             if field.message_type.full_name == "google.protobuf.Timestamp":
                 return {"type": "string", "format": "date-time"}
+            if field.message_type.full_name == "google.protobuf.Struct":
+                return {"type": "object"}
             name = f"{field.message_type.name}{'Input' if written else ''}"
             return self._reference(field.message_type, name, written=written)
         return _scalar(field, rule)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chassis.errors import FieldViolation, InvalidRequest
 from flownurture.contacts.v1 import contacts_pb2, imports_pb2
-from flownurture.identity.v1 import api_keys_pb2, auth_pb2
+from flownurture.identity.v1 import api_keys_pb2, audit_pb2, auth_pb2
 from flownurture.options.v1 import access_pb2
 from flownurture.sending.v1 import campaigns_pb2, messages_pb2
 from gateway.endpoints import Endpoint, public_endpoints
@@ -278,3 +278,13 @@ def test_every_member_is_there_even_when_empty(descriptor: Descriptor) -> None:
         },
         "secret": "",
     }
+
+
+def test_a_struct_is_the_json_that_it_stands_for() -> None:
+    before = {"name": "Grüße", "scopes": ["contacts:read"], "none": [], "suspended": True, "next_plan": None}
+    event = audit_pb2.AuditEvent()
+    event.before.update(before)
+    event.after.SetInParent()
+    encoded = encoder(event.DESCRIPTOR)(event)
+    assert (encoded["before"], encoded["after"]) == (before, {})
+    assert encoder(event.DESCRIPTOR)(audit_pb2.AuditEvent())["before"] is None

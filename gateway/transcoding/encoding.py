@@ -1,7 +1,8 @@
 """Protobuf → JSON, compiled once per message type.
 
-snake_case names; enum values by their JSON names; 64-bit integers as numbers; times in RFC 3339; what is not set is
-null; empty strings and lists are there, so that a client sees the same members every time.
+snake_case names; enum values by their JSON names; 64-bit integers as numbers; times in RFC 3339; a Struct as the JSON
+that it stands for; what is not set is null; empty strings and lists are there, so that a client sees the same members
+every time.
 """
 
 from base64 import b64encode
@@ -11,6 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from gateway.transcoding.names import json_names
@@ -83,6 +85,8 @@ def _element(field: FieldDescriptor) -> Convert:
         return _itself
     if field.message_type.full_name == "google.protobuf.Timestamp":
         return format_timestamp
+    if field.message_type.full_name == "google.protobuf.Struct":
+        return MessageToDict
     return _message_conversion(field.message_type)
 
 
