@@ -13,7 +13,7 @@ import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Self
@@ -48,7 +48,7 @@ class DerivedKey:
 
     key_id: UUID
     restrictions: tuple[str, ...]
-    signature: bytes
+    signature: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
         if not (

@@ -63,7 +63,8 @@ class Exchange:
         """The client's IP address; "" when it cannot be told.
 
         Each of `proxies` proxies of ours in front adds to X-Forwarded-For the address it was called from. What stands
-        before those entries is what the client says of itself, and is not believed.
+        before those entries is what the client says of itself, and is not believed. With fewer entries somebody came past
+        the proxies, and the address is that of the socket.
         """
         address = str(self.scope.client).rpartition(":")[0].strip("[]")
         if proxies:

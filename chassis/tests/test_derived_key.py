@@ -59,6 +59,11 @@ def test_nothing_of_the_keys_secret_is_in_a_derived_key() -> None:
     assert DerivedKey.parse(derived).signature != chain_key(KEY)
 
 
+def test_what_prints_a_derived_key_does_not_print_its_signature() -> None:
+    key = DerivedKey.parse(derive(KEY, scopes=["contacts:read"]))
+    assert repr(key.signature) not in repr(key)
+
+
 def test_a_key_that_is_narrowed_in_one_way_is_not_narrowed_in_the_other() -> None:
     assert DerivedKey.parse(derive(KEY, scopes=["contacts:read"])).expires_at is None
     assert DerivedKey.parse(derive(KEY, expires_at=NOON)).scopes is None
