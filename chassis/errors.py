@@ -103,8 +103,10 @@ class Unauthenticated(DomainError):
 
     kind = ErrorKind.UNAUTHENTICATED
 
-    def __init__(self, message: str = "A valid credential is needed.") -> None:
-        super().__init__(message, reason="UNAUTHENTICATED")
+    def __init__(
+        self, message: str = "A valid credential is needed.", *, reason: str = "UNAUTHENTICATED"
+    ) -> None:
+        super().__init__(message, reason=reason)
 
 
 class RateLimited(DomainError):

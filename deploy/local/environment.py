@@ -22,6 +22,7 @@ _SCHEMAS = {
     "integrations": "integrations",
 }
 SUPER_ADMIN_EMAIL = "admin@flownurture.test"
+ACCOUNT_MAIL_FROM = "accounts@flownurture.test"
 MAIL_HOSTNAME = "mail.flownurture.test"
 _JWT_ISSUER = "https://identity.flownurture.test"
 _JWT_AUDIENCE = "https://api.flownurture.test"
@@ -101,7 +102,10 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "SUPER_ADMIN_EMAIL": SUPER_ADMIN_EMAIL,
             "SUPER_ADMIN_PASSWORD": secrets.super_admin_password,
         },
-        "sending": {"CONTACTS_TARGET": addresses.listen["contacts"]},
+        "sending": {
+            "CONTACTS_TARGET": addresses.listen["contacts"],
+            "ACCOUNT_MAIL_FROM": ACCOUNT_MAIL_FROM,
+        },
         "suppression": links,
         "delivery": links | {"SMTP_URL": addresses.smtp_url, "MAIL_HOSTNAME": MAIL_HOSTNAME},
         "feedback": links | {"SMTP_LISTEN": addresses.feedback_smtp},

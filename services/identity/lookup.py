@@ -3,12 +3,13 @@
 Each question is one statement and answers with the organization, from which a context is made.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import FromClause, Row, Select, and_, func, select
+from sqlalchemy import ColumnElement, FromClause, Row, Select, and_, exists, func, select
 
 from chassis.context import PLATFORM, Role
 from chassis.database import RoleDatabase
@@ -18,17 +19,48 @@ from services.identity import users as user_rows
 from services.identity.api_keys import is_live, use_is_news
 from services.identity.organizations import Organization
 from services.identity.refresh_tokens import RefreshToken
-from services.identity.tables import api_keys, memberships, organizations, refresh_tokens, sessions, users
+from services.identity.session_lifetimes import is_live_session
+from services.identity.tables import (
+    account_tokens,
+    api_keys,
+    invitations,
+    memberships,
+    organizations,
+    refresh_tokens,
+    sessions,
+    users,
+)
 from services.identity.users import User
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """A user with the membership that a new session is for."""
+class Person:
+    """Somebody with an account, whatever organizations they belong to, if any."""
 
     user: User
+    email_digest: bytes
     password_hash: str
+    # Whether they have a live session that began at the address from which is asked.
+    at_known_address: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """That a person belongs to an organization."""
+
+    id: UUID
     organization: Organization
+    role: Role
+    joined_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInvitation:
+    """An invitation that neither expired nor was taken back."""
+
+    id: UUID
+    organization_id: UUID
+    email: EmailAddress
     role: Role
 
 
@@ -40,7 +72,11 @@ class LiveSession:
     user: User
     organization: Organization
     role: Role
+    created_at: datetime
+    last_used_at: datetime
     expires_at: datetime
+    client_address: str
+    user_agent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +114,32 @@ def _signed_in(source: FromClause) -> Select[Any]:
             *organization_rows.COLUMNS,
             memberships.c.role,
             sessions.c.id.label("session_id"),
+            sessions.c.created_at.label("session_created_at"),
+            sessions.c.last_used_at,
             sessions.c.expires_at,
+            sessions.c.client_address,
+            sessions.c.user_agent,
         )
         .select_from(source)
-        .where(sessions.c.expires_at > func.now())
+        .where(is_live_session())
+    )
+
+
+def _memberships() -> Select[Any]:
+    return (
+        select(
+            memberships.c.id,
+            memberships.c.role,
+            memberships.c.created_at.label("joined_at"),
+            *organization_rows.COLUMNS,
+        )
+        .join_from(
+            memberships, organizations, memberships.c.organization_id == organizations.c.organization_id
+        )
+        # An operator is one before all else; who is none began where they joined first.
+        .order_by(
+            (memberships.c.organization_id == PLATFORM).desc(), memberships.c.created_at, memberships.c.id
+        )
     )
 
 
@@ -91,22 +149,59 @@ class Lookup:
     def __init__(self, database: RoleDatabase) -> None:
         self._database = database
 
-    async def account(self, email: EmailAddress) -> Account | None:
-        """The account of an address: as an operator if it is one, else in the organization joined first."""
+    async def person(self, email: EmailAddress, client_address: str = "") -> Person | None:
+        """Whose address this is."""
+        return await self._person(users.c.email_digest == email.digest, client_address)
+
+    async def person_by_id(self, user_id: UUID) -> Person | None:
+        """A person by their id."""
+        return await self._person(users.c.id == user_id, "")
+
+    async def memberships_of(self, user_id: UUID) -> list[Membership]:
+        """The organizations that a person belongs to, the one to begin a session in before the others."""
+        rows = await self._all(_memberships().where(memberships.c.user_id == user_id))
+        return [_membership(row) for row in rows]
+
+    async def membership(self, user_id: UUID, membership_id: UUID) -> Membership | None:
+        """One of a person's memberships."""
+        theirs = (memberships.c.user_id == user_id) & (memberships.c.id == membership_id)
+        row = await self._first(_memberships().where(theirs))
+        return None if row is None else _membership(row)
+
+    async def sessions_of(self, user_id: UUID, *, before: UUID | None, size: int) -> list[LiveSession]:
+        """At most `size` live sessions of a person, newest first, that began before the one named."""
+        theirs = _signed_in(_SESSIONS).where(sessions.c.user_id == user_id)
+        if before is not None:
+            theirs = theirs.where(sessions.c.id < before)
+        rows = await self._all(theirs.order_by(sessions.c.id.desc()).limit(size))
+        return [_live_session(row) for row in rows]
+
+    async def invitation(self, token_digest: bytes) -> OpenInvitation | None:
+        """The open invitation whose token this is."""
         row = await self._first(
-            select(*user_rows.COLUMNS, users.c.password_hash, *organization_rows.COLUMNS, memberships.c.role)
-            .select_from(_MEMBERS)
-            .where(users.c.email_digest == email.digest)
-            .order_by((memberships.c.organization_id == PLATFORM).desc(), memberships.c.created_at)
-            .limit(1)
+            select(
+                invitations.c.id, invitations.c.organization_id, invitations.c.email, invitations.c.role
+            ).where(invitations.c.token_digest == token_digest, invitations.c.expires_at > func.now())
         )
         if row is None:
             return None
-        return Account(User.of(row), row.password_hash, Organization.of(row), Role[row.role])
+        return OpenInvitation(row.id, row.organization_id, EmailAddress.parse(row.email), Role[row.role])
+
+    async def user_of_token(self, digest: bytes, purpose: str) -> UUID | None:
+        """Whose living token of a mail this is."""
+        row = await self._first(
+            select(account_tokens.c.user_id).where(
+                account_tokens.c.digest == digest,
+                account_tokens.c.purpose == purpose,
+                account_tokens.c.expires_at > func.now(),
+            )
+        )
+        return None if row is None else row.user_id
 
     async def session(self, session_id: UUID) -> LiveSession | None:
         """A live session by its id."""
-        return _live_session(await self._first(_signed_in(_SESSIONS).where(sessions.c.id == session_id)))
+        row = await self._first(_signed_in(_SESSIONS).where(sessions.c.id == session_id))
+        return None if row is None else _live_session(row)
 
     async def session_of(self, token: RefreshToken) -> LiveSession | None:
         """The live session that a refresh token was issued for, whether or not the token has been replaced."""
@@ -114,13 +209,12 @@ class Lookup:
             refresh_tokens.c.organization_id == sessions.c.organization_id,
             refresh_tokens.c.session_id == sessions.c.id,
         )
-        return _live_session(
-            await self._first(
-                _signed_in(_SESSIONS.join(refresh_tokens, issued_for)).where(
-                    refresh_tokens.c.digest == token.digest
-                )
+        row = await self._first(
+            _signed_in(_SESSIONS.join(refresh_tokens, issued_for)).where(
+                refresh_tokens.c.digest == token.digest
             )
         )
+        return None if row is None else _live_session(row)
 
     async def api_key(self, key_id: UUID) -> LiveKey | None:
         """A live key by its id; its secret is for the caller to compare."""
@@ -149,13 +243,45 @@ class Lookup:
             row.use_is_news,
         )
 
+    async def _person(self, is_this: ColumnElement[bool], client_address: str) -> Person | None:
+        from_here = (sessions.c.user_id == users.c.id) & (sessions.c.client_address == client_address)
+        known = exists().where(from_here, is_live_session(), sessions.c.client_address != "")
+        row = await self._first(
+            select(
+                *user_rows.COLUMNS,
+                users.c.email_digest,
+                users.c.password_hash,
+                known.label("at_known_address"),
+            ).where(is_this)
+        )
+        if row is None:
+            return None
+        return Person(User.of(row), row.email_digest, row.password_hash, row.at_known_address)
+
     async def _first(self, statement: Select[Any]) -> Row[Any] | None:
         async with self._database.transaction() as connection:
             row: Row[Any] | None = (await connection.execute(statement)).first()
         return row
 
+    async def _all(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        async with self._database.transaction() as connection:
+            rows: Sequence[Row[Any]] = (await connection.execute(statement)).all()
+        return rows
 
-def _live_session(row: Row[Any] | None) -> LiveSession | None:
-    if row is None:
-        return None
-    return LiveSession(row.session_id, User.of(row), Organization.of(row), Role[row.role], row.expires_at)
+
+def _membership(row: Row[Any]) -> Membership:
+    return Membership(row.id, Organization.of(row), Role[row.role], row.joined_at)
+
+
+def _live_session(row: Row[Any]) -> LiveSession:
+    return LiveSession(
+        row.session_id,
+        User.of(row),
+        Organization.of(row),
+        Role[row.role],
+        row.session_created_at,
+        row.last_used_at,
+        row.expires_at,
+        row.client_address,
+        row.user_agent,
+    )

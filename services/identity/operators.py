@@ -14,7 +14,7 @@ from chassis.identifiers import new_id
 from chassis.secret import Secret
 from services.identity import audit, memberships, users
 from services.identity.audit import Act
-from services.identity.lookup import Account, Lookup
+from services.identity.lookup import Lookup
 from services.identity.password_rule import refuse_weak
 from services.identity.passwords import Passwords
 from services.identity.plans import Plan
@@ -33,13 +33,13 @@ async def ensure_super_admin(
     Raises NotAnOperator when the address signed up by itself: whoever chose that password must not become an operator.
     """
     address = EmailAddress.parse(email)
-    if _is_operator(await lookup.account(address), address):
+    if await _is_operator(lookup, address):
         return
     refuse_weak(password, email=address.text)
     password_hash = await passwords.hash(password)
     async with database.tenant_transaction(RequestContext.of_process("identity", PLATFORM)) as session:
         await _one_replica_at_a_time(session)
-        if _is_operator(await lookup.account(address), address):
+        if await _is_operator(lookup, address):
             return
         await session.execute(
             insert(organizations).values(name="Platform", plan=Plan.ENTERPRISE).on_conflict_do_nothing()
@@ -50,10 +50,13 @@ async def ensure_super_admin(
         await audit.record(session, Act.OPERATOR_ADDED, user_id)
 
 
-def _is_operator(account: Account | None, address: EmailAddress) -> bool:
-    if account is not None and not account.organization.is_platform:
+async def _is_operator(lookup: Lookup, address: EmailAddress) -> bool:
+    person = await lookup.person(address)
+    if person is None:
+        return False
+    if not any(held.organization.is_platform for held in await lookup.memberships_of(person.user.id)):
         raise NotAnOperator(f"{address} has signed up by itself; give SUPER_ADMIN_EMAIL another address")
-    return account is not None
+    return True
 
 
 async def _one_replica_at_a_time(session: TenantSession) -> None:

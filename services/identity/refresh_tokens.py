@@ -19,6 +19,7 @@ from sqlalchemy import case, func, insert, select, update
 
 from chassis.database import TenantSession
 from chassis.errors import Unauthenticated
+from services.identity.session_lifetimes import is_live_session
 from services.identity.tables import refresh_tokens, sessions
 
 # How long the answer with the successor may be asked for again.
@@ -95,7 +96,7 @@ async def exchange(session: TenantSession, token: RefreshToken) -> RefreshToken:
                 (refresh_tokens.c.replaced_at > func.now() - GRACE).label("within_grace"),
             )
             .join_from(sessions, refresh_tokens, refresh_tokens.c.session_id == sessions.c.id)
-            .where(refresh_tokens.c.digest == token.digest, sessions.c.expires_at > func.now())
+            .where(refresh_tokens.c.digest == token.digest, is_live_session())
             .with_for_update()
         )
     ).one_or_none()
@@ -124,4 +125,5 @@ async def _replace(session: TenantSession, session_id: UUID, token: RefreshToken
         )
     )
     await store(session, session_id, successor)
+    await session.execute(update(sessions).where(sessions.c.id == session_id).values(last_used_at=func.now()))
     return successor

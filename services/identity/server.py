@@ -15,6 +15,9 @@ from chassis.rpc.server import RpcServer
 from chassis.scheduler import Scheduler
 from chassis.stamp import Stamper
 from services.identity.access_tokens import AccessTokens
+from services.identity.account_mails import AccountMails
+from services.identity.api.account import AccountService
+from services.identity.api.account_pages import AccountPageService
 from services.identity.api.admin import AdminService
 from services.identity.api.admission import AdmissionService
 from services.identity.api.api_keys import ApiKeyService
@@ -22,16 +25,23 @@ from services.identity.api.audit import AuditService
 from services.identity.api.auth import AuthService
 from services.identity.api.organizations import OrganizationService
 from services.identity.api.plans import EntitlementService, PlanService
+from services.identity.api.second_factor import SecondFactorService
+from services.identity.api.sessions import SessionService
+from services.identity.api.team import InvitationService, TeamService
+from services.identity.api.tokens import TokenAnswers
 from services.identity.clock import Clock, system_clock
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
 from services.identity.operators import ensure_super_admin
 from services.identity.passwords import Passwords
 from services.identity.platform import Platform
+from services.identity.proof import Proof
 from services.identity.sealing import Sealer
+from services.identity.second_factors import SecondFactors
 from services.identity.settings import IdentitySettings
 from services.identity.signing_keys import SigningKeys
 from services.identity.subscriptions import CHANGES_TO_SETTLE, Settlement
+from services.identity.throttle import Throttle
 from services.identity.usage_peers import UsagePeers
 
 # A planned change holds from its moment on; this is how soon the row and the trail say so.
@@ -86,19 +96,54 @@ async def servicers(
         SigningKeys(settings.jwt_private_keys), issuer=settings.jwt_issuer, audience=settings.jwt_audience
     )
     stamper = Stamper("identity", settings.stamp_private_key)
-    contacts = await enter(Peer(settings.contacts_target, "contacts", stamper))
-    sending = await enter(Peer(settings.sending_target, "sending", stamper))
+    peers = UsagePeers(
+        await enter(Peer(settings.contacts_target, "contacts", stamper)),
+        await enter(Peer(settings.sending_target, "sending", stamper)),
+    )
+    throttle = await enter(Throttle(settings.redis_url))
+    proof, factors = Proof(lookup, passwords, throttle), SecondFactors(sealer)
+    answers, mails = TokenAnswers(tokens, clock), AccountMails(settings.public_url)
+    account = AccountService(
+        database=database,
+        lookup=lookup,
+        passwords=passwords,
+        proof=proof,
+        throttle=throttle,
+        grants=grants,
+        mails=mails,
+    )
+    invitations = InvitationService(
+        database=database,
+        lookup=lookup,
+        passwords=passwords,
+        proof=proof,
+        factors=factors,
+        answers=answers,
+        clock=clock,
+    )
     return (
         AuthService(
             database=database,
             lookup=lookup,
             passwords=passwords,
+            proof=proof,
+            factors=factors,
+            throttle=throttle,
             grants=grants,
             access_tokens=tokens,
+            answers=answers,
+            mails=mails,
+            sign_ups_per_hour=settings.sign_ups_per_hour,
             clock=clock,
         ),
+        SessionService(database, lookup, grants, answers, clock),
+        account,
+        SecondFactorService(database, proof, throttle, factors),
+        TeamService(grants, mails, clock),
+        invitations,
+        AccountPageService(account, invitations),
         OrganizationService(clock),
-        PlanService(database, UsagePeers(contacts, sending), grants, clock),
+        PlanService(database, peers, grants, clock),
         EntitlementService(clock),
         ApiKeyService(grants, sealer),
         AdminService(database, platform, grants, clock),

@@ -1,17 +1,17 @@
 """Sessions of people: begun by sign-up or log-in, ended by log-out, expiry or a stolen refresh token."""
 
-from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert
+from sqlalchemy import delete, func, insert, literal, select
 
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import TenantSession
+from chassis.errors import Unauthenticated
 from services.identity.grants import Grants
 from services.identity.refresh_tokens import RefreshToken, store
-from services.identity.tables import sessions
-
-LIFETIME = timedelta(days=30)
+from services.identity.revocation import take_back_from_member
+from services.identity.session_lifetimes import LIFETIME, is_live_session
+from services.identity.tables import memberships, sessions
 
 
 def home(context: RequestContext) -> RequestContext:
@@ -35,20 +35,30 @@ def within(context: RequestContext, organization_id: UUID) -> RequestContext:
 
 
 async def begin(session: TenantSession) -> RefreshToken:
-    """Begin the session that the context names; what is left of the user's expired ones goes."""
+    """Begin the session that the context names; what is left of the user's expired ones goes.
+
+    Raises Unauthenticated when the membership has ended meanwhile.
+    """
     user_id, session_id = UUID(session.context.actor_id), UUID(session.context.session_id)
-    await session.execute(
-        delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= func.now())
-    )
-    await session.execute(
-        insert(sessions).values(
-            id=session_id,
-            user_id=user_id,
-            expires_at=func.now() + LIFETIME,
-            client_address=session.context.client_address,
-            user_agent=session.context.user_agent,
+    await session.execute(delete(sessions).where(sessions.c.user_id == user_id, ~is_live_session()))
+    # As the member that the context says, who stays one until the transaction ends.
+    still_is = memberships.c.user_id == user_id
+    begun = await session.execute(
+        insert(sessions).from_select(
+            ["id", "user_id", "expires_at", "client_address", "user_agent"],
+            select(
+                literal(session_id),
+                memberships.c.user_id,
+                func.now() + LIFETIME,
+                literal(session.context.client_address),
+                literal(session.context.user_agent),
+            )
+            .where(still_is)
+            .with_for_update(key_share=True, read=True),
         )
     )
+    if begun.rowcount == 0:
+        raise Unauthenticated
     token = RefreshToken.mint()
     await store(session, session_id, token)
     return token
@@ -61,3 +71,11 @@ async def end(session: TenantSession, session_id: UUID, grants: Grants) -> None:
     """
     await session.execute(delete(sessions).where(sessions.c.id == session_id))
     await grants.hold_session(session_id)
+
+
+async def end_all(session: TenantSession, user_id: UUID, grants: Grants, *, but: UUID | None = None) -> None:
+    """End a member's sessions in the context's organization, all or all but one; Unavailable as `end` raises it."""
+    await take_back_from_member(session, user_id, grants)
+    await session.execute(
+        delete(sessions).where(sessions.c.user_id == user_id, sessions.c.id.is_distinct_from(but))
+    )

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, Json
+from pydantic import Field, Json, PositiveInt
 
 from chassis.secret import Secret
 from chassis.settings import (
@@ -36,6 +36,12 @@ class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditS
     )
     contacts_target: str = Field(description="host:port or gRPC target of contacts, which counts them")
     sending_target: str = Field(description="host:port or gRPC target of sending, which counts e-mails")
+    public_url: str = Field(
+        description="where clients reach the gateway: links in mails about accounts lead there"
+    )
+    sign_ups_per_hour: PositiveInt = Field(
+        600, description="how many sign-ups an hour one client address may make; as many at once"
+    )
     sealing_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
         description="the keys of what is stored sealed: JSON, key id to 32 bytes in base64; the first one seals"
     )

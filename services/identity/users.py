@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
@@ -20,6 +20,7 @@ COLUMNS = (
     users.c.id.label("user_id"),
     users.c.email,
     users.c.name.label("user_name"),
+    users.c.email_verified_at,
     users.c.created_at.label("user_created_at"),
 )
 
@@ -32,11 +33,15 @@ class User:
     email: str
     name: str
     created_at: datetime
+    # Whether the address is proved to be theirs.
+    email_verified: bool
 
     @classmethod
     def of(cls, row: Row[Any]) -> "User":
         """From a row that holds COLUMNS."""
-        return cls(row.user_id, row.email, row.user_name, row.user_created_at)
+        return cls(
+            row.user_id, row.email, row.user_name, row.user_created_at, row.email_verified_at is not None
+        )
 
 
 async def add(
@@ -58,6 +63,18 @@ async def add(
     return User.of(row)
 
 
+async def verify_email(session: TenantSession, user_id: UUID) -> bool:
+    """Note that the address is proved; whether that is news."""
+    is_unproved = (users.c.id == user_id) & users.c.email_verified_at.is_(None)
+    noted = await session.execute(update(users).where(is_unproved).values(email_verified_at=func.now()))
+    return noted.rowcount == 1
+
+
 async def set_password_hash(session: TenantSession, user_id: UUID, password_hash: str) -> None:
-    """Replace the hash by one of the same password with today's parameters."""
+    """Replace the hash: by another password's, or by one of the same with today's parameters."""
     await session.execute(update(users).where(users.c.id == user_id).values(password_hash=password_hash))
+
+
+async def get(session: TenantSession, user_id: UUID) -> User:
+    """A member of the context's organization."""
+    return User.of((await session.execute(select(*COLUMNS).where(users.c.id == user_id))).one())

@@ -1,12 +1,14 @@
-"""Events in: what was vetoed or settled may have been the last of its campaign."""
+"""Events in: what was vetoed or settled may have been the last of its campaign; mails that identity orders."""
 
-from chassis.consumer import Consumer, idempotent
+from chassis.consumer import Consumer, Inbox, idempotent
 from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
+from flownurture.identity.v1.events_pb2 import SendAccountMail
 from flownurture.suppression.v1.events_pb2 import SendsVetoed
+from services.sending.account_mail import AccountMail
 from services.sending.accounting import complete_if_settled
 
 
@@ -46,3 +48,27 @@ class OutcomeReader:
         for campaign_id in sorted(campaign_ids - {""}):
             async with self._database.tenant_transaction(context) as session:
                 await complete_if_settled(session, parse_id(campaign_id))
+
+
+class AccountMailReader:
+    """Carries out identity's orders of mails about accounts."""
+
+    def __init__(self, database: Database, mail: AccountMail) -> None:
+        self._database = database
+        self._mail = mail
+
+    def consumer(self, bus: EventBus) -> Consumer:
+        """The reader of the stream ACCOUNT_MAIL."""
+        return Consumer(
+            bus,
+            stream="ACCOUNT_MAIL",
+            durable="sending",
+            database=self._database,
+            handlers={SendAccountMail: self._on_send_account_mail},
+        )
+
+    async def _on_send_account_mail(self, order: SendAccountMail, _: RequestContext, inbox: Inbox) -> None:
+        # Not in the organization that the order came from: the event's id makes it one mail all the same.
+        await self._mail.send(
+            inbox.event_id, to=order.to, subject=order.subject, html=order.html, text=order.text
+        )

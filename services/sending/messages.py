@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, case, func, insert, select
+from sqlalchemy import Select, and_, case, exists, func, insert, select, text
 
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
@@ -16,6 +16,10 @@ from services.sending.bodies import Body
 from services.sending.statuses import MessageStatus, SuppressionReason
 from services.sending.tables import campaigns, message_contents, message_events, messages, suppressions
 
+# Of two deliveries of one order the second sees what the first has done.
+_ONE_AFTER_ANOTHER = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended('sending.message:' || :message_id, 0))"
+)
 # What the outside need not tell apart.
 _SHOWN_STATUS = case(
     (messages.c.status == MessageStatus.SENDING.value, MessageStatus.APPROVED.value),
@@ -63,8 +67,21 @@ class Letter:
 
 async def send_letter(session: TenantSession, letter: Letter) -> Message:
     """Queue a single message. Raises FailedPrecondition (SUPPRESSED) when its recipient must not get mail."""
+    message_id = new_id()
+    await _queue(session, message_id, letter)
+    return await get_message(session, message_id)
+
+
+async def send_letter_once(session: TenantSession, message_id: UUID, letter: Letter) -> None:
+    """Queue a single message under this id, unless there is one. Raises as `send_letter` does."""
+    await session.execute(_ONE_AFTER_ANOTHER, {"message_id": str(message_id)})
+    if not await session.scalar(select(exists().where(messages.c.id == message_id))):
+        await _queue(session, message_id, letter)
+
+
+async def _queue(session: TenantSession, message_id: UUID, letter: Letter) -> None:
     await _refuse_suppressed(session, letter.to)
-    message_id, batch_id = new_id(), new_id()
+    batch_id = new_id()
     await request_batch(session, batch_id, size=1)
     await session.execute(
         insert(messages).values(
@@ -84,7 +101,6 @@ async def send_letter(session: TenantSession, letter: Letter) -> Message:
     await session.execute(
         insert(message_events).values(message_id=message_id, status=MessageStatus.QUEUED.value)
     )
-    return await get_message(session, message_id)
 
 
 async def get_message(session: TenantSession, message_id: UUID) -> Message:

@@ -1,6 +1,7 @@
 """What the sending process consists of."""
 
 from chassis.database import Database, RoleDatabase
+from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
@@ -8,10 +9,11 @@ from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from services.sending.account_mail import AccountMail
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.messages import MessageApi
 from services.sending.completion import Completion
-from services.sending.consumers import OutcomeReader
+from services.sending.consumers import AccountMailReader, OutcomeReader
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.fan_out import FanOut
 from services.sending.settings import SendingSettings
@@ -27,7 +29,13 @@ async def serve(settings: SendingSettings) -> None:
         contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
         recipients = ContactsPeer(contacts)
         fan_out = FanOut(database, scheduler, recipients)
-        consumers = OutcomeReader(database).consumers(bus)
+        account_mail = AccountMail(
+            database, from_email=settings.account_mail_from, from_name=settings.account_mail_from_name
+        )
+        consumers = [
+            *OutcomeReader(database).consumers(bus),
+            AccountMailReader(database, account_mail).consumer(bus),
+        ]
         process.start(Relay(relay, bus, domain="sending", wake=database.outbox_written))
         for consumer in consumers:
             process.start(consumer)
@@ -36,5 +44,9 @@ async def serve(settings: SendingSettings) -> None:
         process.start(fan_out)
         process.start(Completion(database, scheduler))
         server = RpcServer("sending", settings.listen, process.verifier, database)
-        server.add(CampaignApi(database, recipients, launched=fan_out.wake.set), MessageApi())
+        server.add(
+            CampaignApi(database, recipients, launched=fan_out.wake.set),
+            MessageApi(),
+            DeadLetterService(relay, "sending"),
+        )
         await process.serve(server)

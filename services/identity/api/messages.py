@@ -16,7 +16,11 @@ from services.identity.users import User
 def user_message(user: User) -> auth_pb2.User:
     """A user as clients see it."""
     return auth_pb2.User(
-        id=str(user.id), email=user.email, name=user.name, created_at=timestamp(user.created_at)
+        id=str(user.id),
+        email=user.email,
+        name=user.name,
+        created_at=timestamp(user.created_at),
+        email_verified=user.email_verified,
     )
 
 

@@ -1,6 +1,7 @@
 """The edge of the platform as identity sees it: who calls it, and with whose context."""
 
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -52,6 +53,9 @@ class Edge:
         """The answer; raises the domain error that identity answered with."""
         if not context.request_id:
             context = replace(context, request_id=str(uuid4()))
+        if not context.client_address:
+            # Everybody calls from somewhere else, so that nobody uses up what another may try.
+            context = replace(context, client_address=str(IPv6Address(uuid4().int)))
         return await self._peer.call(method, request, context)
 
     async def sign_up(self, **changed: str) -> Person:

@@ -126,7 +126,7 @@ async def test_no_look_up_after_the_log_out_answered_finds_the_session_however_m
 
 
 async def test_without_redis_sessions_are_still_resolved(start: Start, settings: IdentitySettings) -> None:
+    person = await (await start(settings)).sign_up()
     without_redis = await start(settings.model_copy(update={"redis_url": Secret("redis://127.0.0.1:1")}))
-    person = await without_redis.sign_up()
     grant = await without_redis.resolve_session(person.session_id)
     assert grant.organization_id == person.answer.organization.id

