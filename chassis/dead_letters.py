@@ -27,7 +27,7 @@ _PARK = text("""
 """)
 _LIST = text("""
     SELECT id, stream, subject, envelope, deliveries, error, parked_at, replay_requested_at FROM dead_letters
-    WHERE process = :process ORDER BY id LIMIT 1000
+    WHERE process = :process AND id > :after ORDER BY id LIMIT :size
 """)
 _REQUEST_ALL = text("UPDATE dead_letters SET replay_requested_at = now() WHERE process = :process")
 _REQUEST = text(f"{_REQUEST_ALL.text} AND id = ANY(:ids)")
@@ -84,10 +84,16 @@ async def park(
         )
 
 
-async def parked(database: RoleDatabase, process: str) -> list[DeadLetter]:
-    """The first thousand parked events of a process, oldest first. The relay's role may see them."""
+async def parked(
+    database: RoleDatabase, process: str, *, after: UUID | None = None, size: int = 1000
+) -> list[DeadLetter]:
+    """At most `size` parked events of a process, oldest first, from the one after `after` on.
+
+    The relay's role may see them.
+    """
+    wanted = {"process": process, "after": after or UUID(int=0), "size": size}
     async with database.transaction() as connection:
-        rows = (await connection.execute(_LIST, {"process": process})).mappings()
+        rows = (await connection.execute(_LIST, wanted)).mappings()
         return [_dead_letter(**row) for row in rows]
 
 

@@ -10,6 +10,8 @@ from deploy.local.secrets import Secrets
 from deploy.nats.topology import topology
 
 PROCESSES = ("gateway", *topology().processes)
+# Those that read events, and so may have to give one up.
+READERS = sorted({reader for stream in topology().streams for reader in stream.readers})
 # The processes of one service share its schema.
 _SCHEMAS = {
     "identity": "identity",
@@ -97,6 +99,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "DATABASE_PLATFORM_URL": _role_url("identity_platform", addresses, secrets),
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "SENDING_TARGET": addresses.listen["sending"],
+            "DEAD_LETTER_TARGETS": json.dumps({reader: addresses.listen[reader] for reader in READERS}),
             "SEALING_KEYS": json.dumps({"local-1": secrets.sealing_key}),
             "JWT_PRIVATE_KEYS": json.dumps({"local-1": secrets.jwt_key}),
             "SUPER_ADMIN_EMAIL": SUPER_ADMIN_EMAIL,

@@ -1,6 +1,7 @@
 """What the contacts process consists of."""
 
 from chassis.database import Database, RoleDatabase
+from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
@@ -36,5 +37,11 @@ async def serve(settings: ContactsSettings) -> None:
         process.start(Prune(scheduler))
         process.start(worker)
         server = RpcServer("contacts", settings.listen, process.verifier, database)
-        server.add(ContactApi(), ListApi(), AudienceApi(), ImportApi(database, created=worker.wake.set))
+        server.add(
+            ContactApi(),
+            ListApi(),
+            AudienceApi(),
+            ImportApi(database, created=worker.wake.set),
+            DeadLetterService(relay, "contacts"),
+        )
         await process.serve(server)

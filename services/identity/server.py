@@ -23,6 +23,7 @@ from services.identity.api.admission import AdmissionService
 from services.identity.api.api_keys import ApiKeyService
 from services.identity.api.audit import AuditService
 from services.identity.api.auth import AuthService
+from services.identity.api.dead_letters import DeadLetterAdminService
 from services.identity.api.organizations import OrganizationService
 from services.identity.api.plans import EntitlementService, PlanService
 from services.identity.api.second_factor import SecondFactorService
@@ -30,6 +31,7 @@ from services.identity.api.sessions import SessionService
 from services.identity.api.team import InvitationService, TeamService
 from services.identity.api.tokens import TokenAnswers
 from services.identity.clock import Clock, system_clock
+from services.identity.dead_letter_peers import DeadLetterPeers
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
 from services.identity.operators import ensure_super_admin
@@ -121,6 +123,10 @@ async def servicers(
         answers=answers,
         clock=clock,
     )
+    readers = {
+        process: await enter(Peer(target, process, stamper))
+        for process, target in settings.dead_letter_targets.items()
+    }
     return (
         AuthService(
             database=database,
@@ -148,5 +154,6 @@ async def servicers(
         ApiKeyService(grants, sealer),
         AdminService(database, platform, grants, clock),
         AuditService(),
+        DeadLetterAdminService(database, DeadLetterPeers(readers)),
         AdmissionService(database, lookup, grants, sealer, clock),
     )

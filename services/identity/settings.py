@@ -42,6 +42,9 @@ class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditS
     sign_ups_per_hour: PositiveInt = Field(
         600, description="how many sign-ups an hour one client address may make; as many at once"
     )
+    dead_letter_targets: Json[dict[str, str]] = Field(
+        description="the processes that read events, and say which they gave up: JSON, name to host:port or gRPC target"
+    )
     sealing_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
         description="the keys of what is stored sealed: JSON, key id to 32 bytes in base64; the first one seals"
     )

@@ -1,6 +1,7 @@
 """What the integrations process consists of. It notes what changes; connections and syncs come with their feature."""
 
 from chassis.database import Database, RoleDatabase
+from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
@@ -21,4 +22,5 @@ async def serve(settings: IntegrationsSettings) -> None:
         process.start(consumer)
         process.start(Replays(relay, [consumer]))
         process.start(Prune(scheduler))
-        await process.serve(RpcServer("integrations", settings.listen, process.verifier, database))
+        server = RpcServer("integrations", settings.listen, process.verifier, database)
+        await process.serve(server.add(DeadLetterService(relay, "integrations")))

@@ -1,6 +1,7 @@
 """What the webhooks process consists of. It keeps the facts; endpoints and their deliveries come with their feature."""
 
 from chassis.database import Database, RoleDatabase
+from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
@@ -24,4 +25,5 @@ async def serve(settings: WebhooksSettings) -> None:
         process.start(Replays(relay, readers))
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
-        await process.serve(RpcServer("webhooks", settings.listen, process.verifier, database))
+        server = RpcServer("webhooks", settings.listen, process.verifier, database)
+        await process.serve(server.add(DeadLetterService(relay, "webhooks")))

@@ -15,10 +15,11 @@ from chassis.contract.access import AccessRule, Audience
 from chassis.identifiers import new_id
 from chassis.secret import Secret
 from chassis.stamp import STAMP_METADATA, Stamper
+from deploy.local.environment import READERS
 from gateway.endpoints import contract_files
 from tests.integration.house import House
 
-# Every RPC of the contract, internal ones too, with the process that answers it.
+# Every RPC of the contract, internal ones too.
 RPCS = {
     f"/{service.full_name}/{rpc.name}": rpc
     for file in contract_files()
@@ -37,8 +38,14 @@ SOMEBODY = RequestContext(
 Forge = Callable[[House, str], bytes]
 
 
-def domain(rpc: MethodDescriptor) -> str:
-    return str(rpc.containing_service.file.package.split(".")[1])
+def processes_of(rpc: MethodDescriptor) -> list[str]:
+    """Who serves it: the process named like the domain, and what every reader of events has, all of those."""
+    domain = str(rpc.containing_service.file.package.split(".")[1])
+    return READERS if domain == "operations" else [domain]
+
+
+# Each RPC at each process that serves it.
+SERVED = [(path, process) for path, rpc in RPCS.items() for process in processes_of(rpc)]
 
 
 def stamper(house: House, process: str, ago: float = 0) -> Stamper:
@@ -98,7 +105,7 @@ async def code_of(channel: grpc.aio.Channel, path: str, stamp: bytes) -> grpc.St
 
 
 def test_every_process_with_rpcs_is_running(house: House) -> None:
-    assert {domain(rpc) for rpc in RPCS.values()} <= house.services().keys()
+    assert {process for _, process in SERVED} <= house.services().keys()
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
@@ -106,10 +113,10 @@ async def test_no_process_answers_a_call_without_a_good_stamp(
     house: House, channels: dict[str, grpc.aio.Channel], forgery: str
 ) -> None:
     codes = {
-        path: await code_of(channels[domain(rpc)], path, FORGERIES[forgery](house, domain(rpc)))
-        for path, rpc in RPCS.items()
+        (path, process): await code_of(channels[process], path, FORGERIES[forgery](house, process))
+        for path, process in SERVED
     }
-    assert codes == dict.fromkeys(RPCS, grpc.StatusCode.UNAUTHENTICATED)
+    assert codes == dict.fromkeys(SERVED, grpc.StatusCode.UNAUTHENTICATED)
 
 
 async def test_a_process_serves_the_rpcs_of_its_own_domain_only(
@@ -120,18 +127,14 @@ async def test_a_process_serves_the_rpcs_of_its_own_domain_only(
         served = {
             path for path in RPCS if await code_of(channel, path, stamp) is not grpc.StatusCode.UNIMPLEMENTED
         }
-        assert served == {path for path, rpc in RPCS.items() if domain(rpc) == name}
+        assert served == {path for path, process in SERVED if process == name}
 
 
 async def test_with_a_good_stamp_the_caller_is_known(
     house: House, channels: dict[str, grpc.aio.Channel]
 ) -> None:
-    for path, rpc in RPCS.items():
-        code = await code_of(
-            channels[domain(rpc)], path, stamper(house, "gateway").stamp(SOMEBODY, domain(rpc))
-        )
-        callers = AccessRule.of(rpc).callers
-        assert (code is grpc.StatusCode.PERMISSION_DENIED) == ("gateway" not in callers), path
-        assert (
-            AccessRule.of(rpc).audience is Audience.ACCOUNT or code is not grpc.StatusCode.UNAUTHENTICATED
-        ), path
+    for path, process in SERVED:
+        code = await code_of(channels[process], path, stamper(house, "gateway").stamp(SOMEBODY, process))
+        access = AccessRule.of(RPCS[path])
+        assert (code is grpc.StatusCode.PERMISSION_DENIED) == ("gateway" not in access.callers), path
+        assert access.audience is Audience.ACCOUNT or code is not grpc.StatusCode.UNAUTHENTICATED, path

@@ -15,6 +15,7 @@ from flownurture.identity.v1.admission_pb2_grpc import AdmissionServiceStub
 from flownurture.identity.v1.api_keys_pb2_grpc import ApiKeyServiceStub
 from flownurture.identity.v1.audit_pb2_grpc import AuditServiceStub
 from flownurture.identity.v1.auth_pb2_grpc import AuthServiceStub
+from flownurture.identity.v1.dead_letters_pb2_grpc import DeadLetterAdminServiceStub
 from flownurture.identity.v1.organization_pb2_grpc import OrganizationServiceStub
 from flownurture.identity.v1.plans_pb2_grpc import PlanServiceStub
 
@@ -47,6 +48,7 @@ class Edge:
         self.plans = PlanServiceStub(peer.channel)
         self.audit = AuditServiceStub(peer.channel)
         self.admin = AdminServiceStub(peer.channel)
+        self.dead_letters = DeadLetterAdminServiceStub(peer.channel)
         self.admission = AdmissionServiceStub(peer.channel)
 
     async def call(self, method: Any, request: Any, context: RequestContext = NOBODY) -> Any:
