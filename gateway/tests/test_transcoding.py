@@ -281,7 +281,13 @@ def test_every_member_is_there_even_when_empty(descriptor: Descriptor) -> None:
 
 
 def test_a_struct_is_the_json_that_it_stands_for() -> None:
-    before = {"name": "Grüße", "scopes": ["contacts:read"], "none": [], "suspended": True, "next_plan": None}
+    before: dict[str, Any] = {
+        "name": "Grüße",
+        "scopes": ["contacts:read"],
+        "none": [],
+        "suspended": True,
+        "next_plan": None,
+    }
     event = audit_pb2.AuditEvent()
     event.before.update(before)
     event.after.SetInParent()

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.integration.house import House
 from tests.integration.tenants import Tenant, sign_up
@@ -54,7 +55,9 @@ async def test_it_says_where_a_trail_was_tampered_with(
     await tenant.owner.patch("/v1/organization", {"name": "Greener"})
     with psycopg.connect(house.facts["database_url"]) as connection:
         changed = connection.execute(
-            f"UPDATE identity.audit_events SET {change} WHERE organization_id = %s AND sequence = 3",
+            sql.SQL("UPDATE identity.audit_events SET {} WHERE organization_id = %s AND sequence = 3").format(
+                sql.SQL(change)
+            ),
             [tenant.organization_id],
         )
         assert changed.rowcount == 1
