@@ -91,6 +91,13 @@ class RequestContext:
             session_id=str(session_id),
         )
 
+    def limit(self, name: str) -> int:
+        """How much of something the organization's plan allows.
+
+        Raises LookupError for a context without that limit: what is not known is never unlimited.
+        """
+        return dict(self.limits)[name]
+
     @property
     def organization(self) -> UUID:
         """The organization; raises MissingOrganization when there is none."""

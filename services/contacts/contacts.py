@@ -11,7 +11,7 @@ from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import Conflict, NotFound
 from chassis.identifiers import new_id
-from services.contacts import lists
+from services.contacts import lists, usage
 from services.contacts.announcements import announce_created, announce_deleted, announce_updated
 from services.contacts.contact_rows import SELECT_CONTACTS, Contact, read_contacts
 from services.contacts.statuses import Status, carry_over, hold_statuses, status_of
@@ -32,7 +32,11 @@ async def create_contact(
     last_name: str,
     list_ids: Collection[UUID],
 ) -> Contact:
-    """Create a contact in these lists. Raises EmailTaken, and NotFound for a list that does not exist."""
+    """Create a contact in these lists.
+
+    Raises EmailTaken, NotFound for a list that does not exist, ContactLimitReached when the plan has no place for another.
+    """
+    await usage.take_place(session)
     await hold_statuses(session)
     contact_id = await session.scalar(
         insert(contacts)
@@ -113,11 +117,13 @@ async def update_contact(
 
 async def delete_contact(session: TenantSession, contact_id: UUID) -> None:
     """Delete a contact and its memberships; why its address is suppressed stays known. Raises NotFound."""
+    await usage.hold(session)
     deleted = await session.scalar(
         delete(contacts).where(contacts.c.id == contact_id).returning(contacts.c.id)
     )
     if deleted is None:
         raise _no_such_contact(contact_id)
+    await usage.free_place(session)
     announce_deleted(session, contact_id)
 
 

@@ -1,6 +1,7 @@
 """A chunk of an import goes in: contacts, memberships, refused rows and progress, all in one transaction."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import (
@@ -23,12 +24,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
+from services.contacts import usage
 from services.contacts.announcements import announce_created, announce_updated
 from services.contacts.contact_rows import read_contacts
 from services.contacts.import_leases import LEASE, Lease, fence, finish
 from services.contacts.import_rows import Chunk, Person, RowError
 from services.contacts.imports import MOST_ROW_ERRORS
-from services.contacts.sets import rows_of
+from services.contacts.sets import among, rows_of
 from services.contacts.statuses import hold_statuses, status_of
 from services.contacts.tables import contacts, import_row_errors, imports, lists, memberships
 
@@ -54,6 +56,7 @@ _RENAMED = "(old.first_name, old.last_name) IS DISTINCT FROM (new.first_name, ne
 
 async def store_chunk(session: TenantSession, lease: Lease, chunk: Chunk) -> None:
     """Write what was read from the lease's file, and that it was. Raises LeaseLost when somebody else has gone on."""
+    chunk = await _within_limit(session, lease, chunk)
     list_id = await _hold_list(session, lease.import_id)
     failed_so_far = await fence(session, lease)
     created, updated = await _upsert(session, lease.import_id, list_id, chunk.people)
@@ -76,6 +79,32 @@ async def store_chunk(session: TenantSession, lease: Lease, chunk: Chunk) -> Non
     )
     if chunk.finished:
         await finish(session, lease)
+
+
+async def _within_limit(session: TenantSession, lease: Lease, chunk: Chunk) -> Chunk:
+    """The chunk with as many new contacts as the plan has places for; whoever is one already needs none."""
+    places = await usage.places_left(session, lease.contact_limit)
+    if places >= len(chunk.people):
+        return chunk
+    digests = [person.email.digest for person in chunk.people]
+    known = set(
+        (
+            await session.execute(
+                select(contacts.c.email_digest).where(among(contacts.c.email_digest, digests))
+            )
+        ).scalars()
+    )
+    new = [person for person in chunk.people if person.email.digest not in known]
+    refused = {person.line for person in new[places:]}
+    errors = [
+        RowError(line, "", f"The plan's limit of {lease.contact_limit:,} contacts is reached.")
+        for line in sorted(refused)
+    ]
+    return replace(
+        chunk,
+        people=[person for person in chunk.people if person.line not in refused],
+        errors=sorted([*chunk.errors, *errors], key=lambda error: error.line),
+    )
 
 
 async def _hold_list(session: TenantSession, import_id: UUID) -> UUID | None:
@@ -104,6 +133,7 @@ async def _upsert(
     created = {row.id for row in upserted if row.created}
     changed = {row.id for row in upserted if row.changed}
     told = await read_contacts(session, created | changed)
+    await usage.take_places(session, len(created))
     announce_created(session, (contact for contact in told if contact.id in created))
     announce_updated(session, (contact for contact in told if contact.id not in created))
     return len(created), len(upserted) - len(created)

@@ -43,6 +43,7 @@ class Lease:
     token: UUID
     size_bytes: int
     attempts: int
+    contact_limit: int
     position: Position
 
 
@@ -68,6 +69,7 @@ async def claim(session: TenantSession, import_id: UUID) -> Lease | None:
             .returning(
                 imports.c.size_bytes,
                 imports.c.attempts,
+                imports.c.contact_limit,
                 imports.c.next_offset,
                 imports.c.next_line,
                 imports.c.inside_refused_line,
@@ -76,7 +78,7 @@ async def claim(session: TenantSession, import_id: UUID) -> Lease | None:
     ).one_or_none()
     if row is None:
         return None
-    return Lease(import_id, token, row.size_bytes, row.attempts, Position(*row[2:]))
+    return Lease(import_id, token, row.size_bytes, row.attempts, row.contact_limit, Position(*row[3:]))
 
 
 async def fence(session: TenantSession, lease: Lease) -> int:

@@ -61,7 +61,13 @@ async def create_import(session: TenantSession, list_id: UUID | None, upload: Up
         await hold_lists(session, [list_id])
     created = await session.execute(
         insert(imports)
-        .values(id=new_id(), status=ImportStatus.PENDING.value, list_id=list_id, size_bytes=upload.size)
+        .values(
+            id=new_id(),
+            status=ImportStatus.PENDING.value,
+            list_id=list_id,
+            size_bytes=upload.size,
+            contact_limit=session.context.limit("contacts"),
+        )
         .returning(*_COLUMNS)
     )
     found = Import(**created.mappings().one())

@@ -12,6 +12,7 @@ from services.contacts.api.audience import AudienceApi
 from services.contacts.api.contacts import ContactApi
 from services.contacts.api.imports import ImportApi
 from services.contacts.api.lists import ListApi
+from services.contacts.api.usage import ContactUsageApi
 from services.contacts.consumers import suppression_consumer
 from services.contacts.import_worker import ImportWorker
 from services.contacts.settings import ContactsSettings
@@ -41,6 +42,7 @@ async def serve(settings: ContactsSettings) -> None:
             ContactApi(),
             ListApi(),
             AudienceApi(),
+            ContactUsageApi(),
             ImportApi(database, created=worker.wake.set),
             DeadLetterService(relay, "contacts"),
         )

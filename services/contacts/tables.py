@@ -72,6 +72,13 @@ memberships = Table(
     moment("added_at"),
 )
 
+usage = Table(
+    "usage",
+    metadata,
+    organization_id(),
+    Column("contacts", BigInteger, nullable=False),
+)
+
 imports = Table(
     "imports",
     metadata,
@@ -80,6 +87,8 @@ imports = Table(
     Column("status", Text, nullable=False),
     Column("list_id", Uuid),
     Column("size_bytes", BigInteger, nullable=False),
+    # What the plan allowed when the import was asked for.
+    Column("contact_limit", BigInteger, nullable=False),
     _count("processed_rows"),
     _count("created_contacts"),
     _count("updated_contacts"),

@@ -13,6 +13,7 @@ from services.contacts.api.audience import AudienceApi
 from services.contacts.api.contacts import ContactApi
 from services.contacts.api.imports import ImportApi
 from services.contacts.api.lists import ListApi
+from services.contacts.api.usage import ContactUsageApi
 from services.contacts.import_worker import ImportWorker
 from services.contacts.settings import ContactsSettings
 from services.contacts.tests.tenant import Tenant
@@ -42,7 +43,13 @@ async def server(
 ) -> AsyncIterator[RpcServer]:
     verifier = StampVerifier("contacts", settings.stamp_trusted_keys)
     server = RpcServer("contacts", "127.0.0.1:0", verifier, database)
-    server.add(ContactApi(), ListApi(), AudienceApi(), ImportApi(database, created=worker.wake.set))
+    server.add(
+        ContactApi(),
+        ListApi(),
+        AudienceApi(),
+        ContactUsageApi(),
+        ImportApi(database, created=worker.wake.set),
+    )
     async with server:
         yield server
 

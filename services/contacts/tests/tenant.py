@@ -49,6 +49,7 @@ class Tenant:
             organization_id=uuid4(),
             session_id=str(uuid4()),
             request_id=str(uuid4()),
+            limits=(("contacts", 1_000_000),),
         )
         self._peer = peer
         self._database = database
