@@ -1,5 +1,6 @@
 """Access tokens: JWTs (RFC 7519) with the type of RFC 9068, signed by identity with Ed25519 (RFC 8037)."""
 
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from jwt import PyJWK, PyJWKSet
+from jwt.utils import base64url_decode
 
 from chassis.errors import Unauthenticated, Unavailable
 from gateway.shared_calls import SharedCalls
@@ -59,7 +62,12 @@ class KeySet:
 
     async def _refresh(self) -> None:
         published = PyJWKSet.from_json((await self._fetch()).decode())
-        self._keys = {key.key_id: key for key in published.keys if key.key_id is not None}
+        # A key of another kind has no business here, and must never meet a token.
+        self._keys = {
+            key.key_id: key
+            for key in published.keys
+            if key.key_id is not None and isinstance(key.key, Ed25519PublicKey)
+        }
         self._fetched_at = self._clock()
 
 
@@ -74,6 +82,7 @@ class AccessTokenVerifier:
     async def verify(self, token: str) -> AccessToken:
         """What the token says; raises Unauthenticated unless every part of it is as it must be."""
         try:
+            _refuse_other_encodings(token)
             header = jwt.get_unverified_header(token)
             if header.get("alg") != ALGORITHM or header.get("typ") != TYPE:
                 raise Unauthenticated
@@ -94,4 +103,11 @@ class AccessTokenVerifier:
     def _read(self, claims: dict[str, Any]) -> AccessToken:
         if not 0 < claims["exp"] - claims["iat"] <= LONGEST_LIFE:
             raise ValueError("lives too long")
-        return AccessToken(UUID(claims["sid"]), float(claims["exp"]) + _LEEWAY)
+        return AccessToken(UUID(str(claims["sid"])), float(claims["exp"]) + _LEEWAY)
+
+
+def _refuse_other_encodings(token: str) -> None:
+    """RFC 8725, section 3.7: UTF-8 and no other. Python's reader of JSON would take UTF-16 and UTF-32 as well."""
+    for part in token.split(".")[:2]:
+        if json.detect_encoding(base64url_decode(part)) != "utf-8":
+            raise ValueError("not in UTF-8")

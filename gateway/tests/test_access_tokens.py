@@ -4,6 +4,7 @@ import json
 from base64 import urlsafe_b64encode
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chassis.errors import Unauthenticated, Unavailable
@@ -78,3 +79,27 @@ async def test_a_known_key_is_good_while_identity_is_away_and_an_unknown_one_can
     assert (await keys.key("k1")).key_id == "k1"
     with pytest.raises(Unavailable):
         await keys.key("k2")
+
+
+async def test_a_key_of_another_kind_is_none_of_ours_whatever_id_it_has() -> None:
+    secret = {
+        "kty": "oct",
+        "alg": "HS256",
+        "kid": "k1",
+        "k": urlsafe_b64encode(bytes(32)).decode().rstrip("="),
+    }
+    ed448 = Ed448PrivateKey.generate().public_key().public_bytes_raw()
+    other_curve = {
+        "kty": "OKP",
+        "crv": "Ed448",
+        "kid": "k2",
+        "x": urlsafe_b64encode(ed448).decode().rstrip("="),
+    }
+
+    async def fetch() -> bytes:
+        return json.dumps({"keys": [secret, other_curve]}).encode()
+
+    keys = KeySet(fetch)
+    for key_id in ("k1", "k2"):
+        with pytest.raises(Unauthenticated):
+            await keys.key(key_id)
