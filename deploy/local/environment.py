@@ -107,6 +107,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         },
         "sending": {
             "CONTACTS_TARGET": addresses.listen["contacts"],
+            "IDENTITY_TARGET": addresses.listen["identity"],
             "ACCOUNT_MAIL_FROM": ACCOUNT_MAIL_FROM,
         },
         "suppression": links,

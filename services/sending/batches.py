@@ -1,5 +1,6 @@
 """Batches: what one event orders. At most some hundred messages of a campaign, or one single message."""
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import insert, text
@@ -44,11 +45,21 @@ BATCHES_TO_DELIVER = text("""
 
 
 async def request_batch(
-    session: TenantSession, batch_id: UUID, *, campaign_id: UUID | None = None, size: int
+    session: TenantSession,
+    batch_id: UUID,
+    *,
+    campaign_id: UUID | None = None,
+    size: int,
+    usage_cycle: datetime | None,
 ) -> None:
-    """Make a batch and order the suppression process to decide on it."""
+    """Make a batch and order the suppression process to decide on it; its e-mails count in this billing cycle."""
     await session.execute(
-        insert(batches).values(id=batch_id, campaign_id=campaign_id, status=BatchStatus.REQUESTED.value)
+        insert(batches).values(
+            id=batch_id,
+            campaign_id=campaign_id,
+            status=BatchStatus.REQUESTED.value,
+            usage_cycle=usage_cycle,
+        )
     )
     session.publish(SendsRequested(batch_id=str(batch_id), message_count=size))
 

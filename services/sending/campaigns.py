@@ -29,6 +29,7 @@ _COLUMNS = (
     campaigns.c.audience,
     campaigns.c.audience_complete,
     campaigns.c.created_at,
+    campaigns.c.waiting_for_quota_since,
     campaigns.c.launched_at,
     campaigns.c.completed_at,
 )
@@ -54,6 +55,7 @@ class Campaign:
     audience: int
     audience_complete: bool
     created_at: datetime
+    waiting_for_quota_since: datetime | None
     launched_at: datetime | None
     completed_at: datetime | None
 

@@ -19,10 +19,12 @@ from chassis.errors import NotFound, Unavailable
 from chassis.identifiers import new_id
 from chassis.logs import logger
 from chassis.scheduler import Scheduler
+from services.sending import usage
 from services.sending.batches import request_batch
 from services.sending.recipients import Recipient, Recipients
 from services.sending.statuses import CampaignStatus
 from services.sending.tables import campaigns
+from services.sending.usage import Allowance, Allowances
 
 _PAGE = 500
 _LEASE = timedelta(seconds=15)
@@ -34,6 +36,9 @@ _CAMPAIGNS_TO_FAN_OUT = text("""
     WHERE status = 'sending' AND NOT audience_complete AND (lease_until IS NULL OR lease_until <= now())
     ORDER BY lease_until NULLS FIRST, id LIMIT 16
 """)
+
+# After this long a campaign whose organization's e-mails are used up looks again.
+_WAIT_FOR_QUOTA = timedelta(minutes=1)
 
 # What a repeated page would make again is there already; the lease keeps two workers from making pages at once.
 _ADD_MESSAGES = text("""
@@ -64,11 +69,18 @@ class FanOut:
     """Makes the messages of launched campaigns, in any organization; `wake` tells it that one was launched."""
 
     def __init__(
-        self, database: Database, scheduler: RoleDatabase, recipients: Recipients, *, page: int = _PAGE
+        self,
+        database: Database,
+        scheduler: RoleDatabase,
+        recipients: Recipients,
+        allowances: Allowances,
+        *,
+        page: int = _PAGE,
     ) -> None:
         self.wake = asyncio.Event()
         self._database = database
         self._recipients = recipients
+        self._allowances = allowances
         self._page = page
         self._scheduler = Scheduler(scheduler, _CAMPAIGNS_TO_FAN_OUT, _POLL, self.fan_out, process="sending")
 
@@ -83,25 +95,34 @@ class FanOut:
             await self._rest()
 
     async def fan_out(self, context: RequestContext, campaign_id: UUID) -> None:
-        """Make all messages of a campaign; nothing happens when somebody else does."""
+        """Make all messages of a campaign, or as many as the plan allows; nothing happens when somebody else does."""
+        # Before anything is claimed: what is not known is not guessed.
+        allowance = await self._allowances.of(context)
         async with self._database.tenant_transaction(context) as session:
             claim = await _claim(session, campaign_id)
         if claim is None:
             return
         try:
-            await self._make_pages(context, claim)
+            await self._make_pages(context, claim, allowance)
         except LeaseLost:
             logger().warning("fan_out_taken_over", campaign_id=str(campaign_id))
         except NotFound:
             await self._fail(context, claim)
 
-    async def _make_pages(self, context: RequestContext, claim: Claim) -> None:
+    async def _make_pages(self, context: RequestContext, claim: Claim, allowance: Allowance) -> None:
         after = claim.after_contact_id
         while True:
             page = await self._recipients.page(context, claim.list_ids, after=after, size=self._page)
             async with self._database.tenant_transaction(context) as session:
-                await _write_page(session, claim, page.recipients, last=page.last)
-            if page.last:
+                places = await usage.places_left(session, allowance)
+                fitting = page.recipients[:places]
+                waits = len(fitting) < len(page.recipients)
+                last = page.last and not waits
+                added = await _write_page(session, claim, fitting, allowance, last=last)
+                await usage.take(session, allowance, added)
+                if waits:
+                    await _wait_for_quota(session, claim)
+            if last or waits:
                 return
             after = page.recipients[-1].contact_id
 
@@ -109,7 +130,7 @@ class FanOut:
         # A list was deleted after the launch: who is a message already gets it, nobody else can be found.
         logger().warning("audience_incomplete", campaign_id=str(claim.campaign_id))
         async with self._database.tenant_transaction(context) as session:
-            await _write_page(session, claim, [], last=True)
+            await _write_page(session, claim, [], None, last=True)
 
     async def _rest(self) -> None:
         try:
@@ -136,13 +157,38 @@ async def _claim(session: TenantSession, campaign_id: UUID) -> Claim | None:
     return None if row is None else Claim(campaign_id, token, row.list_ids, row.after_contact_id)
 
 
+async def _wait_for_quota(session: TenantSession, claim: Claim) -> None:
+    """Let the campaign be looked at again in a while; a larger plan or the next cycle lets it go on."""
+    await session.execute(
+        update(campaigns)
+        .where(campaigns.c.id == claim.campaign_id)
+        .values(
+            waiting_for_quota_since=func.coalesce(campaigns.c.waiting_for_quota_since, func.now()),
+            lease_token=None,
+            lease_until=func.now() + _WAIT_FOR_QUOTA,
+        )
+    )
+
+
 async def _write_page(
-    session: TenantSession, claim: Claim, recipients: Sequence[Recipient], *, last: bool
-) -> None:
+    session: TenantSession,
+    claim: Claim,
+    recipients: Sequence[Recipient],
+    allowance: Allowance | None,
+    *,
+    last: bool,
+) -> int:
+    """Write messages, batch and cursor; answers how many messages that were. Raises LeaseLost."""
     added = 0
     if recipients:
         batch_id = new_id()
-        await request_batch(session, batch_id, campaign_id=claim.campaign_id, size=len(recipients))
+        await request_batch(
+            session,
+            batch_id,
+            campaign_id=claim.campaign_id,
+            size=len(recipients),
+            usage_cycle=allowance.cycle_started_at if allowance else None,
+        )
         added = await _add_messages(session, batch_id, claim.campaign_id, recipients)
     moved = await session.execute(
         update(campaigns)
@@ -153,10 +199,12 @@ async def _write_page(
             after_contact_id=recipients[-1].contact_id if recipients else campaigns.c.after_contact_id,
             lease_token=None if last else claim.token,
             lease_until=None if last else func.now() + _LEASE,
+            waiting_for_quota_since=None if recipients or last else campaigns.c.waiting_for_quota_since,
         )
     )
     if moved.rowcount != 1:
         raise LeaseLost
+    return added
 
 
 async def _add_messages(

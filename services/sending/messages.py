@@ -11,6 +11,7 @@ from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import FailedPrecondition, NotFound
 from chassis.identifiers import new_id
+from services.sending import usage
 from services.sending.batches import request_batch
 from services.sending.bodies import Body
 from services.sending.statuses import MessageStatus, SuppressionReason
@@ -66,7 +67,10 @@ class Letter:
 
 
 async def send_letter(session: TenantSession, letter: Letter) -> Message:
-    """Queue a single message. Raises FailedPrecondition (SUPPRESSED) when its recipient must not get mail."""
+    """Queue a single message.
+
+    Raises FailedPrecondition (SUPPRESSED) when its recipient must not get mail, EmailLimitReached.
+    """
     message_id = new_id()
     await _queue(session, message_id, letter)
     return await get_message(session, message_id)
@@ -82,7 +86,8 @@ async def send_letter_once(session: TenantSession, message_id: UUID, letter: Let
 async def _queue(session: TenantSession, message_id: UUID, letter: Letter) -> None:
     await _refuse_suppressed(session, letter.to)
     batch_id = new_id()
-    await request_batch(session, batch_id, size=1)
+    usage_cycle = await usage.take_one(session)
+    await request_batch(session, batch_id, size=1, usage_cycle=usage_cycle)
     await session.execute(
         insert(messages).values(
             id=message_id, batch_id=batch_id, email=letter.to.text, email_digest=letter.to.digest

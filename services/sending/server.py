@@ -12,10 +12,12 @@ from chassis.rpc.server import RpcServer
 from services.sending.account_mail import AccountMail
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.messages import MessageApi
+from services.sending.api.usage import EmailUsageApi
 from services.sending.completion import Completion
 from services.sending.consumers import AccountMailReader, OutcomeReader
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.fan_out import FanOut
+from services.sending.identity_peer import IdentityPeer
 from services.sending.settings import SendingSettings
 
 
@@ -28,7 +30,8 @@ async def serve(settings: SendingSettings) -> None:
         bus = await process.enter(EventBus(settings))
         contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
         recipients = ContactsPeer(contacts)
-        fan_out = FanOut(database, scheduler, recipients)
+        identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
+        fan_out = FanOut(database, scheduler, recipients, IdentityPeer(identity))
         account_mail = AccountMail(
             database, from_email=settings.account_mail_from, from_name=settings.account_mail_from_name
         )
@@ -47,6 +50,7 @@ async def serve(settings: SendingSettings) -> None:
         server.add(
             CampaignApi(database, recipients, launched=fan_out.wake.set),
             MessageApi(),
+            EmailUsageApi(),
             DeadLetterService(relay, "sending"),
         )
         await process.serve(server)

@@ -4,6 +4,7 @@ No insert names `organization_id`: its default is the organization of the transa
 """
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -44,6 +45,7 @@ campaigns = Table(
     Column("audience_complete", Boolean, nullable=False, server_default="false"),
     Column("lease_token", Uuid),
     Column("lease_until", DateTime(timezone=True)),
+    Column("waiting_for_quota_since", DateTime(timezone=True)),
     moment("created_at"),
     Column("launched_at", DateTime(timezone=True)),
     Column("completed_at", DateTime(timezone=True)),
@@ -56,8 +58,17 @@ batches = Table(
     Column("id", Uuid, primary_key=True),
     Column("campaign_id", Uuid),
     Column("status", Text, nullable=False),
+    Column("usage_cycle", DateTime(timezone=True)),
     moment("created_at"),
     moment("due_at"),
+)
+
+email_usage = Table(
+    "email_usage",
+    metadata,
+    organization_id(),
+    Column("cycle_started_at", DateTime(timezone=True), primary_key=True),
+    Column("emails", BigInteger, nullable=False),
 )
 
 messages = Table(

@@ -162,6 +162,8 @@ def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
         status=campaign_status(campaign.status),
     )
     message.created_at.FromDatetime(campaign.created_at)
+    if campaign.waiting_for_quota_since is not None:
+        message.waiting_for_quota_since.FromDatetime(campaign.waiting_for_quota_since)
     if campaign.launched_at is not None:
         message.launched_at.FromDatetime(campaign.launched_at)
     if campaign.completed_at is not None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from chassis.database import TenantSession
+from services.sending import usage
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.veto import Veto, announce_vetoes
 from services.sending.suppression_list import hold_still
@@ -79,6 +80,7 @@ async def claim(session: TenantSession, batch_id: UUID, token: UUID, size: int) 
     )
     rows = decided.all()
     vetoed = [row for row in rows if row.veto_reason]
+    await usage.give_back(session, batch_id, len(vetoed))
     for campaign_id, group in groupby(vetoed, key=lambda row: row.campaign_id):
         announce_vetoes(
             session,

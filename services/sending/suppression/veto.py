@@ -13,6 +13,7 @@ from sqlalchemy import text
 from chassis.database import TenantSession
 from flownurture.sending.v1.messages_pb2 import SuppressionReason as ReasonMessage
 from flownurture.suppression.v1.events_pb2 import SendsApproved, SendsVetoed, VetoedMessage
+from services.sending import usage
 from services.sending.statuses import SuppressionReason
 
 # Where several reasons hold, the first one here is told.
@@ -78,6 +79,7 @@ async def decide(session: TenantSession, batch_id: UUID) -> None:
     approved = len(rows) - len(vetoes)
     if approved:
         session.publish(SendsApproved(batch_id=str(batch_id), message_count=approved))
+    await usage.give_back(session, batch_id, len(vetoes))
     if vetoes:
         announce_vetoes(session, rows[0].campaign_id, vetoes)
 

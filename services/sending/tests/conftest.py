@@ -12,6 +12,7 @@ from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.messages import MessageApi
+from services.sending.api.usage import EmailUsageApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
@@ -21,9 +22,11 @@ from services.sending.delivery.smtp import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
+from services.sending.identity_peer import IdentityPeer
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.tests.audience import Audience
+from services.sending.tests.plan import Plan
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.unsubscribe_links import UnsubscribeLinks
@@ -76,8 +79,29 @@ async def recipients(contacts: RpcServer, service_environment: Environment) -> A
 
 
 @pytest.fixture(scope="session")
-def fan_out(database: Database, scheduler: RoleDatabase, recipients: ContactsPeer) -> FanOut:
-    return FanOut(database, scheduler, recipients, page=50)
+def plan() -> Plan:
+    return Plan()
+
+
+@pytest.fixture(scope="session")
+async def identity(plan: Plan, settings: DeliverySettings) -> AsyncIterator[RpcServer]:
+    verifier = StampVerifier("identity", settings.stamp_trusted_keys)
+    async with RpcServer("identity", "127.0.0.1:0", verifier).add(plan) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def allowances(identity: RpcServer, service_environment: Environment) -> AsyncIterator[IdentityPeer]:
+    key = Secret(service_environment("sending")["STAMP_PRIVATE_KEY"])
+    async with Peer(f"127.0.0.1:{identity.port}", "identity", Stamper("sending", key)) as peer:
+        yield IdentityPeer(peer)
+
+
+@pytest.fixture(scope="session")
+def fan_out(
+    database: Database, scheduler: RoleDatabase, recipients: ContactsPeer, allowances: IdentityPeer
+) -> FanOut:
+    return FanOut(database, scheduler, recipients, allowances, page=50)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +113,7 @@ async def sending(
 ) -> AsyncIterator[Peer]:
     verifier = StampVerifier("sending", settings.stamp_trusted_keys)
     server = RpcServer("sending", "127.0.0.1:0", verifier, database)
-    server.add(CampaignApi(database, recipients, launched=lambda: None), MessageApi())
+    server.add(CampaignApi(database, recipients, launched=lambda: None), MessageApi(), EmailUsageApi())
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "sending", Stamper("gateway", key)) as peer:
         yield peer

@@ -21,6 +21,7 @@ from services.sending.fan_out import FanOut
 from services.sending.statuses import MessageStatus
 from services.sending.suppression.veto import decide
 from services.sending.tests.audience import Audience
+from services.sending.tests.plan import CYCLE, PLENTY
 
 _SERVICES = [
     service
@@ -46,6 +47,8 @@ class Tenant:
             organization_id=uuid4(),
             session_id=str(uuid4()),
             request_id=str(uuid4()),
+            limits=(("emails_per_cycle", PLENTY),),
+            cycle_started_at=CYCLE,
         )
         self.database = database
         self._peers = {"flownurture.sending.v1": sending, "flownurture.suppression.v1": suppression}

@@ -158,7 +158,11 @@ async def own_database(own_environment: Environment) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def house(
-    own_environment: Environment, broker: Broker, relay: MailRelay, contacts: RpcServer
+    own_environment: Environment,
+    broker: Broker,
+    relay: MailRelay,
+    contacts: RpcServer,
+    identity: RpcServer,
 ) -> AsyncIterator[House]:
     environments = {
         name: {
@@ -172,6 +176,7 @@ async def house(
             "SMTP_LISTEN": free_address(),
             "SMTP_URL": relay.url,
             "CONTACTS_TARGET": f"127.0.0.1:{contacts.port}",
+            "IDENTITY_TARGET": f"127.0.0.1:{identity.port}",
             "PYTHONPATH": f"{ROOT}:{ROOT / 'proto/gen'}",
         }
         for name in MODULES

@@ -58,6 +58,7 @@ class Campaign(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAUNCHED_AT_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_QUOTA_SINCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -74,6 +75,10 @@ class Campaign(_message.Message):
     def launched_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def waiting_for_quota_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when the e-mails of the billing cycle are used up. It goes on by itself with the next cycle or a larger plan."""
+
     def __init__(
         self,
         *,
@@ -89,10 +94,11 @@ class Campaign(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         launched_at: _timestamp_pb2.Timestamp | None = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
+        waiting_for_quota_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "name", b"name", "status", b"status", "subject", b"subject", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "name", b"name", "status", b"status", "subject", b"subject", "text", b"text", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

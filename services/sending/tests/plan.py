@@ -1,0 +1,37 @@
+"""The part of the identity service that sending asks, served over real gRPC."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from chassis.context import RequestContext
+from chassis.errors import Unavailable
+from flownurture.identity.v1 import plans_pb2 as pb
+
+CYCLE = datetime(2026, 11, 1, tzinfo=UTC)
+PLENTY = 1_000_000
+
+
+class Plan:
+    """How many e-mails each organization may send in the cycle: plenty, unless a test says otherwise."""
+
+    service = pb.DESCRIPTOR.services_by_name["EntitlementService"]
+
+    def __init__(self) -> None:
+        self.down = False
+        self._emails: dict[UUID, int] = {}
+
+    def allow(self, organization: UUID, emails: int) -> None:
+        """Put an organization on a plan."""
+        self._emails[organization] = emails
+
+    async def get_entitlements(
+        self, request: pb.GetEntitlementsRequest, context: RequestContext
+    ) -> pb.GetEntitlementsResponse:
+        """The plan of the context's organization."""
+        if self.down:
+            raise Unavailable
+        answer = pb.GetEntitlementsResponse(
+            limits={"emails_per_cycle": self._emails.get(context.organization, PLENTY)}
+        )
+        answer.cycle_started_at.FromDatetime(CYCLE)
+        return answer

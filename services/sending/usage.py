@@ -1,0 +1,93 @@
+"""How many e-mails count in an organization's billing cycle, and the plan's limit of them.
+
+An e-mail counts when it is accepted for sending: a single message when it is queued, a campaign's when its page is made. What
+is vetoed is given back to the cycle that it was taken from. One row a cycle is moved first and held until the transaction ends,
+so that two can never pass the limit together. The platform's own mails are not counted.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from chassis.context import PLATFORM, RequestContext
+from chassis.database import TenantSession
+from chassis.errors import PermissionDenied
+from services.sending.tables import email_usage
+
+_COUNT = text("""
+    INSERT INTO email_usage (cycle_started_at, emails) VALUES (:cycle, :number)
+    ON CONFLICT (organization_id, cycle_started_at)
+    DO UPDATE SET emails = email_usage.emails + excluded.emails
+    RETURNING emails
+""")
+_GIVE_BACK = text("""
+    UPDATE email_usage SET emails = email_usage.emails - :number
+    FROM batches WHERE batches.id = :batch_id AND email_usage.cycle_started_at = batches.usage_cycle
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many e-mails may count in the cycle that started then."""
+
+    limit: int
+    cycle_started_at: datetime
+
+
+class Allowances(Protocol):
+    """Who knows what an organization's plan allows at this moment."""
+
+    async def of(self, context: RequestContext) -> Allowance:
+        """The allowance of the context's organization; raises Unavailable when it cannot be told."""
+
+
+class EmailLimitReached(PermissionDenied):
+    """The e-mails of this billing cycle are used up."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The plan allows {limit:,} e-mails in a billing cycle, and they are used up.",
+            reason="PLAN_LIMIT_EXCEEDED",
+        )
+
+
+async def take_one(session: TenantSession) -> datetime | None:
+    """Count a single message; answers the cycle it counts in. Raises EmailLimitReached, and so rolls back."""
+    context = session.context
+    if context.organization == PLATFORM:
+        return None
+    if context.cycle_started_at is None:
+        raise LookupError("the context says of no billing cycle")
+    limit = context.limit("emails_per_cycle")
+    if await _count(session, context.cycle_started_at, 1) > limit:
+        raise EmailLimitReached(limit)
+    return context.cycle_started_at
+
+
+async def places_left(session: TenantSession, allowance: Allowance) -> int:
+    """How many e-mails may still count; nobody else takes any until the transaction ends."""
+    return max(0, allowance.limit - await _count(session, allowance.cycle_started_at, 0))
+
+
+async def take(session: TenantSession, allowance: Allowance, number: int) -> None:
+    """Count e-mails, of the places that were left."""
+    await _count(session, allowance.cycle_started_at, number)
+
+
+async def give_back(session: TenantSession, batch_id: UUID, number: int) -> None:
+    """Uncount e-mails of a batch that were vetoed, in the cycle in which they were taken."""
+    if number:
+        await session.execute(_GIVE_BACK, {"batch_id": batch_id, "number": number})
+
+
+async def counted(session: TenantSession, cycle_started_at: datetime) -> int:
+    """How many e-mails count in the cycle that started then."""
+    statement = select(email_usage.c.emails).where(email_usage.c.cycle_started_at == cycle_started_at)
+    return int(await session.scalar(statement) or 0)
+
+
+async def _count(session: TenantSession, cycle: datetime, number: int) -> int:
+    return int(await session.scalar(_COUNT, {"cycle": cycle, "number": number}))
