@@ -26,6 +26,8 @@ from gateway.tests.upstream import AUDIENCE, ISSUER
 
 _SOMEBODY = RequestContext(issuer="gateway", actor_kind=ActorKind.USER, actor_id=str(uuid4()))
 HEADER = {"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"}
+# What no claim may be.
+WRONG: list[Any] = [None, "", "else", [], {}, True, -1, 1e400, float("nan"), "1e9", [ISSUER], [AUDIENCE]]
 # The order of Ed25519's group (RFC 8032, section 5.1).
 _ORDER = 2**252 + 27742317777372353535851937790883648493
 
@@ -218,7 +220,7 @@ async def test_a_critical_extension_that_is_not_understood_is_refused(
     [
         (claim, value)
         for claim in ("iss", "aud", "sub", "sid", "iat", "exp")
-        for value in (None, "", "else", [], {}, True, -1, 1e400, float("nan"), "1e9", [ISSUER], [AUDIENCE])
+        for value in WRONG
         # Whose session it is, is told by the session.
         if not (claim == "sub" and isinstance(value, str))
     ],
