@@ -90,7 +90,11 @@ async def set_suspended(session: TenantSession, suspended: bool, grants: Grants)
         return
     await session.execute(update(organizations).values(suspended_at=func.now() if suspended else None))
     await audit.record(
-        session, Act.ORGANIZATION_SUSPENDED if suspended else Act.ORGANIZATION_RESUMED, before.id
+        session,
+        Act.ORGANIZATION_SUSPENDED if suspended else Act.ORGANIZATION_RESUMED,
+        before.id,
+        before={"suspended": before.suspended},
+        after={"suspended": suspended},
     )
     await take_back_from_organization(session, grants)
 
