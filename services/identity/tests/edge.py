@@ -10,6 +10,7 @@ import jwt
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.rpc.client import Peer
 from flownurture.identity.v1 import admission_pb2, auth_pb2
+from flownurture.identity.v1.account_pb2_grpc import AccountServiceStub
 from flownurture.identity.v1.admin_pb2_grpc import AdminServiceStub
 from flownurture.identity.v1.admission_pb2_grpc import AdmissionServiceStub
 from flownurture.identity.v1.api_keys_pb2_grpc import ApiKeyServiceStub
@@ -18,6 +19,9 @@ from flownurture.identity.v1.auth_pb2_grpc import AuthServiceStub
 from flownurture.identity.v1.dead_letters_pb2_grpc import DeadLetterAdminServiceStub
 from flownurture.identity.v1.organization_pb2_grpc import OrganizationServiceStub
 from flownurture.identity.v1.plans_pb2_grpc import PlanServiceStub
+from flownurture.identity.v1.second_factor_pb2_grpc import SecondFactorServiceStub
+from flownurture.identity.v1.sessions_pb2_grpc import SessionServiceStub
+from flownurture.identity.v1.team_pb2_grpc import InvitationServiceStub, TeamServiceStub
 
 PASSWORD = "a quiet river bend"
 NOBODY = RequestContext(issuer="gateway", actor_kind=ActorKind.ANONYMOUS)
@@ -43,6 +47,11 @@ class Edge:
         self._peer = peer
         self.target = target
         self.auth = AuthServiceStub(peer.channel)
+        self.sessions = SessionServiceStub(peer.channel)
+        self.account = AccountServiceStub(peer.channel)
+        self.second_factor = SecondFactorServiceStub(peer.channel)
+        self.team = TeamServiceStub(peer.channel)
+        self.invitations = InvitationServiceStub(peer.channel)
         self.organizations = OrganizationServiceStub(peer.channel)
         self.api_keys = ApiKeyServiceStub(peer.channel)
         self.plans = PlanServiceStub(peer.channel)

@@ -1,0 +1,203 @@
+"""A day of an organization in which everything happens that is ever audited, and every secret is given out that there is."""
+
+import base64
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from sqlalchemy import text
+
+from chassis.database import Database, RoleDatabase
+from chassis.errors import Unauthenticated, Unavailable
+from chassis.tests.deadlines import until
+from flownurture.identity.v1 import (
+    account_pb2,
+    admin_pb2,
+    auth_pb2,
+    dead_letters_pb2,
+    organization_pb2,
+    second_factor_pb2,
+    sessions_pb2,
+    team_pb2,
+)
+from flownurture.options.v1 import access_pb2
+from services.identity import subscriptions
+from services.identity.grants import Grants
+from services.identity.plans import Plan
+from services.identity.tests import keys
+from services.identity.tests.edge import Edge, Person
+
+
+@dataclass
+class Day:
+    """Who lives it, and what nobody else may learn of."""
+
+    edge: Edge
+    operator: Person
+    database: Database
+    relay: RoleDatabase
+    grants: Grants
+    secrets: set[str] = field(default_factory=set)
+    _password: str = ""
+
+    async def live(self) -> Person:
+        """From sign-up to the last log-out; answers the owner, who has logged in once more."""
+        self._password = self._fresh_password()
+        owner = self._told(await self.edge.sign_up(password=self._password))
+        await self._call(
+            "account",
+            "VerifyEmail",
+            account_pb2.VerifyEmailRequest(token=await self._mailed(owner, "verify-email")),
+        )
+        await self._organization(owner)
+        await self._team(owner)
+        owner = await self._second_factor(owner)
+        owner = await self._sessions(owner)
+        await self._operators(owner)
+        return await self._passwords(owner)
+
+    async def _organization(self, owner: Person) -> None:
+        renamed = organization_pb2.UpdateOrganizationRequest(name="Ferro & Sons")
+        await self._call("organizations", "UpdateOrganization", renamed, owner)
+        made = await keys.create(self.edge, owner)
+        self.secrets.add(made.secret)
+        await keys.revoke(self.edge, owner, made.api_key.id)
+        as_called = replace(owner.context, client_address="192.0.2.1", request_id=str(uuid4()))
+        for plan in (Plan.PRO, Plan.FREE, Plan.PRO):
+            async with self.database.tenant_transaction(as_called) as session:
+                await subscriptions.choose(session, plan, now=datetime.now(UTC), grants=self.grants)
+
+    async def _team(self, owner: Person) -> None:
+        removed, left = [await self._invited_and_joined(owner) for _ in range(2)]
+        role = team_pb2.UpdateMemberRequest(user_id=removed.answer.user.id, role=access_pb2.ROLE_ORG_ADMIN)
+        await self._call("team", "UpdateMember", role, owner)
+        await self._call(
+            "team", "DeleteMember", team_pb2.DeleteMemberRequest(user_id=removed.answer.user.id), owner
+        )
+        await self._call("team", "LeaveTeam", team_pb2.LeaveTeamRequest(), left)
+        asked = team_pb2.CreateInvitationRequest(
+            email=f"{uuid4().hex}@people.test", role=access_pb2.ROLE_MEMBER
+        )
+        invitation = await self._call("team", "CreateInvitation", asked, owner)
+        await self._call(
+            "team", "DeleteInvitation", team_pb2.DeleteInvitationRequest(invitation_id=invitation.id), owner
+        )
+
+    async def _invited_and_joined(self, owner: Person) -> Person:
+        email = f"{uuid4().hex}@people.test"
+        asked = team_pb2.CreateInvitationRequest(email=email, role=access_pb2.ROLE_MEMBER)
+        await self._call("team", "CreateInvitation", asked, owner)
+        token = await self._mailed(owner, "invitation")
+        accepted = team_pb2.AcceptInvitationRequest(token=token, name="Ana", password=self._fresh_password())
+        return self._told(
+            await self.edge.signed_in(email, await self._call("invitations", "AcceptInvitation", accepted))
+        )
+
+    async def _second_factor(self, owner: Person) -> Person:
+        password = self._password
+        enrolled = await self._call(
+            "second_factor", "EnrolTotp", second_factor_pb2.EnrolTotpRequest(password=password), owner
+        )
+        self.secrets |= {enrolled.secret, enrolled.uri}
+        seed = TOTP(base64.b32decode(enrolled.secret), 6, SHA1(), 30)
+        code = seed.generate(int(time.time())).decode()
+        confirmed = await self._call(
+            "second_factor", "VerifyTotp", second_factor_pb2.VerifyTotpRequest(code=code), owner
+        )
+        self.secrets |= set(confirmed.recovery_codes)
+        replaced = await self._call(
+            "second_factor",
+            "ReplaceRecoveryCodes",
+            second_factor_pb2.ReplaceRecoveryCodesRequest(
+                password=password, code=confirmed.recovery_codes[0]
+            ),
+            owner,
+        )
+        self.secrets |= set(replaced.recovery_codes)
+        first, second, *_ = replaced.recovery_codes
+        request = auth_pb2.LogInRequest(email=owner.email, password=password, code=first)
+        owner = self._told(await self.edge.signed_in(owner.email, await self._call("auth", "LogIn", request)))
+        disabled = second_factor_pb2.DisableTotpRequest(password=password, code=second)
+        await self._call("second_factor", "DisableTotp", disabled, owner)
+        return owner
+
+    async def _sessions(self, owner: Person) -> Person:
+        ended, left, stolen = [await self._logged_in(owner) for _ in range(3)]
+        await self._call(
+            "sessions",
+            "DeleteSession",
+            sessions_pb2.DeleteSessionRequest(session_id=str(ended.session_id)),
+            owner,
+        )
+        await self._call("auth", "LogOut", auth_pb2.LogOutRequest(), left)
+        token = stolen.answer.refresh_token
+        for _ in range(2):
+            token = (await self.edge.refresh(token)).refresh_token
+            self.secrets.add(token)
+        with pytest.raises(Unauthenticated):
+            await self.edge.refresh(stolen.answer.refresh_token)
+        await self._call("sessions", "LogOutEverywhere", sessions_pb2.LogOutEverywhereRequest(), owner)
+        return await self._logged_in(owner)
+
+    async def _operators(self, owner: Person) -> None:
+        for suspended in (True, False):
+            changed = admin_pb2.ChangeOrganizationRequest(
+                organization_id=owner.answer.organization.id, suspended=suspended
+            )
+            await self._call("admin", "ChangeOrganization", changed, self.operator)
+        # Whether there is a process that could replay anything: that somebody asked for it counts.
+        with suppress(Unavailable):
+            asked = dead_letters_pb2.ReplayDeadLettersRequest(process="contacts")
+            await self._call("dead_letters", "ReplayDeadLetters", asked, self.operator)
+
+    async def _passwords(self, owner: Person) -> Person:
+        after = self._fresh_password()
+        changed = account_pb2.ChangePasswordRequest(current_password=self._password, password=after)
+        await self._call("account", "ChangePassword", changed, owner)
+        await self._call("account", "ForgotPassword", account_pb2.ForgotPasswordRequest(email=owner.email))
+        token = await self._mailed(owner, "reset-password")
+        self._password = self._fresh_password()
+        reset = account_pb2.ResetPasswordRequest(token=token, password=self._password)
+        await self._call("account", "ResetPassword", reset)
+        return await self._logged_in(owner)
+
+    async def _logged_in(self, owner: Person) -> Person:
+        return self._told(await self.edge.log_in(owner.email, self._password))
+
+    def _fresh_password(self) -> str:
+        password = f"lantern {uuid4().hex}"
+        self.secrets.add(password)
+        return password
+
+    def _told(self, person: Person) -> Person:
+        self.secrets |= {person.answer.refresh_token, person.answer.access_token.rpartition(".")[2]}
+        return person
+
+    async def _mailed(self, owner: Person, page: str) -> str:
+        """The token of the last mail that leads to a page, once it is written."""
+        link = re.compile(rf"/account/{page}/([\w-]{{43}})".encode())
+        found: list[bytes] = []
+
+        async def is_written() -> bool:
+            statement = text("SELECT envelope FROM outbox WHERE organization_id = :id ORDER BY id")
+            async with self.relay.transaction() as connection:
+                envelopes = (
+                    await connection.execute(statement, {"id": UUID(owner.answer.organization.id)})
+                ).scalars()
+                found[:] = [match[1] for each in envelopes if (match := link.search(each))]
+            return bool(found)
+
+        await until(is_written)
+        self.secrets.add(found[-1].decode())
+        return found[-1].decode()
+
+    async def _call(self, service: str, rpc: str, request: Any, person: Person | None = None) -> Any:
+        method = getattr(getattr(self.edge, service), rpc)
+        return await self.edge.call(method, request, *((person.context,) if person else ()))

@@ -1,0 +1,115 @@
+"""Every act that there is gets into the trail, with who, from where and what changed, and never with a secret."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import UUID
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from chassis.context import PLATFORM, RequestContext
+from chassis.database import Database, RoleDatabase
+from flownurture.identity.v1 import audit_pb2
+from services.identity import audit
+from services.identity.audit import Act, AuditEvent
+from services.identity.grants import Grants
+from services.identity.settings import IdentitySettings
+from services.identity.tests.day import Day
+from services.identity.tests.edge import Edge, Person
+
+# What the event says was, and is; nothing where the act says it all.
+CHANGES: dict[Act, tuple[set[str], set[str]]] = {
+    Act.SIGNED_UP: (set(), set()),
+    Act.LOGGED_IN: (set(), set()),
+    Act.LOGGED_OUT: (set(), set()),
+    Act.LOGGED_OUT_EVERYWHERE: (set(), set()),
+    Act.SESSION_ENDED: (set(), set()),
+    Act.REFRESH_REUSED: (set(), set()),
+    Act.EMAIL_VERIFIED: (set(), set()),
+    Act.PASSWORD_CHANGED: (set(), set()),
+    Act.PASSWORD_RESET: (set(), set()),
+    Act.SECOND_FACTOR_ENABLED: (set(), set()),
+    Act.SECOND_FACTOR_DISABLED: (set(), set()),
+    Act.RECOVERY_CODE_USED: (set(), set()),
+    Act.RECOVERY_CODES_REPLACED: (set(), set()),
+    Act.MEMBER_INVITED: (set(), {"email", "role"}),
+    Act.INVITATION_REVOKED: ({"email"}, set()),
+    Act.MEMBER_JOINED: (set(), {"role"}),
+    Act.MEMBER_ROLE_CHANGED: ({"role"}, {"role"}),
+    Act.MEMBER_REMOVED: ({"role"}, set()),
+    Act.MEMBER_LEFT: ({"role"}, set()),
+    Act.ORGANIZATION_RENAMED: ({"name"}, {"name"}),
+    Act.ORGANIZATION_SUSPENDED: ({"suspended"}, {"suspended"}),
+    Act.ORGANIZATION_RESUMED: ({"suspended"}, {"suspended"}),
+    Act.PLAN_CHANGED: ({"plan"}, {"plan"}),
+    Act.PLAN_CHANGE_PLANNED: ({"plan"}, {"plan", "next_plan"}),
+    Act.PLAN_CHANGE_TAKEN_BACK: ({"plan", "next_plan"}, {"plan"}),
+    Act.API_KEY_CREATED: (set(), {"name", "prefix", "scopes"}),
+    Act.API_KEY_REVOKED: ({"name", "prefix", "scopes"}, set()),
+    Act.OPERATOR_ADDED: (set(), set()),
+    Act.DEAD_LETTER_REPLAY_REQUESTED: (set(), {"process", "all"}),
+}
+
+
+@pytest.fixture(scope="module")
+async def day(edge: Edge, database: Database, settings: IdentitySettings) -> AsyncIterator[Day]:
+    async with AsyncExitStack() as stack:
+        relay = await stack.enter_async_context(RoleDatabase(settings.database_relay_url))
+        grants = await stack.enter_async_context(Grants(settings.redis_url))
+        assert settings.super_admin_email
+        operator = await edge.log_in(settings.super_admin_email)
+        yield Day(edge, operator, database, relay, grants)
+
+
+@pytest.fixture(scope="module")
+async def owner(day: Day) -> Person:
+    return await day.live()
+
+
+@pytest.fixture(scope="module")
+async def events(owner: Person, database: Database) -> list[AuditEvent]:
+    """The organization's trail, and the operators' own."""
+    found: list[AuditEvent] = []
+    for organization in (UUID(owner.answer.organization.id), PLATFORM):
+        context = RequestContext.of_process("identity", organization)
+        async with database.tenant_transaction(context, read_only=True) as session:
+            found += await audit.page(session, before=None, size=10_000)
+    return found
+
+
+async def test_every_act_that_there_is_gets_into_the_trail(events: list[AuditEvent]) -> None:
+    assert {event.act for event in events} == set(Act) == set(CHANGES)
+
+
+async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEvent], owner: Person) -> None:
+    for event in events:
+        assert (event.actor_kind, event.client_address == "") in {("USER", False), ("PROCESS", True)}, event
+        assert event.actor_id
+        assert event.target_id
+        assert event.request_id
+    assert {event.act for event in events if event.actor_kind == "PROCESS"} <= {Act.OPERATOR_ADDED}
+    theirs = [event for event in events if event.actor_id == owner.answer.user.id]
+    assert {event.role for event in theirs} == {"ORG_ADMIN"}
+
+
+async def test_every_event_says_what_was_and_what_is(events: list[AuditEvent]) -> None:
+    for event in events:
+        before, after = CHANGES[Act(event.act)]
+        if event.act == Act.DEAD_LETTER_REPLAY_REQUESTED and "dead_letter_ids" in (event.after or ()):
+            after = {"process", "dead_letter_ids"}
+        assert (set(event.before or ()), set(event.after or ())) == (before, after), event
+
+
+async def test_no_secret_is_in_the_trail_or_in_what_clients_read_of_it(
+    events: list[AuditEvent], owner: Person, day: Day
+) -> None:
+    answer = await day.edge.call(
+        day.edge.audit.ListAuditEvents, audit_pb2.ListAuditEventsRequest(page_size=500), owner.context
+    )
+    read: Any = json.dumps(MessageToDict(answer))
+    assert len(day.secrets) > 40
+    for secret in day.secrets:
+        assert secret not in str(events)
+        assert secret not in read
