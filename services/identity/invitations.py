@@ -130,6 +130,6 @@ def _refuse_over_limit(taken: int, seats: int) -> None:
 
 async def _refuse_members(session: TenantSession, email: EmailAddress) -> None:
     # The policy on users shows members alone; their digests are not shown even so.
-    theirs = select(exists().where(func.lower(users.c.email) == email.text.lower()))
-    if await session.scalar(theirs):
+    theirs = select(users.c.id).where(func.lower(users.c.email) == email.text.lower())
+    if await session.scalar(theirs) is not None:
         raise Conflict("The person is a member already.")

@@ -63,7 +63,7 @@ async def change_role(session: TenantSession, user_id: UUID, role: Role, grants:
     Raises NotFound, Conflict for one's own role and for the last ORG_ADMIN, Unavailable when gateways cannot be told.
     """
     if str(user_id) == session.context.actor_id:
-        raise Conflict("Nobody changes their own role; another ORG_ADMIN can.", reason="OWN_ROLE")
+        raise Conflict("Nobody changes their own role; another ORG_ADMIN can.")
     before = await _held(session, user_id, leaves_admins=role is not Role.ORG_ADMIN)
     if before is not role:
         await session.execute(
@@ -122,5 +122,5 @@ async def _held(session: TenantSession, user_id: UUID, *, leaves_admins: bool) -
         raise NotFound("member")
     admins = [member for member, role in roles.items() if role is Role.ORG_ADMIN]
     if leaves_admins and admins == [user_id]:
-        raise Conflict("An organization keeps at least one ORG_ADMIN.", reason="LAST_ORG_ADMIN")
+        raise Conflict("An organization keeps at least one ORG_ADMIN.")
     return roles[user_id]

@@ -48,13 +48,49 @@ def _letter(_: Belongings) -> dict[str, Any]:
     return {"to": "friend@example.test", "from_email": "a@example.test", "subject": "Hello", "text": "Hello."}
 
 
+def _password(own: Belongings) -> dict[str, Any]:
+    return {"password": own.get("password", "not the password")}
+
+
 # What the body holds; nothing where there is none.
 BODIES: dict[str, Body] = {
     "identity.v1.AuthService.LogOut": _nothing,
     "identity.v1.AuthService.GetMe": _nothing,
+    "identity.v1.SessionService.ListSessions": _nothing,
+    "identity.v1.SessionService.DeleteSession": _nothing,
+    "identity.v1.SessionService.LogOutEverywhere": _nothing,
+    "identity.v1.SessionService.ListMemberships": _nothing,
+    "identity.v1.SessionService.SwitchMembership": lambda _: {"membership_id": str(uuid4())},
+    "identity.v1.AccountService.ChangePassword": lambda _: {
+        "current_password": "not the password",
+        "password": uuid4().hex,
+    },
+    "identity.v1.AccountService.RequestEmailVerification": _nothing,
+    "identity.v1.SecondFactorService.GetSecondFactor": _nothing,
+    "identity.v1.SecondFactorService.EnrolTotp": _password,
+    "identity.v1.SecondFactorService.VerifyTotp": lambda _: {"code": "000000"},
+    "identity.v1.SecondFactorService.ReplaceRecoveryCodes": lambda own: _password(own) | {"code": "000000"},
+    "identity.v1.SecondFactorService.DisableTotp": lambda own: _password(own) | {"code": "000000"},
+    "identity.v1.TeamService.ListMembers": _nothing,
+    "identity.v1.TeamService.UpdateMember": lambda _: {"role": "MEMBER"},
+    "identity.v1.TeamService.DeleteMember": _nothing,
+    "identity.v1.TeamService.LeaveTeam": _nothing,
+    "identity.v1.TeamService.CreateInvitation": lambda own: _somebody(own) | {"role": "MEMBER"},
+    "identity.v1.TeamService.ListInvitations": _nothing,
+    "identity.v1.TeamService.DeleteInvitation": _nothing,
+    "identity.v1.PlanService.GetUsage": _nothing,
+    "identity.v1.PlanService.ExplainEntitlement": _nothing,
+    "identity.v1.PlanService.GetSubscription": _nothing,
+    "identity.v1.PlanService.UpdateSubscription": lambda _: {"plan": "enterprise"},
+    "identity.v1.AuditService.ListAuditEvents": _nothing,
     "identity.v1.OrganizationService.GetOrganization": _nothing,
     "identity.v1.OrganizationService.UpdateOrganization": lambda _: {"name": "Greener Grocer"},
     "identity.v1.AdminService.ListOrganizations": _nothing,
+    "identity.v1.AdminService.LookUpOrganization": _nothing,
+    "identity.v1.AdminService.ChangeOrganization": lambda _: {"suspended": False},
+    "identity.v1.AdminService.ListPlatformAuditEvents": _nothing,
+    "identity.v1.DeadLetterAdminService.ListDeadLetters": _nothing,
+    "identity.v1.DeadLetterAdminService.ReplayDeadLetters": lambda _: {"process": "contacts"},
     "identity.v1.ApiKeyService.CreateApiKey": lambda _: {"name": "mine", "scopes": ["contacts:read"]},
     "identity.v1.ApiKeyService.ListApiKeys": _nothing,
     "identity.v1.ApiKeyService.DeleteApiKey": _nothing,
@@ -93,6 +129,9 @@ BODIES: dict[str, Body] = {
     "suppression.v1.SuppressionService.DeleteSuppression": _nothing,
 }
 
+# What the query must hold.
+QUERIES = {"identity.v1.PlanService.ExplainEntitlement": {"feature": "ai_writing"}}
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -105,10 +144,9 @@ class Operation:
         self, api: httpx.AsyncClient, credential: str | None, own: Belongings, **elsewhere: str
     ) -> httpx.Response:
         """Call it on what is one's own; ids given by name are put into the path instead."""
-        ids = {**own, **elsewhere}
         path = self.endpoint.template.text
         for variable in self.endpoint.template.variables:
-            path = path.replace(f"{{{variable}}}", ids[variable])
+            path = path.replace(f"{{{variable}}}", elsewhere.get(variable) or own[variable])
         headers = authorization(credential) if credential is not None else {}
         if self.endpoint.is_upload:
             parts = [
@@ -116,8 +154,9 @@ class Operation:
                 ("file", ("a.csv", "email\n", "text/csv")),
             ]
             return await api.request(self.endpoint.verb, path, headers=headers, files=parts)
-        body = BODIES[self.name](own) if self.endpoint.body else None
-        return await api.request(self.endpoint.verb, path, headers=headers, json=body)
+        body = BODIES.get(self.name, _nothing)(own) if self.endpoint.body else None
+        query = QUERIES.get(self.name, {})
+        return await api.request(self.endpoint.verb, path, headers=headers, json=body, params=query)
 
 
 def operation(name: str) -> Operation:

@@ -154,8 +154,8 @@ class AuthService:
                 successor = await refresh_tokens.exchange(session, token)
         except refresh_tokens.Reused:
             async with self._database.tenant_transaction(theirs) as session:
-                await audit.record(session, Act.REFRESH_REUSED, live.id)
                 await sessions.end(session, live.id, self._grants)
+                await audit.record(session, Act.REFRESH_REUSED, live.id)
             raise Unauthenticated(
                 "The refresh token was used before, so its session has been ended."
             ) from None
@@ -167,8 +167,8 @@ class AuthService:
         """End the caller's session; when this has answered, none of its tokens is good for anything."""
         async with self._database.tenant_transaction(sessions.home(context)) as session:
             session_id = UUID(context.session_id)
-            await audit.record(session, Act.LOGGED_OUT, session_id)
             await sessions.end(session, session_id, self._grants)
+            await audit.record(session, Act.LOGGED_OUT, session_id)
         return Empty()
 
     async def get_me(self, request: pb.GetMeRequest, context: RequestContext) -> pb.GetMeResponse:

@@ -5,6 +5,7 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.context import Role
+from chassis.errors import FieldViolation, InvalidRequest
 from flownurture.identity.v1 import api_keys_pb2, auth_pb2, organization_pb2
 from flownurture.options.v1 import access_pb2
 from services.identity.api_keys import StoredKey
@@ -75,3 +76,9 @@ def api_key_message(key: StoredKey) -> api_keys_pb2.ApiKey:
         expires_at=timestamp(key.expires_at),
         last_used_at=timestamp(key.last_used_at),
     )
+
+
+def refuse_cursor(page_token: str) -> None:
+    """Raise InvalidRequest for the token of a page behind the only one."""
+    if page_token:
+        raise InvalidRequest(FieldViolation("page_token", "is none of this list's: it has one page"))

@@ -7,7 +7,7 @@ from chassis.database import Database, TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from flownurture.identity.v1 import plans_pb2 as pb
 from services.identity import memberships, organizations, subscriptions
-from services.identity.api.messages import plan_named, plan_value, timestamp
+from services.identity.api.messages import plan_named, plan_value, refuse_cursor, timestamp
 from services.identity.clock import Clock
 from services.identity.entitlements import (
     Explanation,
@@ -35,6 +35,7 @@ class PlanService:
 
     async def list_plans(self, request: pb.ListPlansRequest, context: RequestContext) -> pb.ListPlansResponse:
         """All plans, the smallest first: they fit one page."""
+        refuse_cursor(request.page_token)
         return pb.ListPlansResponse(
             plans=[
                 pb.PlanDescription(

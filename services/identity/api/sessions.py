@@ -12,7 +12,7 @@ from chassis.pagination import decode_cursor, encode_cursor, page_size
 from flownurture.identity.v1 import sessions_pb2 as pb
 from flownurture.identity.v1.auth_pb2 import LogInResponse
 from services.identity import audit, sessions
-from services.identity.api.messages import home_message, role_value, timestamp
+from services.identity.api.messages import home_message, refuse_cursor, role_value, timestamp
 from services.identity.api.tokens import TokenAnswers
 from services.identity.audit import Act
 from services.identity.clock import Clock
@@ -77,6 +77,7 @@ class SessionService:
         self, request: pb.ListMembershipsRequest, context: RequestContext
     ) -> pb.ListMembershipsResponse:
         """The caller's organizations: so few that they fit one page."""
+        refuse_cursor(request.page_token)
         held = await self._lookup.memberships_of(UUID(context.actor_id))
         return pb.ListMembershipsResponse(
             memberships=[
