@@ -17,14 +17,16 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from chassis.api_key import ApiKey
-from chassis.database import Database
+from chassis.database import Database, RoleDatabase
 from chassis.errors import DomainError
 from chassis.rpc.client import Peer
 from chassis.secret import Secret
 from chassis.stamp import Stamper
 from flownurture.identity.v1 import admission_pb2, api_keys_pb2, auth_pb2
+from services.identity.grants import Grants
 from services.identity.settings import IdentitySettings
 from services.identity.tests.conftest import ServiceEnvironment
+from services.identity.tests.day import Day
 from services.identity.tests.edge import Edge
 
 ROOT = Path(__file__).parents[3]
@@ -177,6 +179,21 @@ async def test_secrets_are_in_the_answer_that_gives_them_and_nowhere_else(
             "logs": logged,
         }.items():
             assert secret not in content, (place, secret)
+
+
+async def test_nothing_of_what_a_day_gives_out_in_confidence_is_logged(
+    running: Running, database: Database, settings: IdentitySettings
+) -> None:
+    told = running.environment
+    operator = await running.edge.log_in(told["SUPER_ADMIN_EMAIL"], told["SUPER_ADMIN_PASSWORD"])
+    async with RoleDatabase(settings.database_relay_url) as relay, Grants(settings.redis_url) as grants:
+        day = Day(running.edge, operator, database, relay, grants)
+        await day.live()
+    assert await running.stop() == 0
+    logged = running.written.decode()
+    assert "process_stopping" in logged
+    assert len(day.secrets) > 40
+    assert [secret for secret in day.secrets if secret in logged] == []
 
 
 async def test_a_second_process_on_the_same_port_says_so_and_ends(running: Running) -> None:
