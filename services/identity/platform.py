@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, literal, select
 
 from chassis.context import PLATFORM, Role
 from chassis.database import RoleDatabase
@@ -40,8 +40,9 @@ class Platform:
 
     async def audit_events(self, *, before: UUID | None, size: int) -> list[AuditEvent]:
         """At most `size` acts of operators, newest first, that are older than the one named."""
-        by_operators = audit_events.c.role == Role.SUPER_ADMIN.name
-        on_the_platform = audit_events.c.organization_id == PLATFORM
+        # Written out, as the index of exactly these rows has them.
+        by_operators = audit_events.c.role == literal(Role.SUPER_ADMIN.name, literal_execute=True)
+        on_the_platform = audit_events.c.organization_id == literal(PLATFORM, literal_execute=True)
         statement: Select[Any] = (
             select(audit_events)
             .where(by_operators | on_the_platform)
