@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,7 +92,7 @@ def _in(url: str, database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def trails(servers: Any, service_environment: ServiceEnvironment, worker_id: str) -> Trails:
+def trails(servers: Any, service_environment: ServiceEnvironment, worker_id: str) -> Iterator[Trails]:
     name, environment = f"flownurture_trails_{worker_id}", service_environment("identity")
     admin_url = _in(servers.admin_database_url, name)
     with psycopg.connect(servers.admin_database_url, autocommit=True) as connection:
@@ -111,7 +111,9 @@ def trails(servers: Any, service_environment: ServiceEnvironment, worker_id: str
     migrate(Secret(_in(environment["DATABASE_OWNER_URL"], name)), "services.identity")
     app = environment["DATABASE_URL"]
     platform = environment["DATABASE_PLATFORM_URL"]
-    return Trails({"app": Secret(_in(app, name)), "platform": Secret(_in(platform, name))}, admin_url)
+    yield Trails({"app": Secret(_in(app, name)), "platform": Secret(_in(platform, name))}, admin_url)
+    with psycopg.connect(servers.admin_database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 async def test_what_nobody_touched_is_whole(trails: Trails) -> None:
