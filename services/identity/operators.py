@@ -35,7 +35,7 @@ async def ensure_super_admin(
     address = EmailAddress.parse(email)
     if await _is_operator(lookup, address):
         return
-    refuse_weak(password, email=address.text)
+    await refuse_weak(password, email=address.text)
     password_hash = await passwords.hash(password)
     async with database.tenant_transaction(RequestContext.of_process("identity", PLATFORM)) as session:
         await _one_replica_at_a_time(session)

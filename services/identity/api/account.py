@@ -72,7 +72,7 @@ class AccountService:
     async def set_password(self, token: Secret, password: Secret, context: RequestContext) -> None:
         """What a reset does; TokenNotValid, or InvalidRequest on field `password`."""
         person, held = await self._holder(token, Purpose.RESET_PASSWORD)
-        refuse_weak(password, email=person.user.email, names=(person.user.name,))
+        await refuse_weak(password, email=person.user.email, names=(person.user.name,))
         password_hash = await self._passwords.hash(password)
         home, *elsewhere = held
         theirs = _as_themselves(context, person, home)
@@ -96,7 +96,7 @@ class AccountService:
             context, Secret(request.current_password), field="current_password"
         ) as person:
             password = Secret(request.password)
-            refuse_weak(password, email=person.user.email, names=(person.user.name,))
+            await refuse_weak(password, email=person.user.email, names=(person.user.name,))
             password_hash = await self._passwords.hash(password)
             here = UUID(context.session_id)
             for membership in last_of(await self._lookup.memberships_of(person.user.id), context):

@@ -88,7 +88,7 @@ class AuthService:
         email, password = EmailAddress.parse(request.email), Secret(request.password)
         name = parse_name(request.name)
         organization_name = parse_name(request.organization_name, "organization_name")
-        refuse_weak(password, email=email.text, names=(name, organization_name))
+        await refuse_weak(password, email=email.text, names=(name, organization_name))
         password_hash = await self._passwords.hash(password)
         theirs = context.for_session(
             user_id=new_id(), session_id=new_id(), organization_id=new_id(), role=Role.ORG_ADMIN

@@ -172,7 +172,7 @@ class InvitationService:
         context: RequestContext,
     ) -> LogInResponse:
         name, password = parse_name(request.name), Secret(request.password)
-        refuse_weak(password, email=invitation.email.text, names=(name,))
+        await refuse_weak(password, email=invitation.email.text, names=(name,))
         password_hash = await self._passwords.hash(password)
         theirs = _session_of(context, invitation, new_id())
         user_id = UUID(theirs.actor_id)
