@@ -64,6 +64,11 @@ demo: up ## Play the main job through on the running platform
 test: install ## Run the whole suite against real servers
 	@python -m pytest -n 2
 
+FUZZ_EXAMPLES ?= 200
+.PHONY: fuzz
+fuzz: install ## Call a house of its own with what schemathesis makes of its OpenAPI, FUZZ_EXAMPLES an operation (FUZZ_SEED)
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) python -m pytest -n 0 tests/integration/test_openapi.py
+
 .PHONY: lint
 lint: install ## Check format, rules, types, architecture, contract, and that what is generated is up to date
 	@ruff format --check --quiet .

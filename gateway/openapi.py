@@ -44,10 +44,13 @@ _REFUSALS = {
     404: "There is no such thing in the caller's organization",
     409: "The state of things stands against it",
     413: "The body is too large",
+    415: "The body is of another type",
     422: "Fields are wrong",
     429: "Too many requests",
     503: "Not available at the moment",
 }
+# What tells a client what to do next.
+_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -202,12 +205,16 @@ def _responses(endpoint: Endpoint, schemas: Schemas) -> Json:
     elif endpoint.success_status != 204:
         success["content"] = {"application/json": {"schema": schemas.answer(endpoint.rpc.output_type)}}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    unheard_of = {403, 429} if endpoint.access.audience is Audience.PUBLIC else set()
     return {
         str(endpoint.success_status): success,
         **{
-            str(status): {"description": description, "content": problem}
+            str(status): {"description": description, "content": problem, **_headers_of(status)}
             for status, description in _REFUSALS.items()
-            if status not in unheard_of
+            if status != 415 or endpoint.is_upload
         },
     }
+
+
+def _headers_of(status: int) -> Json:
+    headers = {name: {"schema": {"type": "string"}} for name in _HEADERS.get(status, ())}
+    return {"headers": headers} if headers else {}

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from chassis.contract.rules import Format, rule_of
 from chassis.errors import FieldViolation
 from gateway.transcoding.decoding import UnsupportedField, reader, shown
 from gateway.transcoding.timestamps import parse_timestamp
@@ -17,6 +18,8 @@ MOST_PARAMETERS = 100
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _FLOATS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
+
+_NEVER_EMPTY = (Format.UUID, Format.EMAIL, Format.URL, Format.SCOPE)
 
 ReadText = Callable[[str], Any]
 
@@ -75,9 +78,18 @@ def _text_reader(field: FieldDescriptor) -> ReadText:
         return lambda text: read(float(text) if _NUMBER.fullmatch(text) else text)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return lambda text: read({"true": True, "false": False}.get(text, text))
+    if rule_of(field).format in _NEVER_EMPTY:
+        return lambda text: _not_empty(read(text))
     if field.type in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES} or field.enum_type is not None:
         return read
     return lambda text: read(int(text) if _INTEGER.fullmatch(text) else text)
+
+
+def _not_empty(value: Any) -> Any:
+    # A message cannot tell an empty string from none; a parameter that is there says something.
+    if value == "":
+        raise ValueError("must not be empty")
+    return value
 
 
 def _read_time(text: str) -> Message:

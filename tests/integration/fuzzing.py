@@ -1,0 +1,78 @@
+"""Schemathesis against a running house: every operation of the live OpenAPI, as somebody who may call it.
+
+The same for the bounded run of the suite and for the long one of `make fuzz`; only the number of examples differs.
+"""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+# What a description cannot say, it cannot be held to: that a list exists, a password is right, a key was used before.
+_EXCLUDED_CHECKS = "positive_data_acceptance"
+# Operations that end the session that all of the run uses.
+_ENDS_THE_SESSION = "^/v1/auth/(logout|logout-everywhere|switch)$|^/v1/team/leave$"
+
+
+@dataclass(frozen=True)
+class Fuzzer:
+    """Who calls, and what of the API."""
+
+    name: str
+    credential: str | None
+    # A regular expression of the paths that are called.
+    paths: str = ".*"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run ended, and all that it said."""
+
+    passed: bool
+    report: str
+
+    @property
+    def figure(self) -> str:
+        """What was generated and found, in one line."""
+        lines = [line.strip() for line in self.report.splitlines()]
+        return next((line for line in lines if " generated" in line), "nothing was generated")
+
+
+async def fuzz(url: str, fuzzer: Fuzzer, *, examples: int, seed: int, folder: Path) -> Verdict:
+    """Let schemathesis call the API with so many examples an operation, besides those that cover its schemas."""
+    authorization = ("--header", f"Authorization: Bearer {fuzzer.credential}") if fuzzer.credential else ()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "run",
+        f"{url}/openapi.json",
+        "--url",
+        url,
+        *authorization,
+        "--checks",
+        "all",
+        "--exclude-checks",
+        _EXCLUDED_CHECKS,
+        "--phases",
+        "coverage,fuzzing",
+        "--max-examples",
+        str(examples),
+        "--seed",
+        str(seed),
+        "--generation-deterministic",
+        "--continue-on-failure",
+        "--include-path-regex",
+        fuzzer.paths,
+        "--exclude-path-regex",
+        _ENDS_THE_SESSION,
+        "--warnings",
+        "off",
+        "--no-color",
+        # Where it keeps what it found.
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return Verdict(process.returncode == 0, said.decode())
