@@ -89,6 +89,7 @@ async def set_suspended(session: TenantSession, suspended: bool, grants: Grants)
     if before.suspended == suspended:
         return
     await session.execute(update(organizations).values(suspended_at=func.now() if suspended else None))
+    await take_back_from_organization(session, grants)
     await audit.record(
         session,
         Act.ORGANIZATION_SUSPENDED if suspended else Act.ORGANIZATION_RESUMED,
@@ -96,7 +97,6 @@ async def set_suspended(session: TenantSession, suspended: bool, grants: Grants)
         before={"suspended": before.suspended},
         after={"suspended": suspended},
     )
-    await take_back_from_organization(session, grants)
 
 
 async def hold(session: TenantSession) -> Organization:

@@ -85,8 +85,8 @@ async def choose(session: TenantSession, plan: Plan, *, now: datetime, grants: G
         if standing.next_plan is not None:
             await _write(session, Act.PLAN_CHANGE_TAKEN_BACK, standing, plan)
     elif plan.rank > standing.plan.rank:
-        await _write(session, Act.PLAN_CHANGED, standing, plan)
         await take_back_from_organization(session, grants)
+        await _write(session, Act.PLAN_CHANGED, standing, plan)
     else:
         await _write(session, Act.PLAN_CHANGE_PLANNED, standing, standing.plan, next_plan=plan)
         return replace(standing, next_plan=plan)
@@ -98,8 +98,8 @@ async def put_on(session: TenantSession, plan: Plan, *, now: datetime, grants: G
     standing = await _locked(session, now)
     if plan is standing.plan and standing.next_plan is None:
         return
-    await _write(session, Act.PLAN_CHANGED, standing, plan)
     await take_back_from_organization(session, grants)
+    await _write(session, Act.PLAN_CHANGED, standing, plan)
 
 
 class Settlement:
