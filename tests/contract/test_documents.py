@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from services.identity.plans import Plan, entitlements
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("services/*/README.md")]
 NAMED_TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
@@ -33,3 +35,17 @@ def test_a_test_that_does_not_exist_is_noticed() -> None:
     assert "test_a_test_that_does_not_exist_is_noticed" in functions_of(here)
     assert "test_of_nothing" not in functions_of(here)
     assert functions_of(here / "nowhere.py") == frozenset()
+
+
+def test_the_page_of_plans_says_what_the_plans_allow() -> None:
+    page = (ROOT / "docs/plans.md").read_text()
+    for plan in Plan:
+        allowed = entitlements(plan)
+        numbers = (
+            allowed.contacts,
+            allowed.emails_per_cycle,
+            allowed.members,
+            allowed.requests_per_minute,
+        )
+        features = ", ".join(f"`{feature}`" for feature in sorted(allowed.features)) or "none"
+        assert f"| `{plan}` | {' | '.join(f'{number:,}' for number in numbers)} | {features} |" in page

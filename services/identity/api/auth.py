@@ -76,7 +76,7 @@ class AuthService:
     async def sign_up(self, request: pb.SignUpRequest, context: RequestContext) -> pb.SignUpResponse:
         """Create a user and an organization, all or nothing, and sign in; Conflict when the address is taken.
 
-        Why this tells that it is: docs/adr/0010-sign-up-tells.md. Its owner is told too.
+        Why this tells that it is: docs/adr/0011-sign-up-tells.md. Its owner is told too.
         """
         await self._throttle.count(
             Allowance(
