@@ -44,7 +44,10 @@ def test_a_malformed_key_is_named_and_not_shown(
 
 
 @pytest.mark.parametrize("variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS"])
-@pytest.mark.parametrize("value", ["{}", "[]", GOOD, '{"spring": 1}', "{"])
+@pytest.mark.parametrize(
+    "value",
+    ["{}", "[]", pytest.param(GOOD, id="a key alone"), '{"spring": 1}', "{"],
+)
 def test_without_a_key_identity_does_not_start(
     service_environment: ServiceEnvironment,
     monkeypatch: pytest.MonkeyPatch,
