@@ -42,12 +42,11 @@ class Invitation:
 
 
 async def invite(
-    session: TenantSession, email: EmailAddress, role: Role, *, seats: int, mails: AccountMails
+    session: TenantSession, email: EmailAddress, role: Role, *, now: datetime, mails: AccountMails
 ) -> Invitation:
     """Invite a person by mail; who is invited already gets a new link, and the old one is void.
 
-    `seats` is how many members the plan allows. Raises Conflict for a member, PermissionDenied (PLAN_LIMIT_EXCEEDED)
-    when no seat is left.
+    Raises Conflict for a member, PermissionDenied (PLAN_LIMIT_EXCEEDED) when the plan of now has no seat left.
     """
     # One after another, so that two cannot take the last seat.
     organization = await organizations.hold(session)
@@ -68,6 +67,7 @@ async def invite(
         .returning(*invitations.c)
     )
     invitation = Invitation.of((await session.execute(statement)).one())
+    seats = organization.subscription.at(now).entitlements.members
     _refuse_over_limit(await memberships.seats_taken(session), seats)
     mails.invitation(session, email.text, organization.name, token)
     await audit.record(
@@ -91,7 +91,8 @@ async def page(session: TenantSession, *, before: UUID | None, size: int) -> lis
 
 async def revoke(session: TenantSession, invitation_id: UUID) -> None:
     """Take an invitation back; NotFound when there is none that is open."""
-    statement = delete(invitations).where(invitations.c.id == invitation_id).returning(invitations.c.email)
+    is_open = (invitations.c.id == invitation_id) & (invitations.c.expires_at > func.now())
+    statement = delete(invitations).where(is_open).returning(invitations.c.email)
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise NotFound("invitation")
@@ -99,12 +100,11 @@ async def revoke(session: TenantSession, invitation_id: UUID) -> None:
 
 
 async def join(session: TenantSession, token: Secret, user_id: UUID, *, seats: int) -> Role:
-    """Use an invitation up and make the person a member; answers as what.
+    """Use an invitation up and make the person a member; answers as what. The organization must be held.
 
     Raises TokenNotValid when it was used meanwhile, Conflict for a member, PermissionDenied (PLAN_LIMIT_EXCEEDED) when the
     plan has shrunk and no seat is left.
     """
-    await organizations.hold(session)
     used = delete(invitations).where(
         invitations.c.token_digest == account_tokens.digest_of(token), invitations.c.expires_at > func.now()
     )

@@ -40,6 +40,7 @@ class Person:
     user: User
     email_digest: bytes
     password_hash: str
+    password_changed_at: datetime
     # Whether they have a live session that began at the address from which is asked.
     at_known_address: bool
 
@@ -251,12 +252,15 @@ class Lookup:
                 *user_rows.COLUMNS,
                 users.c.email_digest,
                 users.c.password_hash,
+                users.c.password_changed_at,
                 known.label("at_known_address"),
             ).where(is_this)
         )
         if row is None:
             return None
-        return Person(User.of(row), row.email_digest, row.password_hash, row.at_known_address)
+        return Person(
+            User.of(row), row.email_digest, row.password_hash, row.password_changed_at, row.at_known_address
+        )
 
     async def _first(self, statement: Select[Any]) -> Row[Any] | None:
         async with self._database.transaction() as connection:

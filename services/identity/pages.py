@@ -17,7 +17,6 @@ class Field:
     autocomplete: str
     type: str = "text"
     required: bool = True
-    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +43,10 @@ def reset_password_page(objections: Sequence[str] = ()) -> bytes:
     return _page("Set a new password", said, Form("Set password", (_NEW_PASSWORD,)), objections)
 
 
-def invitation_page(objections: Sequence[str] = (), name: str = "") -> bytes:
+def invitation_page(objections: Sequence[str] = ()) -> bytes:
     """Asks an invited person who they are."""
     fields = (
-        Field("name", "Your name (if you have no account yet)", "name", required=False, value=name),
+        Field("name", "Your name (if you have no account yet)", "name", required=False),
         Field(
             "password",
             "Your password, or a new one of at least 12 characters",

@@ -18,7 +18,7 @@ from chassis.errors import FieldViolation, InvalidRequest, Unauthenticated
 from chassis.secret import Secret
 from services.identity.lookup import Lookup, Person
 from services.identity.passwords import Passwords
-from services.identity.second_factors import SecondFactorRequired
+from services.identity.second_factors import SecondFactorRequired, WrongCode
 from services.identity.throttle import Allowance, Throttle, network_of
 
 
@@ -36,21 +36,16 @@ class Proof:
     ) -> AsyncIterator[Person]:
         """The person whose address and password these are; the block does what they may do now.
 
-        The attempt counts as failed unless the block ends well, so a second factor is proved inside it. A wrong password and
-        an unknown address get the same Unauthenticated for the same work; RateLimited comes before either.
+        A second factor is proved inside the block: the attempt counts as failed when that fails. A wrong password and an
+        unknown address get the same Unauthenticated for the same work; RateLimited comes before either.
         """
         person = await self._lookup.person(email, context.client_address)
         allowances = _allowances(email.digest, context, known=person is not None and person.at_known_address)
         await self._throttle.count(*allowances)
         if not await self._passwords.verify(person.password_hash if person else None, password) or not person:
             raise Unauthenticated("The e-mail address or the password is wrong.")
-        try:
+        async with self._no_guess(allowances):
             yield person
-        except SecondFactorRequired:
-            # The password was no guess.
-            await self._throttle.give_back(*allowances)
-            raise
-        await self._throttle.give_back(*allowances)
 
     @asynccontextmanager
     async def once_more(
@@ -64,10 +59,26 @@ class Proof:
         if person is None:
             raise Unauthenticated
         allowances = _allowances(person.email_digest, context, known=True)
-        async with self._throttle.attempt(*allowances):
-            if not await self._passwords.verify(person.password_hash, password):
-                raise InvalidRequest(FieldViolation(field, "is wrong"))
+        await self._throttle.count(*allowances)
+        if not await self._passwords.verify(person.password_hash, password):
+            raise InvalidRequest(FieldViolation(field, "is wrong"))
+        async with self._no_guess(allowances):
             yield person
+
+    @asynccontextmanager
+    async def _no_guess(self, allowances: tuple[Allowance, ...]) -> AsyncIterator[None]:
+        """Give the attempt back, whatever becomes of the block, unless what fails in it is a proof."""
+        try:
+            yield
+        except SecondFactorRequired:
+            await self._throttle.give_back(*allowances)
+            raise
+        except (Unauthenticated, WrongCode):
+            raise
+        except BaseException:
+            await self._throttle.give_back(*allowances)
+            raise
+        await self._throttle.give_back(*allowances)
 
 
 def _allowances(email_digest: bytes, context: RequestContext, *, known: bool) -> tuple[Allowance, ...]:

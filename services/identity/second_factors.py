@@ -44,6 +44,13 @@ class SecondFactorRequired(Unauthenticated):
         super().__init__("A code of the second factor is needed.", reason="SECOND_FACTOR_REQUIRED")
 
 
+class WrongCode(InvalidRequest):
+    """A code that is not of this moment, or was used before."""
+
+    def __init__(self) -> None:
+        super().__init__(FieldViolation("code", "is wrong or was used before"))
+
+
 @dataclass(frozen=True, slots=True)
 class Enrolment:
     """What goes into the person's device, once."""
@@ -87,7 +94,7 @@ class SecondFactors:
             raise Conflict("There is no enrolment to confirm.")
         step = self._step_of(code, row)
         if step is None:
-            raise InvalidRequest(FieldViolation("code", "is not the code of this moment"))
+            raise WrongCode
         await session.execute(
             update(second_factors)
             .where(second_factors.c.user_id == user_id)
@@ -128,7 +135,7 @@ class SecondFactors:
         if row is None or not row.confirmed:
             raise Conflict("There is no second factor.")
         if not await self._take(session, row, code):
-            raise InvalidRequest(FieldViolation("code", "is wrong or was used before"))
+            raise WrongCode
 
     async def _held(self, session: TenantSession, user_id: UUID) -> "_Factor | None":
         """The factor, used by nobody else until the transaction ends."""

@@ -64,13 +64,14 @@ async def begin(session: TenantSession) -> RefreshToken:
     return token
 
 
-async def end(session: TenantSession, session_id: UUID, grants: Grants) -> None:
-    """End a session. When the transaction has committed, no request of it passes anywhere.
+async def end(session: TenantSession, session_id: UUID, grants: Grants) -> bool:
+    """End a session; whether it was there. When the transaction has committed, no request of it passes anywhere.
 
     Raises Unavailable, and so rolls back, when the gateways cannot be told.
     """
-    await session.execute(delete(sessions).where(sessions.c.id == session_id))
+    ended = await session.execute(delete(sessions).where(sessions.c.id == session_id))
     await grants.hold_session(session_id)
+    return ended.rowcount == 1
 
 
 async def end_all(session: TenantSession, user_id: UUID, grants: Grants, *, but: UUID | None = None) -> None:

@@ -34,6 +34,7 @@ users = Table(
     Column("name", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
     Column("email_verified_at", DateTime(timezone=True)),
+    moment("password_changed_at"),
     moment("created_at"),
 )
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
-from chassis.errors import Conflict
+from chassis.errors import Conflict, Unauthenticated
 from services.identity.tables import users
 
 COLUMNS = (
@@ -70,9 +70,26 @@ async def verify_email(session: TenantSession, user_id: UUID) -> bool:
     return noted.rowcount == 1
 
 
-async def set_password_hash(session: TenantSession, user_id: UUID, password_hash: str) -> None:
-    """Replace the hash: by another password's, or by one of the same with today's parameters."""
+async def set_password(session: TenantSession, user_id: UUID, password_hash: str) -> None:
+    """Give a person another password."""
+    await session.execute(
+        update(users)
+        .where(users.c.id == user_id)
+        .values(password_hash=password_hash, password_changed_at=func.clock_timestamp())
+    )
+
+
+async def rehash_password(session: TenantSession, user_id: UUID, password_hash: str) -> None:
+    """Replace the hash by one of the same password with today's parameters."""
     await session.execute(update(users).where(users.c.id == user_id).values(password_hash=password_hash))
+
+
+async def hold_password(session: TenantSession, user_id: UUID, changed_at: datetime) -> None:
+    """Let nobody change a password until the transaction ends; Unauthenticated when somebody has, since it was checked."""
+    unchanged = (users.c.id == user_id) & (users.c.password_changed_at == changed_at)
+    held = select(users.c.id).where(unchanged).with_for_update(read=True)
+    if await session.scalar(held) is None:
+        raise Unauthenticated
 
 
 async def get(session: TenantSession, user_id: UUID) -> User:

@@ -1,6 +1,7 @@
 """`AccountService`: passwords and the proof of e-mail addresses."""
 
 import asyncio
+from collections.abc import Iterable
 from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
@@ -15,7 +16,7 @@ from flownurture.identity.v1 import account_pb2 as pb
 from services.identity import account_tokens, audit, sessions, users
 from services.identity.account_mails import AccountMails
 from services.identity.account_tokens import Purpose, TokenNotValid
-from services.identity.api.sessions import in_membership, last_of
+from services.identity.api.sessions import in_membership
 from services.identity.audit import Act
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup, Membership, Person
@@ -76,19 +77,18 @@ class AccountService:
         password_hash = await self._passwords.hash(password)
         home, *elsewhere = held
         theirs = _as_themselves(context, person, home)
-        for membership in elsewhere:
-            async with self._database.tenant_transaction(in_membership(theirs, membership)) as session:
-                await sessions.end_all(session, person.user.id, self._grants)
-                await audit.record(session, Act.PASSWORD_RESET, person.user.id)
-        # Last, so that whatever fails before can be tried again with the same token.
+        # Before the token is used up, so that a failure can be repeated; and once more after the password has changed, for
+        # who switched there meanwhile.
+        await self._end_sessions(theirs, elsewhere, Act.PASSWORD_RESET)
         async with self._database.tenant_transaction(theirs) as session:
             await account_tokens.redeem(session, token, Purpose.RESET_PASSWORD)
-            await users.set_password_hash(session, person.user.id, password_hash)
+            await users.set_password(session, person.user.id, password_hash)
             # Who reads the mailbox has proved the address too.
             await users.verify_email(session, person.user.id)
             await sessions.end_all(session, person.user.id, self._grants)
-            await audit.record(session, Act.PASSWORD_RESET, person.user.id)
             self._mails.password_changed(session, person.user.email)
+            await audit.record(session, Act.PASSWORD_RESET, person.user.id)
+        await self._end_sessions(theirs, elsewhere)
 
     async def change_password(self, request: pb.ChangePasswordRequest, context: RequestContext) -> Empty:
         """Set another password and end all other sessions; InvalidRequest on `current_password` when that is wrong."""
@@ -98,14 +98,16 @@ class AccountService:
             password = Secret(request.password)
             await refuse_weak(password, email=person.user.email, names=(person.user.name,))
             password_hash = await self._passwords.hash(password)
-            here = UUID(context.session_id)
-            for membership in last_of(await self._lookup.memberships_of(person.user.id), context):
-                async with self._database.tenant_transaction(in_membership(context, membership)) as session:
-                    await users.set_password_hash(session, person.user.id, password_hash)
-                    await sessions.end_all(session, person.user.id, self._grants, but=here)
-                    await audit.record(session, Act.PASSWORD_CHANGED, person.user.id)
-                    if membership.organization.id == sessions.home(context).organization:
-                        self._mails.password_changed(session, person.user.email)
+            held = await self._lookup.memberships_of(person.user.id)
+            here = sessions.home(context)
+            elsewhere = [each for each in held if each.organization.id != here.organization]
+            await self._end_sessions(here, elsewhere, Act.PASSWORD_CHANGED)
+            async with self._database.tenant_transaction(here) as session:
+                await users.set_password(session, person.user.id, password_hash)
+                await sessions.end_all(session, person.user.id, self._grants, but=UUID(context.session_id))
+                self._mails.password_changed(session, person.user.email)
+                await audit.record(session, Act.PASSWORD_CHANGED, person.user.id)
+            await self._end_sessions(here, elsewhere)
         return Empty()
 
     async def request_email_verification(
@@ -135,6 +137,17 @@ class AccountService:
             await account_tokens.redeem(session, token, Purpose.VERIFY_EMAIL)
             if await users.verify_email(session, person.user.id):
                 await audit.record(session, Act.EMAIL_VERIFIED, person.user.id)
+
+    async def _end_sessions(
+        self, theirs: RequestContext, memberships: Iterable[Membership], act: Act | None = None
+    ) -> None:
+        """End the person's sessions in these organizations, each in its own transaction; with the act in its trail."""
+        user_id = UUID(theirs.actor_id)
+        for membership in memberships:
+            async with self._database.tenant_transaction(in_membership(theirs, membership)) as session:
+                await sessions.end_all(session, user_id, self._grants)
+                if act is not None:
+                    await audit.record(session, act, user_id)
 
     async def _send_reset(self, email: EmailAddress, context: RequestContext) -> None:
         try:

@@ -53,9 +53,8 @@ class AccountPageService:
         self, request: pb.SubmitResetPasswordPageRequest, context: RequestContext
     ) -> HttpBody:
         """Set it."""
-        password = Secret(_fields(request.body).get("password", ""))
         return await _said(
-            self._account.set_password(Secret(request.token), password, context),
+            self._set_password(request, context),
             done_page("Password set", "Log in with it. All of your sessions have ended."),
             reset_password_page,
         )
@@ -70,17 +69,21 @@ class AccountPageService:
         self, request: pb.SubmitInvitationPageRequest, context: RequestContext
     ) -> HttpBody:
         """Join. The session that joining begins is not for the page: the person logs in."""
-        fields = _fields(request.body)
-        accepted = AcceptInvitationRequest(token=request.token, **fields)
-
-        def again(objections: list[str]) -> bytes:
-            return invitation_page(objections, name=fields.get("name", ""))
-
         return await _said(
-            self._invitations.accept_invitation(accepted, context),
+            self._join(request, context),
             done_page("You are in", "Log in with your address and password."),
-            again,
+            invitation_page,
         )
+
+    async def _set_password(
+        self, request: pb.SubmitResetPasswordPageRequest, context: RequestContext
+    ) -> None:
+        password = Secret(_fields(request.body).get("password", ""))
+        await self._account.set_password(Secret(request.token), password, context)
+
+    async def _join(self, request: pb.SubmitInvitationPageRequest, context: RequestContext) -> None:
+        accepted = AcceptInvitationRequest(token=request.token, **_fields(request.body))
+        await self._invitations.accept_invitation(accepted, context)
 
 
 async def _said(act: Awaitable[object], done: bytes, again: Callable[[list[str]], bytes]) -> HttpBody:

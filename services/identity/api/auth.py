@@ -131,11 +131,12 @@ class AuthService:
             outdated = self._passwords.is_outdated(person.password_hash)
             rehashed = await self._passwords.hash(password) if outdated else None
             async with self._database.tenant_transaction(theirs) as session:
+                await users.hold_password(session, person.user.id, person.password_changed_at)
                 await self._factors.prove(session, person.user.id, request.code)
                 refresh_token = await sessions.begin(session)
                 await audit.record(session, Act.LOGGED_IN, person.user.id)
                 if rehashed is not None:
-                    await users.set_password_hash(session, person.user.id, rehashed)
+                    await users.rehash_password(session, person.user.id, rehashed)
         return self._answers.signed_in(theirs, refresh_token, person.user, home.organization)
 
     async def refresh_session(

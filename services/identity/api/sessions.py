@@ -113,7 +113,12 @@ class SessionService:
             refresh_token = await sessions.begin(session)
             await audit.record(session, Act.LOGGED_IN, user_id)
         async with self._database.tenant_transaction(sessions.home(context)) as session:
-            await sessions.end(session, UUID(context.session_id), self._grants)
+            goes_on = await sessions.end(session, UUID(context.session_id), self._grants)
+        if not goes_on:
+            # It was ended while this ran, and what ended it did not see the one that has begun.
+            async with self._database.tenant_transaction(theirs) as session:
+                await sessions.end(session, UUID(theirs.session_id), self._grants)
+            raise Unauthenticated
         return self._answers.signed_in(theirs, refresh_token, person.user, membership.organization)
 
     def _session_message(self, live: LiveSession, context: RequestContext) -> pb.Session:

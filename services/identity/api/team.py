@@ -26,6 +26,7 @@ from services.identity.invitations import Invitation
 from services.identity.lookup import Lookup, OpenInvitation
 from services.identity.memberships import Member
 from services.identity.names import parse_name
+from services.identity.organizations import Organization
 from services.identity.password_rule import refuse_weak
 from services.identity.passwords import Passwords
 from services.identity.proof import Proof
@@ -85,7 +86,7 @@ class TeamService:
             session,
             EmailAddress.parse(request.email),
             _team_role(request.role),
-            seats=(await organizations.get(session)).subscription.at(self._clock()).entitlements.members,
+            now=self._clock(),
             mails=self._mails,
         )
         return _invitation_message(invitation)
@@ -155,9 +156,9 @@ class InvitationService:
         async with self._proof.of_password(invitation.email, Secret(request.password), context) as person:
             theirs = _session_of(context, invitation, person.user.id)
             async with self._database.tenant_transaction(theirs) as session:
-                organization = await organizations.get(session)
-                seats = organization.subscription.at(self._clock()).entitlements.members
-                role = await invitations.join(session, token, person.user.id, seats=seats)
+                organization = await organizations.hold(session)
+                role = await invitations.join(session, token, person.user.id, seats=self._seats(organization))
+                await users.hold_password(session, person.user.id, person.password_changed_at)
                 await self._factors.prove(session, person.user.id, request.code)
                 await users.verify_email(session, person.user.id)
                 refresh_token = await sessions.begin(session)
@@ -177,15 +178,17 @@ class InvitationService:
         theirs = _session_of(context, invitation, new_id())
         user_id = UUID(theirs.actor_id)
         async with self._database.tenant_transaction(theirs) as session:
-            organization = await organizations.get(session)
-            seats = organization.subscription.at(self._clock()).entitlements.members
-            role = await invitations.join(session, token, user_id, seats=seats)
+            organization = await organizations.hold(session)
+            role = await invitations.join(session, token, user_id, seats=self._seats(organization))
             await users.add(session, user_id, email=invitation.email, name=name, password_hash=password_hash)
             await users.verify_email(session, user_id)
             refresh_token = await sessions.begin(session)
             await audit.record(session, Act.MEMBER_JOINED, user_id, after={"role": role.name})
             user = await users.get(session, user_id)
         return self._answers.signed_in(theirs, refresh_token, user, organization)
+
+    def _seats(self, organization: Organization) -> int:
+        return organization.subscription.at(self._clock()).entitlements.members
 
 
 def _session_of(context: RequestContext, invitation: OpenInvitation, user_id: UUID) -> RequestContext:

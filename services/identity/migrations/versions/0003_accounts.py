@@ -10,8 +10,15 @@ _MEMBERS = "EXISTS (SELECT FROM memberships WHERE memberships.user_id = {table}.
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE users ADD email_verified_at timestamptz")
-    op.execute("GRANT SELECT (email_verified_at), UPDATE (email_verified_at) ON users TO identity_app")
+    op.execute("""
+        ALTER TABLE users
+            ADD email_verified_at timestamptz,
+            ADD password_changed_at timestamptz NOT NULL DEFAULT now()
+    """)
+    op.execute("""
+        GRANT SELECT (email_verified_at, password_changed_at), UPDATE (email_verified_at, password_changed_at)
+        ON users TO identity_app
+    """)
     _sessions()
     _account_tokens()
     _second_factors()
