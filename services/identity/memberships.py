@@ -10,7 +10,7 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 from chassis.context import Role
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
-from services.identity import audit
+from services.identity import audit, sessions
 from services.identity.audit import Act
 from services.identity.grants import Grants
 from services.identity.revocation import take_back_from_member
@@ -91,6 +91,13 @@ async def remove(session: TenantSession, user_id: UUID, grants: Grants) -> None:
     by_themselves = str(user_id) == session.context.actor_id
     act = Act.MEMBER_LEFT if by_themselves else Act.MEMBER_REMOVED
     await audit.record(session, act, user_id, before={"role": role.name})
+
+
+async def end_sessions(session: TenantSession, user_id: UUID, grants: Grants) -> None:
+    """End all sessions of a member in the context's organization. Raises NotFound, Unavailable as `remove` does."""
+    await _held(session, user_id, leaves_admins=False)
+    await sessions.end_all(session, user_id, grants)
+    await audit.record(session, Act.SESSION_ENDED, user_id)
 
 
 async def seats_taken(session: TenantSession) -> int:

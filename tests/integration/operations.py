@@ -74,6 +74,7 @@ BODIES: dict[str, Body] = {
     "identity.v1.TeamService.ListMembers": _nothing,
     "identity.v1.TeamService.UpdateMember": lambda _: {"role": "MEMBER"},
     "identity.v1.TeamService.DeleteMember": _nothing,
+    "identity.v1.TeamService.EndMemberSessions": _nothing,
     "identity.v1.TeamService.LeaveTeam": _nothing,
     "identity.v1.TeamService.CreateInvitation": lambda own: _somebody(own) | {"role": "MEMBER"},
     "identity.v1.TeamService.ListInvitations": _nothing,

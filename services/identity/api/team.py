@@ -71,6 +71,13 @@ class TeamService:
         await memberships.remove(session, UUID(request.user_id), self._grants)
         return Empty()
 
+    async def end_member_sessions(
+        self, request: pb.EndMemberSessionsRequest, context: RequestContext, session: TenantSession
+    ) -> Empty:
+        """End a member's sessions in the organization at once."""
+        await memberships.end_sessions(session, UUID(request.user_id), self._grants)
+        return Empty()
+
     async def leave_team(
         self, request: pb.LeaveTeamRequest, context: RequestContext, session: TenantSession
     ) -> Empty:

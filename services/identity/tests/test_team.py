@@ -200,6 +200,22 @@ async def test_who_is_removed_is_out_at_once_and_keeps_other_organizations(
     assert again.answer.organization.id == elsewhere.answer.organization.id
 
 
+async def test_an_admin_ends_a_members_sessions_at_once_and_the_member_may_log_in_again(
+    edge: Edge, database: Database, owner: Person
+) -> None:
+    ana = await join(edge, database, owner)
+    again = await edge.log_in(ana.email)
+    request = team_pb2.EndMemberSessionsRequest(user_id=ana.answer.user.id)
+    with pytest.raises(PermissionDenied):
+        await edge.call(edge.team.EndMemberSessions, request, ana.context)
+    await edge.call(edge.team.EndMemberSessions, request, owner.context)
+    for person in (ana, again):
+        with pytest.raises(Unauthenticated):
+            await role_of(edge, person)
+    assert await role_of(edge, await edge.log_in(ana.email)) == ROLE_MEMBER
+    assert await role_of(edge, owner) == ROLE_ORG_ADMIN
+
+
 async def join_with_account(edge: Edge, database: Database, owner: Person, person: Person) -> None:
     asked = team_pb2.CreateInvitationRequest(email=person.email, role=ROLE_MEMBER)
     await edge.call(edge.team.CreateInvitation, asked, owner.context)
@@ -277,6 +293,7 @@ async def test_refusals_are_refusals_and_never_failures(edge: Edge, owner: Perso
     for request, method in (
         (team_pb2.UpdateMemberRequest(user_id=nobody, role=ROLE_MEMBER), edge.team.UpdateMember),
         (team_pb2.DeleteMemberRequest(user_id=nobody), edge.team.DeleteMember),
+        (team_pb2.EndMemberSessionsRequest(user_id=nobody), edge.team.EndMemberSessions),
         (team_pb2.DeleteInvitationRequest(invitation_id=nobody), edge.team.DeleteInvitation),
     ):
         with pytest.raises(DomainError) as refusal:

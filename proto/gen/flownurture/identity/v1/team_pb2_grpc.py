@@ -52,6 +52,11 @@ class TeamServiceStub:
                 request_serializer=flownurture_dot_identity_dot_v1_dot_team__pb2.DeleteMemberRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.EndMemberSessions = channel.unary_unary(
+                '/flownurture.identity.v1.TeamService/EndMemberSessions',
+                request_serializer=flownurture_dot_identity_dot_v1_dot_team__pb2.EndMemberSessionsRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.LeaveTeam = channel.unary_unary(
                 '/flownurture.identity.v1.TeamService/LeaveTeam',
                 request_serializer=flownurture_dot_identity_dot_v1_dot_team__pb2.LeaveTeamRequest.SerializeToString,
@@ -94,6 +99,13 @@ class TeamServiceServicer:
 
     def DeleteMember(self, request, context):
         """Removes a member. When the call has answered, no request with that member's tokens passes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndMemberSessions(self, request, context):
+        """Ends all of a member's sessions in the organization at once. The member can log in again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +155,11 @@ def add_TeamServiceServicer_to_server(servicer, server):
             'DeleteMember': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteMember,
                     request_deserializer=flownurture_dot_identity_dot_v1_dot_team__pb2.DeleteMemberRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'EndMemberSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndMemberSessions,
+                    request_deserializer=flownurture_dot_identity_dot_v1_dot_team__pb2.EndMemberSessionsRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'LeaveTeam': grpc.unary_unary_rpc_method_handler(
@@ -247,6 +264,33 @@ class TeamService:
             target,
             '/flownurture.identity.v1.TeamService/DeleteMember',
             flownurture_dot_identity_dot_v1_dot_team__pb2.DeleteMemberRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndMemberSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.identity.v1.TeamService/EndMemberSessions',
+            flownurture_dot_identity_dot_v1_dot_team__pb2.EndMemberSessionsRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,

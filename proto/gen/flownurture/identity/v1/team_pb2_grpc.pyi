@@ -41,6 +41,8 @@ class TeamServiceStub:
     """Changes a member's role at once. Nobody changes their own, and the last ORG_ADMIN cannot be lowered."""
     DeleteMember: _grpc.UnaryUnaryMultiCallable[_team_pb2.DeleteMemberRequest, _empty_pb2.Empty]
     """Removes a member. When the call has answered, no request with that member's tokens passes."""
+    EndMemberSessions: _grpc.UnaryUnaryMultiCallable[_team_pb2.EndMemberSessionsRequest, _empty_pb2.Empty]
+    """Ends all of a member's sessions in the organization at once. The member can log in again."""
     LeaveTeam: _grpc.UnaryUnaryMultiCallable[_team_pb2.LeaveTeamRequest, _empty_pb2.Empty]
     """Leaves the organization. The last ORG_ADMIN cannot."""
     CreateInvitation: _grpc.UnaryUnaryMultiCallable[_team_pb2.CreateInvitationRequest, _team_pb2.Invitation]
@@ -61,6 +63,8 @@ class TeamServiceAsyncStub(TeamServiceStub):
     """Changes a member's role at once. Nobody changes their own, and the last ORG_ADMIN cannot be lowered."""
     DeleteMember: _aio.UnaryUnaryMultiCallable[_team_pb2.DeleteMemberRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes a member. When the call has answered, no request with that member's tokens passes."""
+    EndMemberSessions: _aio.UnaryUnaryMultiCallable[_team_pb2.EndMemberSessionsRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Ends all of a member's sessions in the organization at once. The member can log in again."""
     LeaveTeam: _aio.UnaryUnaryMultiCallable[_team_pb2.LeaveTeamRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Leaves the organization. The last ORG_ADMIN cannot."""
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_team_pb2.CreateInvitationRequest, _team_pb2.Invitation]  # type: ignore[assignment]
@@ -96,6 +100,14 @@ class TeamServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Removes a member. When the call has answered, no request with that member's tokens passes."""
+
+    @_abc_1.abstractmethod
+    def EndMemberSessions(
+        self,
+        request: _team_pb2.EndMemberSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Ends all of a member's sessions in the organization at once. The member can log in again."""
 
     @_abc_1.abstractmethod
     def LeaveTeam(
