@@ -71,14 +71,14 @@ class SecondFactors:
         seed = secrets.token_bytes(_SEED_BYTES)
         sealed = self._sealer.seal(seed, table="second_factors", row=user_id, column="sealed_seed")
         begun = upsert(second_factors).values(user_id=user_id, sealed_seed=sealed, last_step=0)
-        written = await session.execute(
+        written = await session.scalar(
             begun.on_conflict_do_update(
                 index_elements=["user_id"],
                 set_={"sealed_seed": sealed, "last_step": 0, "created_at": func.now()},
                 where=second_factors.c.confirmed_at.is_(None),
-            )
+            ).returning(second_factors.c.user_id)
         )
-        if written.rowcount == 0:
+        if written is None:
             raise Conflict("There is a second factor already. Disable it first.")
         text = b32encode(seed).decode()
         # https://github.com/google/google-authenticator/wiki/Key-Uri-Format

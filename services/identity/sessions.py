@@ -43,8 +43,9 @@ async def begin(session: TenantSession) -> RefreshToken:
     await session.execute(delete(sessions).where(sessions.c.user_id == user_id, ~is_live_session()))
     # As the member that the context says, who stays one until the transaction ends.
     still_is = memberships.c.user_id == user_id
-    begun = await session.execute(
-        insert(sessions).from_select(
+    begun = await session.scalar(
+        insert(sessions)
+        .from_select(
             ["id", "user_id", "expires_at", "client_address", "user_agent"],
             select(
                 literal(session_id),
@@ -56,8 +57,9 @@ async def begin(session: TenantSession) -> RefreshToken:
             .where(still_is)
             .with_for_update(key_share=True, read=True),
         )
+        .returning(sessions.c.id)
     )
-    if begun.rowcount == 0:
+    if begun is None:
         raise Unauthenticated
     token = RefreshToken.mint()
     await store(session, session_id, token)

@@ -1,18 +1,23 @@
 """One's own sessions: seen from wherever they are, and ended at once."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from chassis.database import Database
 from chassis.errors import NotFound, Unauthenticated
 from flownurture.identity.v1 import auth_pb2, sessions_pb2, team_pb2
 from flownurture.options.v1.access_pb2 import ROLE_MEMBER
+from services.identity.sessions import begin
 from services.identity.settings import IdentitySettings
+from services.identity.tables import memberships
 from services.identity.tests import mails
 from services.identity.tests.edge import NOBODY, PASSWORD, Edge, Person
+from services.identity.users import hold_password
 
 
 async def sessions(edge: Edge, person: Person, **asked: object) -> sessions_pb2.ListSessionsResponse:
@@ -126,3 +131,19 @@ async def test_an_operator_sees_and_ends_sessions_too(edge: Edge, settings: Iden
     assert not listed[str(other.session_id)].HasField("organization")
     await end(edge, one, other.session_id)
     assert await is_gone(edge, other)
+
+
+async def test_no_session_begins_of_who_was_removed_or_changed_the_password_meanwhile(
+    edge: Edge, database: Database
+) -> None:
+    person = await edge.sign_up()
+    user_id = UUID(person.answer.user.id)
+    context = replace(person.context, session_id=str(uuid4()))
+    with pytest.raises(Unauthenticated):
+        async with database.tenant_transaction(context) as session:
+            await hold_password(session, user_id, datetime(2026, 1, 1, tzinfo=UTC))
+    async with database.tenant_transaction(context) as session:
+        await session.execute(delete(memberships).where(memberships.c.user_id == user_id))
+    with pytest.raises(Unauthenticated):
+        async with database.tenant_transaction(context) as session:
+            await begin(session)
