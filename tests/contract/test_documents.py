@@ -49,3 +49,40 @@ def test_the_page_of_plans_says_what_the_plans_allow() -> None:
         )
         features = ", ".join(f"`{feature}`" for feature in sorted(allowed.features)) or "none"
         assert f"| `{plan}` | {' | '.join(f'{number:,}' for number in numbers)} | {features} |" in page
+
+
+# OWASP ASVS 5.0: the requirements of levels 1 and 2 in the chapters about API, authentication, sessions, access control
+# and self-contained tokens.
+ASVS = {
+    "4.1": (1, 2, 3),
+    "4.2": (1,),
+    "4.3": (1, 2),
+    "4.4": (1, 2, 3, 4),
+    "6.1": (1, 2, 3),
+    "6.2": tuple(range(1, 13)),
+    "6.3": (1, 2, 3, 4),
+    "6.4": (1, 2, 3, 4),
+    "6.5": (1, 2, 3, 4, 5),
+    "6.6": (1, 2, 3),
+    "6.8": (1, 2, 3, 4),
+    "7.1": (1, 2, 3),
+    "7.2": (1, 2, 3, 4),
+    "7.3": (1, 2),
+    "7.4": (1, 2, 3, 4, 5),
+    "7.5": (1, 2),
+    "7.6": (1, 2),
+    "8.1": (1, 2),
+    "8.2": (1, 2, 3),
+    "8.3": (1,),
+    "8.4": (1,),
+    "9.1": (1, 2, 3),
+    "9.2": (1, 2, 3, 4),
+}
+ASVS_ROW = re.compile(r"\| (\d+\.\d+\.\d+) \| [12] \| [^|]+ \| (.+) \|")
+
+
+def test_every_requirement_of_the_asvs_has_a_test_or_a_reason() -> None:
+    rows = dict(ASVS_ROW.findall((ROOT / "docs/asvs.md").read_text()))
+    assert rows.keys() == {f"{section}.{number}" for section, numbers in ASVS.items() for number in numbers}
+    # A reason is a sentence or a page that says it.
+    assert all(NAMED_TEST.search(shown) or len(shown) > 20 for shown in rows.values())
