@@ -2,6 +2,8 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
+from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 from chassis.errors import FieldViolation, InvalidRequest
@@ -15,6 +17,19 @@ def page_size(requested: int, default: int = 50, most: int = 500) -> int:
 def encode_cursor(last_id: UUID) -> str:
     """The page token after `last_id`."""
     return urlsafe_b64encode(last_id.bytes).rstrip(b"=").decode()
+
+
+class Identified(Protocol):
+    """An item of a list."""
+
+    @property
+    def id(self) -> UUID:
+        """By which the list is ordered."""
+
+
+def next_cursor(found: Sequence[Identified], size: int) -> str:
+    """The token of the page behind the first `size` of what was found, of which one more was asked for; "" if there is none."""
+    return encode_cursor(found[size - 1].id) if len(found) > size else ""
 
 
 def decode_cursor(token: str) -> UUID | None:

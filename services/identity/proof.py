@@ -15,6 +15,7 @@ from uuid import UUID
 from chassis.context import RequestContext
 from chassis.email_address import EmailAddress
 from chassis.errors import FieldViolation, InvalidRequest, Unauthenticated
+from chassis.logs import logger
 from chassis.secret import Secret
 from services.identity.lookup import Lookup, Person
 from services.identity.passwords import Passwords
@@ -43,6 +44,11 @@ class Proof:
         allowances = _allowances(email.digest, context, known=person is not None and person.at_known_address)
         await self._throttle.count(*allowances)
         if not await self._passwords.verify(person.password_hash if person else None, password) or not person:
+            logger().warning(
+                "password_refused",
+                client_address=context.client_address,
+                user_id=str(person.user.id) if person else "",
+            )
             raise Unauthenticated("The e-mail address or the password is wrong.")
         async with self._no_guess(allowances):
             yield person

@@ -6,7 +6,7 @@ from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.identifiers import parse_id
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.contacts.v1 import contacts_pb2 as pb
 from services.contacts import contacts
 from services.contacts.api.fields import ids_of, name_of
@@ -53,7 +53,7 @@ class ContactApi:
         )
         return pb.ListContactsResponse(
             contacts=map(as_message, found[:size]),
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def update_contact(

@@ -8,7 +8,7 @@ from chassis.database import Database, TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.idempotency import remembered
 from chassis.identifiers import parse_id
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.contacts.v1 import imports_pb2 as pb
 from services.contacts import imports
 from services.contacts.import_rows import RowError
@@ -69,7 +69,7 @@ class ImportApi:
         found = await imports.page_imports(session, before=decode_cursor(request.page_token), size=size + 1)
         return pb.ListImportsResponse(
             imports=map(_as_message, found[:size]),
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
 

@@ -5,7 +5,7 @@ from google.protobuf.empty_pb2 import Empty
 from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.identifiers import parse_id
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.contacts.v1 import lists_pb2 as pb
 from services.contacts import lists
 from services.contacts.api.fields import ids_of, name_of
@@ -38,7 +38,7 @@ class ListApi:
         found = await lists.page_lists(session, before=decode_cursor(request.page_token), size=size + 1)
         return pb.ListListsResponse(
             lists=map(_as_message, found[:size]),
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def update_list(
@@ -87,7 +87,7 @@ class ListApi:
         )
         return pb.ListListContactsResponse(
             contacts=map(as_message, found[:size]),
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
 

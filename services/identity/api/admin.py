@@ -5,7 +5,7 @@ from uuid import UUID
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database
 from chassis.errors import NotFound
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.identity.v1 import admin_pb2 as pb
 from flownurture.identity.v1.organization_pb2 import Organization
 from services.identity import organizations, subscriptions
@@ -39,7 +39,7 @@ class AdminService:
             organizations=[
                 organization_message(organization, self._clock()) for organization in found[:size]
             ],
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def look_up_organization(
@@ -80,5 +80,5 @@ class AdminService:
                 )
                 for event in found[:size]
             ],
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )

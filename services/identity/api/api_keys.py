@@ -7,7 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from chassis.context import RequestContext
 from chassis.database import TenantSession
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.identity.v1 import api_keys_pb2 as pb
 from services.identity import api_keys
 from services.identity.api.messages import api_key_message
@@ -48,7 +48,7 @@ class ApiKeyService:
         found = await api_keys.page(session, before=decode_cursor(request.page_token), size=size + 1)
         return pb.ListApiKeysResponse(
             api_keys=[api_key_message(key) for key in found[:size]],
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def delete_api_key(

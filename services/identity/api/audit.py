@@ -3,7 +3,7 @@
 from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.identity.v1 import audit_pb2 as pb
 from flownurture.options.v1.access_pb2 import Role
@@ -31,7 +31,7 @@ class AuditService:
         )
         return pb.ListAuditEventsResponse(
             audit_events=[audit_event_message(event) for event in found[:size]],
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
 

@@ -8,7 +8,7 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.errors import NotFound, Unauthenticated
 from chassis.identifiers import new_id
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.identity.v1 import sessions_pb2 as pb
 from flownurture.identity.v1.auth_pb2 import LogInResponse
 from services.identity import audit, sessions
@@ -45,7 +45,7 @@ class SessionService:
         )
         return pb.ListSessionsResponse(
             sessions=[self._session_message(live, context) for live in found[:size]],
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def delete_session(self, request: pb.DeleteSessionRequest, context: RequestContext) -> Empty:

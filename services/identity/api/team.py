@@ -9,7 +9,7 @@ from chassis.database import Database, TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import new_id
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, encode_cursor, next_cursor, page_size
 from chassis.secret import Secret
 from flownurture.identity.v1 import team_pb2 as pb
 from flownurture.identity.v1.auth_pb2 import LogInResponse
@@ -106,7 +106,7 @@ class TeamService:
         found = await invitations.page(session, before=decode_cursor(request.page_token), size=size + 1)
         return pb.ListInvitationsResponse(
             invitations=[_invitation_message(invitation) for invitation in found[:size]],
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def delete_invitation(

@@ -9,7 +9,7 @@ from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.errors import FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import parse_id
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.sending.v1 import campaigns_pb2 as pb
 from services.sending import accounting, campaigns, messages
 from services.sending.api.addresses import address_of
@@ -62,7 +62,7 @@ class CampaignApi:
         )
         return pb.ListCampaignsResponse(
             campaigns=map(_as_message, found[:size]),
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def update_campaign(
@@ -135,7 +135,7 @@ class CampaignApi:
         )
         return pb.ListCampaignMessagesResponse(
             messages=map(as_message, found[:size]),
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def _require_lists(self, context: RequestContext, campaign: campaigns.Campaign) -> None:

@@ -3,7 +3,7 @@
 from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.identifiers import parse_id
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.sending.v1 import messages_pb2 as pb
 from services.sending import messages
 from services.sending.api.addresses import address_of
@@ -48,7 +48,7 @@ class MessageApi:
         )
         return pb.ListMessagesResponse(
             messages=map(as_message, found[:size]),
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
 

@@ -6,7 +6,7 @@ from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
 from flownurture.suppression.v1 import suppressions_pb2 as pb
 from services.sending.api.addresses import address_of
@@ -44,7 +44,7 @@ class SuppressionApi:
         )
         return pb.ListSuppressionsResponse(
             suppressions=map(_as_message, found[:size]),
-            next_page_token=encode_cursor(found[size - 1].id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def delete_suppression(
