@@ -33,6 +33,7 @@ class Act(StrEnum):
 
     SIGNED_UP = "signed_up"
     LOGGED_IN = "logged_in"
+    LOG_IN_FAILED = "log_in_failed"
     LOGGED_OUT = "logged_out"
     LOGGED_OUT_EVERYWHERE = "logged_out_everywhere"
     SESSION_ENDED = "session_ended"

@@ -6,17 +6,25 @@ Every way in that takes a password comes through here, so that none is weaker th
 - all accounts from one address: 100 at once, then ten a minute;
 - an account from everywhere: 100 at once, then one a minute, but not from where the account has a live session. So a stranger
   who fails on purpose keeps nobody out at the places they know.
+
+A failure is written into the trail of the account's organization, after the answer so that nobody can tell by its time that
+there is an account, and twenty of them an hour at most so that nobody can fill it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import UUID
 
 from chassis.context import RequestContext
+from chassis.database import Database
 from chassis.email_address import EmailAddress
-from chassis.errors import FieldViolation, InvalidRequest, Unauthenticated
+from chassis.errors import FieldViolation, InvalidRequest, RateLimited, Unauthenticated
 from chassis.logs import logger
 from chassis.secret import Secret
+from services.identity import audit
+from services.identity.audit import Act
 from services.identity.lookup import Lookup, Person
 from services.identity.passwords import Passwords
 from services.identity.second_factors import SecondFactorRequired, WrongCode
@@ -26,10 +34,12 @@ from services.identity.throttle import Allowance, Throttle, network_of
 class Proof:
     """Checks passwords."""
 
-    def __init__(self, lookup: Lookup, passwords: Passwords, throttle: Throttle) -> None:
+    def __init__(self, database: Database, lookup: Lookup, passwords: Passwords, throttle: Throttle) -> None:
+        self._database = database
         self._lookup = lookup
         self._passwords = passwords
         self._throttle = throttle
+        self._noting: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def of_password(
@@ -44,14 +54,16 @@ class Proof:
         allowances = _allowances(email.digest, context, known=person is not None and person.at_known_address)
         await self._throttle.count(*allowances)
         if not await self._passwords.verify(person.password_hash if person else None, password) or not person:
-            logger().warning(
-                "password_refused",
-                client_address=context.client_address,
-                user_id=str(person.user.id) if person else "",
-            )
+            self._note_failure(person, context)
             raise Unauthenticated("The e-mail address or the password is wrong.")
-        async with self._no_guess(allowances):
-            yield person
+        try:
+            async with self._no_guess(allowances):
+                yield person
+        except SecondFactorRequired:
+            raise
+        except Unauthenticated:
+            self._note_failure(person, context)
+            raise
 
     @asynccontextmanager
     async def once_more(
@@ -70,6 +82,27 @@ class Proof:
             raise InvalidRequest(FieldViolation(field, "is wrong"))
         async with self._no_guess(allowances):
             yield person
+
+    def _note_failure(self, person: Person | None, context: RequestContext) -> None:
+        logger().warning("log_in_failed", client_address=context.client_address)
+        if person is not None:
+            task = asyncio.create_task(self._record_failure(person, context))
+            self._noting.add(task)
+            task.add_done_callback(self._noting.discard)
+
+    async def _record_failure(self, person: Person, context: RequestContext) -> None:
+        try:
+            held = await self._lookup.memberships_of(person.user.id)
+            if not held:
+                return
+            await self._throttle.count(Allowance(f"noted:{person.email_digest.hex()}", burst=20, seconds=180))
+            theirs = replace(context, organization_id=held[0].organization.id)
+            async with self._database.tenant_transaction(theirs) as session:
+                await audit.record(session, Act.LOG_IN_FAILED, person.user.id)
+        except RateLimited:
+            return
+        except Exception:
+            logger().exception("failure_not_recorded")
 
     @asynccontextmanager
     async def _no_guess(self, allowances: tuple[Allowance, ...]) -> AsyncIterator[None]:

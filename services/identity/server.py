@@ -103,7 +103,7 @@ async def servicers(
         await enter(Peer(settings.sending_target, "sending", stamper)),
     )
     throttle = await enter(Throttle(settings.redis_url))
-    proof, factors = Proof(lookup, passwords, throttle), SecondFactors(sealer)
+    proof, factors = Proof(database, lookup, passwords, throttle), SecondFactors(sealer)
     answers, mails = TokenAnswers(tokens, clock), AccountMails(settings.public_url)
     account = AccountService(
         database=database,

@@ -28,7 +28,8 @@ from flownurture.identity.v1 import (
     team_pb2,
 )
 from flownurture.options.v1 import access_pb2
-from services.identity import subscriptions
+from services.identity import audit, subscriptions
+from services.identity.audit import Act
 from services.identity.grants import Grants
 from services.identity.plans import Plan
 from services.identity.tests import keys
@@ -129,6 +130,9 @@ class Day:
         return owner
 
     async def _sessions(self, owner: Person) -> Person:
+        with pytest.raises(Unauthenticated):
+            await self.edge.log_in(owner.email, "not the password")
+        await until(lambda: self._is_recorded(owner, Act.LOG_IN_FAILED))
         ended, left, stolen = [await self._logged_in(owner) for _ in range(3)]
         await self._call(
             "sessions",
@@ -145,6 +149,10 @@ class Day:
             await self.edge.refresh(stolen.answer.refresh_token)
         await self._call("sessions", "LogOutEverywhere", sessions_pb2.LogOutEverywhereRequest(), owner)
         return await self._logged_in(owner)
+
+    async def _is_recorded(self, owner: Person, act: Act) -> bool:
+        async with self.database.tenant_transaction(owner.context, read_only=True) as session:
+            return bool(await audit.page(session, before=None, size=1, act=act))
 
     async def _operators(self, owner: Person) -> None:
         for suspended in (True, False):

@@ -23,6 +23,7 @@ from services.identity.tests.edge import Edge, Person
 CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.SIGNED_UP: (set(), set()),
     Act.LOGGED_IN: (set(), set()),
+    Act.LOG_IN_FAILED: (set(), set()),
     Act.LOGGED_OUT: (set(), set()),
     Act.LOGGED_OUT_EVERYWHERE: (set(), set()),
     Act.SESSION_ENDED: (set(), set()),
@@ -85,8 +86,11 @@ async def test_every_act_that_there_is_gets_into_the_trail(events: list[AuditEve
 
 async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEvent], owner: Person) -> None:
     for event in events:
-        assert (event.actor_kind, event.client_address == "") in {("USER", False), ("PROCESS", True)}, event
-        assert event.actor_id
+        kinds = {("USER", False), ("PROCESS", True), ("ANONYMOUS", False)}
+        assert (event.actor_kind, event.client_address == "") in kinds, event
+        # Who fails to log in is nobody.
+        assert bool(event.actor_id) == (event.act != Act.LOG_IN_FAILED)
+        assert (event.actor_kind == "ANONYMOUS") == (event.act == Act.LOG_IN_FAILED)
         assert event.target_id
         assert event.request_id
     assert {event.act for event in events if event.actor_kind == "PROCESS"} <= {Act.OPERATOR_ADDED}

@@ -8,9 +8,13 @@ from uuid import uuid4
 
 import pytest
 
+from chassis.database import Database
 from chassis.errors import RateLimited, Unauthenticated, Unavailable
 from chassis.secret import Secret
+from chassis.tests.deadlines import until
 from flownurture.identity.v1 import auth_pb2
+from services.identity import audit
+from services.identity.audit import Act, AuditEvent
 from services.identity.settings import IdentitySettings
 from services.identity.tests.conftest import Start
 from services.identity.tests.edge import NOBODY, PASSWORD, Edge
@@ -157,3 +161,24 @@ async def test_time_earns_attempts_back(throttle: Throttle) -> None:
                 await asyncio.sleep(refusal.retry_after)
             else:
                 return
+
+
+async def test_failures_are_in_the_accounts_trail_with_their_address_and_do_not_fill_it(
+    edge: Edge, database: Database
+) -> None:
+    ana = await edge.sign_up()
+    await asyncio.gather(*(fail(edge, ana.email, somewhere()) for _ in range(30)))
+
+    async def noted() -> list[AuditEvent]:
+        async with database.tenant_transaction(ana.context, read_only=True) as session:
+            return await audit.page(session, before=None, size=100, act=Act.LOG_IN_FAILED)
+
+    async def are_all_noted() -> bool:
+        return len(await noted()) == 20
+
+    await until(are_all_noted)
+    events = await noted()
+    assert len({event.client_address for event in events}) == 20
+    assert {(event.actor_kind, str(event.target_id)) for event in events} == {
+        ("ANONYMOUS", ana.answer.user.id)
+    }
