@@ -1,6 +1,6 @@
 """Plans that change: a larger one at once, a smaller one with the next cycle, by a clock that is moved."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -59,14 +59,21 @@ class Sending:
         return email_usage.CountEmailsResponse(emails=EMAILS)
 
 
-@pytest.fixture
-def clock() -> Clock:
+@pytest.fixture(scope="module")
+def the_clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-async def edge(start: Start, settings: IdentitySettings, clock: Clock) -> AsyncIterator[Edge]:
-    """Identity with a clock to move, and with neighbours that count."""
+def clock(the_clock: Clock) -> Iterator[Clock]:
+    """A clock to move; it is right again after the test."""
+    yield the_clock
+    the_clock.ahead = timedelta()
+
+
+@pytest.fixture(scope="module")
+async def edge(start: Start, settings: IdentitySettings, the_clock: Clock) -> AsyncIterator[Edge]:
+    """Identity with that clock, and with neighbours that count."""
     async with AsyncExitStack() as stack:
         targets = {}
         for name, servicer in (("contacts", Contacts()), ("sending", Sending())):
@@ -74,7 +81,7 @@ async def edge(start: Start, settings: IdentitySettings, clock: Clock) -> AsyncI
             server = RpcServer(name, "127.0.0.1:0", verifier).add(servicer)
             await stack.enter_async_context(server)
             targets[f"{name}_target"] = f"127.0.0.1:{server.port}"
-        yield await start(settings.model_copy(update=targets), clock)
+        yield await start(settings.model_copy(update=targets), the_clock)
 
 
 @pytest.fixture
