@@ -199,7 +199,7 @@ async def test_events_read_while_database_connections_die_each_take_effect_once(
 async def test_a_silent_broker_is_asked_again(
     stream: Stream, probe: Probe, context: RequestContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.pull._SILENT_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr("chassis.pull._SILENT_AFTER_SECONDS", 0.25)
     async with running(stream.consumer(transactional(add_thing))):
         for number in range(20):
             await stream.put(enveloped(context, OrganizationCreated(name=f"{number:02}")))
