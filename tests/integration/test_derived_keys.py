@@ -75,7 +75,8 @@ async def test_no_derived_key_passes_once_the_revocation_of_its_key_has_answered
         while len(late) < 5:
             began_late = revoked.is_set()
             answer = await api.get("/v1/contacts", headers=authorization(text))
-            assert began_late or answer.status_code in (200, 401)
+            # A fast machine uses up the rate of the key before it is revoked.
+            assert began_late or answer.status_code in (200, 401, 429)
             warm.release()
             late += [answer.status_code] * began_late
         return set(late)
