@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 from typing import Self
 from uuid import UUID, uuid4
 
-from chassis.errors import PermissionDenied
+from chassis.errors import PermissionDenied, Unavailable
 
 
 class ActorKind(Enum):
@@ -94,9 +94,12 @@ class RequestContext:
     def limit(self, name: str) -> int:
         """How much of something the organization's plan allows.
 
-        Raises LookupError for a context without that limit: what is not known is never unlimited.
+        Raises Unavailable for a context that does not say: what is not known is never unlimited.
         """
-        return dict(self.limits)[name]
+        for known, limit in self.limits:
+            if known == name:
+                return limit
+        raise Unavailable("What the plan allows cannot be told at the moment.")
 
     @property
     def organization(self) -> UUID:

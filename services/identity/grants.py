@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from time import time
-from typing import Self, TypeAlias
+from typing import TypeAlias
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from chassis.context import PLATFORM
 from chassis.derived_key import DerivedKey
 from chassis.errors import Unavailable
 from chassis.logs import logger
-from chassis.secret import Secret
 from flownurture.identity.v1 import admission_pb2 as pb
 
 _LIFETIME = timedelta(minutes=1)
@@ -33,7 +30,6 @@ _HOLD_MS = 60_000
 _MOST_FIELDS = 256
 # From reading PostgreSQL to writing Redis. Far less than a hold.
 _FILL_WITHIN_MS = 10_000
-_TIMEOUT = 2.0  # seconds
 
 # A name for what Redis remembers: another one after it has forgotten.
 _MEMORY = "grants:memory"
@@ -73,24 +69,12 @@ class Reading:
 
 
 class Grants:
-    """The cache as identity uses it; gateways read the same keys. An async context manager."""
+    """The cache as identity uses it; gateways read the same keys."""
 
-    def __init__(self, url: Secret) -> None:
-        self._redis = Redis.from_url(
-            url.reveal(),
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            # At once and no more than once: for a pooled connection that Redis has closed meanwhile.
-            retry=Retry(NoBackoff(), retries=1),
-        )
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._begin = self._redis.register_script(_BEGIN)
         self._fill = self._redis.register_script(_FILL)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose()
 
     async def begin_reading(self) -> Reading | None:
         """To be called before PostgreSQL is read; None when Redis does not answer, and so nothing can be filled."""

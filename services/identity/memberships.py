@@ -21,7 +21,8 @@ from services.identity.tables import invitations, memberships, users
 class Member:
     """A person as a member of the context's organization."""
 
-    membership_id: UUID
+    # Of the membership.
+    id: UUID
     user_id: UUID
     email: str
     name: str

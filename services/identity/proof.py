@@ -11,7 +11,6 @@ A failure is written into the trail of the account's organization, after the ans
 there is an account, and twenty of them an hour at most so that nobody can fill it.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,6 +23,7 @@ from chassis.errors import FieldViolation, InvalidRequest, RateLimited, Unauthen
 from chassis.logs import logger
 from chassis.secret import Secret
 from services.identity import audit
+from services.identity.afterwards import Afterwards
 from services.identity.audit import Act
 from services.identity.lookup import Lookup, Person
 from services.identity.passwords import Passwords
@@ -34,12 +34,20 @@ from services.identity.throttle import Allowance, Throttle, network_of
 class Proof:
     """Checks passwords."""
 
-    def __init__(self, database: Database, lookup: Lookup, passwords: Passwords, throttle: Throttle) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        lookup: Lookup,
+        passwords: Passwords,
+        throttle: Throttle,
+        afterwards: Afterwards,
+    ) -> None:
         self._database = database
         self._lookup = lookup
         self._passwords = passwords
         self._throttle = throttle
-        self._noting: set[asyncio.Task[None]] = set()
+        self._afterwards = afterwards
 
     @asynccontextmanager
     async def of_password(
@@ -86,23 +94,19 @@ class Proof:
     def _note_failure(self, person: Person | None, context: RequestContext) -> None:
         logger().warning("log_in_failed", client_address=context.client_address)
         if person is not None:
-            task = asyncio.create_task(self._record_failure(person, context))
-            self._noting.add(task)
-            task.add_done_callback(self._noting.discard)
+            self._afterwards.do(self._record_failure(person, context))
 
     async def _record_failure(self, person: Person, context: RequestContext) -> None:
+        held = await self._lookup.memberships_of(person.user.id)
+        if not held:
+            return
         try:
-            held = await self._lookup.memberships_of(person.user.id)
-            if not held:
-                return
             await self._throttle.count(Allowance(f"noted:{person.email_digest.hex()}", burst=20, seconds=180))
-            theirs = replace(context, organization_id=held[0].organization.id)
-            async with self._database.tenant_transaction(theirs) as session:
-                await audit.record(session, Act.LOG_IN_FAILED, person.user.id)
         except RateLimited:
             return
-        except Exception:
-            logger().exception("failure_not_recorded")
+        theirs = replace(context, organization_id=held[0].organization.id)
+        async with self._database.tenant_transaction(theirs) as session:
+            await audit.record(session, Act.LOG_IN_FAILED, person.user.id)
 
     @asynccontextmanager
     async def _no_guess(self, allowances: tuple[Allowance, ...]) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from chassis.scheduler import Scheduler
 from chassis.stamp import Stamper
 from services.identity.access_tokens import AccessTokens
 from services.identity.account_mails import AccountMails
+from services.identity.afterwards import Afterwards
 from services.identity.api.account import AccountService
 from services.identity.api.account_pages import AccountPageService
 from services.identity.api.admin import AdminService
@@ -38,6 +39,7 @@ from services.identity.operators import ensure_super_admin
 from services.identity.passwords import Passwords
 from services.identity.platform import Platform
 from services.identity.proof import Proof
+from services.identity.redis_connections import redis_at
 from services.identity.sealing import Sealer
 from services.identity.second_factors import SecondFactors
 from services.identity.settings import IdentitySettings
@@ -84,7 +86,8 @@ async def servicers(
     lookup = Lookup(await enter(RoleDatabase(settings.database_lookup_url, pool_size=5)))
     platform = Platform(await enter(RoleDatabase(settings.database_platform_url)))
     passwords = await enter(Passwords())
-    grants = await enter(Grants(settings.redis_url))
+    redis = await enter(redis_at(settings.redis_url))
+    grants, throttle = Grants(redis), Throttle(redis)
     sealer = Sealer(settings.sealing_keys)
     if settings.super_admin_email and settings.super_admin_password:
         await ensure_super_admin(
@@ -102,8 +105,12 @@ async def servicers(
         await enter(Peer(settings.contacts_target, "contacts", stamper)),
         await enter(Peer(settings.sending_target, "sending", stamper)),
     )
-    throttle = await enter(Throttle(settings.redis_url))
-    proof, factors = Proof(database, lookup, passwords, throttle), SecondFactors(sealer)
+    # Entered late and so left early: what it finishes needs the others.
+    afterwards = await enter(Afterwards())
+    proof = Proof(
+        database=database, lookup=lookup, passwords=passwords, throttle=throttle, afterwards=afterwards
+    )
+    factors = SecondFactors(sealer)
     answers, mails = TokenAnswers(tokens, clock), AccountMails(settings.public_url)
     account = AccountService(
         database=database,
@@ -113,6 +120,7 @@ async def servicers(
         throttle=throttle,
         grants=grants,
         mails=mails,
+        afterwards=afterwards,
     )
     invitations = InvitationService(
         database=database,

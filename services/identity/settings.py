@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, Json, PositiveInt
+from pydantic import Field, Json
 
 from chassis.secret import Secret
 from chassis.settings import (
@@ -39,8 +39,11 @@ class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditS
     public_url: str = Field(
         description="where clients reach the gateway: links in mails about accounts lead there"
     )
-    sign_ups_per_hour: PositiveInt = Field(
-        600, description="how many sign-ups an hour one client address may make; as many at once"
+    sign_ups_per_hour: int = Field(
+        600,
+        ge=1,
+        le=100_000,
+        description="how many sign-ups an hour one client address may make; as many at once",
     )
     dead_letter_targets: Json[dict[str, str]] = Field(
         description="the processes that read events, and say which they gave up: JSON, name to host:port or gRPC target"

@@ -8,18 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Self
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from chassis.errors import RateLimited, Unavailable
 from chassis.logs import logger
-from chassis.secret import Secret
-
-_TIMEOUT = 2.0  # seconds
 
 # KEYS: counts. ARGV: for each its burst, and the ms in which one more attempt is earned. Counts an attempt everywhere and
 # answers 0, or counts it nowhere and answers the ms until it may be made.
@@ -67,23 +61,11 @@ class Allowance:
 
 
 class Throttle:
-    """Counts attempts. An async context manager."""
+    """Counts attempts."""
 
-    def __init__(self, url: Secret) -> None:
-        self._redis = Redis.from_url(
-            url.reveal(),
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            retry=Retry(NoBackoff(), retries=1),
-        )
-        self._take = self._redis.register_script(_TAKE)
-        self._give_back = self._redis.register_script(_GIVE_BACK)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose()
+    def __init__(self, redis: Redis) -> None:
+        self._take = redis.register_script(_TAKE)
+        self._give_back = redis.register_script(_GIVE_BACK)
 
     async def count(self, *allowances: Allowance) -> None:
         """Count one attempt against all of these; RateLimited, and counted nowhere, when one of them is used up."""

@@ -87,7 +87,7 @@ async def rehash_password(session: TenantSession, user_id: UUID, password_hash: 
 async def hold_password(session: TenantSession, user_id: UUID, changed_at: datetime) -> None:
     """Let nobody change a password until the transaction ends; Unauthenticated when somebody has, since it was checked."""
     unchanged = (users.c.id == user_id) & (users.c.password_changed_at == changed_at)
-    held = select(users.c.id).where(unchanged).with_for_update(read=True)
+    held = select(users.c.id).where(unchanged).with_for_update(key_share=True)
     if await session.scalar(held) is None:
         raise Unauthenticated
 

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import TenantSession
-from chassis.errors import PermissionDenied
+from chassis.errors import PermissionDenied, Unavailable
 from services.sending.tables import email_usage
 
 _COUNT = text("""
@@ -60,7 +60,7 @@ async def take_one(session: TenantSession) -> datetime | None:
     if context.organization == PLATFORM:
         return None
     if context.cycle_started_at is None:
-        raise LookupError("the context says of no billing cycle")
+        raise Unavailable("The billing cycle cannot be told at the moment.")
     limit = context.limit("emails_per_cycle")
     if await _count(session, context.cycle_started_at, 1) > limit:
         raise EmailLimitReached(limit)

@@ -18,7 +18,6 @@ _ENDS_THE_SESSION = "^/v1/auth/(logout|logout-everywhere|switch)$|^/v1/team/leav
 class Fuzzer:
     """Who calls, and what of the API."""
 
-    name: str
     credential: str | None
     # A regular expression of the paths that are called.
     paths: str = ".*"

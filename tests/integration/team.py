@@ -11,14 +11,14 @@ from tests.integration.house import House
 from tests.integration.tenants import Tenant, sign_up
 
 
-async def join(person: Tenant, team: Tenant, house: House, role: str = "MEMBER") -> str:
+async def join(person: Tenant, team: Tenant, house: House) -> str:
     """Make the person a member of the team's organization; answers the membership's id."""
     user_id = await user_id_of(person)
     membership = new_id()
     async with await psycopg.AsyncConnection.connect(house.facts["database_url"]) as connection:
         await connection.execute(
-            "INSERT INTO identity.memberships (organization_id, user_id, id, role) VALUES (%s, %s, %s, %s)",
-            (UUID(team.organization_id), UUID(user_id), membership, role),
+            "INSERT INTO identity.memberships (organization_id, user_id, id, role) VALUES (%s, %s, %s, 'MEMBER')",
+            (UUID(team.organization_id), UUID(user_id), membership),
         )
     return str(membership)
 

@@ -31,10 +31,10 @@ async def fuzzers(house: House) -> AsyncIterator[dict[str, Fuzzer]]:
             await Client(api, operator).patch(path, {"plan": "enterprise"})
         key = (await make_key(other.owner, SCOPES))["secret"]
         yield {
-            "anybody": Fuzzer("anybody", None),
-            "an ORG_ADMIN": Fuzzer("an ORG_ADMIN", tenant.access_token),
-            "a key": Fuzzer("a key", key),
-            "a SUPER_ADMIN": Fuzzer("a SUPER_ADMIN", operator, paths="^/v1/(admin|auth|me)"),
+            "anybody": Fuzzer(None),
+            "an ORG_ADMIN": Fuzzer(tenant.access_token),
+            "a key": Fuzzer(key),
+            "a SUPER_ADMIN": Fuzzer(operator, paths="^/v1/(admin|auth|me)"),
         }
 
 

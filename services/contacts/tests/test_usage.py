@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import Conflict, DomainError, NotFound, PermissionDenied
+from chassis.errors import Conflict, DomainError, NotFound, PermissionDenied, Unavailable
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from flownurture.contacts.v1 import contacts_pb2, usage_pb2
@@ -120,6 +120,6 @@ async def test_the_count_is_exact_after_whatever_happens(
 
 async def test_without_a_limit_in_its_context_nothing_is_added(tenant: Tenant) -> None:
     tenant.context = replace(tenant.context, limits=())
-    with pytest.raises(DomainError):
+    with pytest.raises(Unavailable):
         await tenant.add("ada@example.com")
     assert await tenant.count("contacts") == 0

@@ -1,6 +1,5 @@
 """`AccountService`: passwords and the proof of e-mail addresses."""
 
-import asyncio
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -10,12 +9,12 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.email_address import EmailAddress
 from chassis.errors import RateLimited, Unauthenticated
-from chassis.logs import logger
 from chassis.secret import Secret
 from flownurture.identity.v1 import account_pb2 as pb
 from services.identity import account_tokens, audit, sessions, users
 from services.identity.account_mails import AccountMails
 from services.identity.account_tokens import Purpose, TokenNotValid
+from services.identity.afterwards import Afterwards
 from services.identity.api.sessions import in_membership
 from services.identity.audit import Act
 from services.identity.grants import Grants
@@ -44,6 +43,7 @@ class AccountService:
         throttle: Throttle,
         grants: Grants,
         mails: AccountMails,
+        afterwards: Afterwards,
     ) -> None:
         self._database = database
         self._lookup = lookup
@@ -52,7 +52,7 @@ class AccountService:
         self._throttle = throttle
         self._grants = grants
         self._mails = mails
-        self._mailing: set[asyncio.Task[None]] = set()
+        self._afterwards = afterwards
 
     async def forgot_password(self, request: pb.ForgotPasswordRequest, context: RequestContext) -> Empty:
         """Accept the request; whether there is anybody to send a mail to is found out after the answer."""
@@ -60,18 +60,15 @@ class AccountService:
         await self._throttle.count(
             Allowance(f"forgot:{network_of(context.client_address)}", burst=60, seconds=60)
         )
-        task = asyncio.create_task(self._send_reset(email, context))
-        self._mailing.add(task)
-        task.add_done_callback(self._mailing.discard)
+        self._afterwards.do(self._send_reset(email, context))
         return Empty()
 
     async def reset_password(self, request: pb.ResetPasswordRequest, context: RequestContext) -> Empty:
-        """Set a password by a mail's token and end every session. A password that is refused does not use the token up."""
-        await self.set_password(Secret(request.token), Secret(request.password), context)
-        return Empty()
+        """Set a password by a mail's token and end every session; TokenNotValid, or InvalidRequest on field `password`.
 
-    async def set_password(self, token: Secret, password: Secret, context: RequestContext) -> None:
-        """What a reset does; TokenNotValid, or InvalidRequest on field `password`."""
+        A password that is refused does not use the token up.
+        """
+        token, password = Secret(request.token), Secret(request.password)
         person, held = await self._holder(token, Purpose.RESET_PASSWORD)
         await refuse_weak(password, email=person.user.email, names=(person.user.name,))
         password_hash = await self._passwords.hash(password)
@@ -89,6 +86,7 @@ class AccountService:
             self._mails.password_changed(session, person.user.email)
             await audit.record(session, Act.PASSWORD_RESET, person.user.id)
         await self._end_sessions(theirs, elsewhere)
+        return Empty()
 
     async def change_password(self, request: pb.ChangePasswordRequest, context: RequestContext) -> Empty:
         """Set another password and end all other sessions; InvalidRequest on `current_password` when that is wrong."""
@@ -126,17 +124,14 @@ class AccountService:
         return Empty()
 
     async def verify_email(self, request: pb.VerifyEmailRequest, context: RequestContext) -> Empty:
-        """Prove an address by a mail's token."""
-        await self.prove_address(Secret(request.token), context)
-        return Empty()
-
-    async def prove_address(self, token: Secret, context: RequestContext) -> None:
-        """What a verification does; TokenNotValid."""
+        """Prove an address by a mail's token; TokenNotValid."""
+        token = Secret(request.token)
         person, (home, *_) = await self._holder(token, Purpose.VERIFY_EMAIL)
         async with self._database.tenant_transaction(_as_themselves(context, person, home)) as session:
             await account_tokens.redeem(session, token, Purpose.VERIFY_EMAIL)
             if await users.verify_email(session, person.user.id):
                 await audit.record(session, Act.EMAIL_VERIFIED, person.user.id)
+        return Empty()
 
     async def _end_sessions(
         self, theirs: RequestContext, memberships: Iterable[Membership], act: Act | None = None
@@ -152,17 +147,15 @@ class AccountService:
     async def _send_reset(self, email: EmailAddress, context: RequestContext) -> None:
         try:
             await self._throttle.count(Allowance(f"forgot:{email.digest.hex()}", burst=5, seconds=720))
-            person = await self._lookup.person(email)
-            held = await self._lookup.memberships_of(person.user.id) if person else []
-            if person is None or not held:
-                return
-            async with self._database.tenant_transaction(_as_themselves(context, person, held[0])) as session:
-                token = await account_tokens.issue(session, person.user.id, Purpose.RESET_PASSWORD)
-                self._mails.reset_password(session, person.user.email, token)
         except RateLimited:
-            logger().info("reset_mail_not_sent_again")
-        except Exception:
-            logger().exception("reset_mail_not_sent")
+            return
+        person = await self._lookup.person(email)
+        held = await self._lookup.memberships_of(person.user.id) if person else []
+        if person is None or not held:
+            return
+        async with self._database.tenant_transaction(_as_themselves(context, person, held[0])) as session:
+            token = await account_tokens.issue(session, person.user.id, Purpose.RESET_PASSWORD)
+            self._mails.reset_password(session, person.user.email, token)
 
     async def _holder(self, token: Secret, purpose: Purpose) -> tuple[Person, list[Membership]]:
         """Whose token it is, and where they belong; TokenNotValid when it is nobody's."""

@@ -7,8 +7,8 @@ from google.api.httpbody_pb2 import HttpBody
 
 from chassis.context import RequestContext
 from chassis.errors import DomainError, FieldViolation, InvalidRequest, Unavailable
-from chassis.secret import Secret
 from flownurture.identity.v1 import account_pages_pb2 as pb
+from flownurture.identity.v1.account_pb2 import ResetPasswordRequest, VerifyEmailRequest
 from flownurture.identity.v1.team_pb2 import AcceptInvitationRequest
 from services.identity.api.account import AccountService
 from services.identity.api.team import InvitationService
@@ -19,7 +19,7 @@ _LONGEST_VALUE = 256
 
 
 class AccountPageService:
-    """Reading a page changes nothing; sending its form does what the API does. What is refused is said on the page."""
+    """Reading a page changes nothing; sending its form is a request to the API. What is refused is said on the page."""
 
     service = pb.DESCRIPTOR.services_by_name["AccountPageService"]
 
@@ -38,7 +38,7 @@ class AccountPageService:
     ) -> HttpBody:
         """Prove the address."""
         return await _said(
-            self._account.prove_address(Secret(request.token), context),
+            self._account.verify_email(VerifyEmailRequest(token=request.token), context),
             done_page("Address confirmed", "Thank you. You can close this page."),
             verify_email_page,
         )
@@ -78,8 +78,10 @@ class AccountPageService:
     async def _set_password(
         self, request: pb.SubmitResetPasswordPageRequest, context: RequestContext
     ) -> None:
-        password = Secret(_fields(request.body).get("password", ""))
-        await self._account.set_password(Secret(request.token), password, context)
+        password = _fields(request.body).get("password", "")
+        await self._account.reset_password(
+            ResetPasswordRequest(token=request.token, password=password), context
+        )
 
     async def _join(self, request: pb.SubmitInvitationPageRequest, context: RequestContext) -> None:
         accepted = AcceptInvitationRequest(token=request.token, **_fields(request.body))

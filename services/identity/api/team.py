@@ -9,7 +9,7 @@ from chassis.database import Database, TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import new_id
-from chassis.pagination import decode_cursor, encode_cursor, next_cursor, page_size
+from chassis.pagination import decode_cursor, next_cursor, page_size
 from chassis.secret import Secret
 from flownurture.identity.v1 import team_pb2 as pb
 from flownurture.identity.v1.auth_pb2 import LogInResponse
@@ -52,7 +52,7 @@ class TeamService:
         found = await memberships.page(session, after=decode_cursor(request.page_token), size=size + 1)
         return pb.ListMembersResponse(
             members=[_member_message(member) for member in found[:size]],
-            next_page_token=encode_cursor(found[size - 1].membership_id) if len(found) > size else "",
+            next_page_token=next_cursor(found, size),
         )
 
     async def update_member(

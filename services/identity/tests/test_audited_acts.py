@@ -15,6 +15,7 @@ from flownurture.identity.v1 import audit_pb2
 from services.identity import audit
 from services.identity.audit import Act, AuditEvent
 from services.identity.grants import Grants
+from services.identity.redis_connections import redis_at
 from services.identity.settings import IdentitySettings
 from services.identity.tests.day import Day
 from services.identity.tests.edge import Edge, Person
@@ -58,7 +59,7 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
 async def day(edge: Edge, database: Database, settings: IdentitySettings) -> AsyncIterator[Day]:
     async with AsyncExitStack() as stack:
         relay = await stack.enter_async_context(RoleDatabase(settings.database_relay_url))
-        grants = await stack.enter_async_context(Grants(settings.redis_url))
+        grants = Grants(await stack.enter_async_context(redis_at(settings.redis_url)))
         assert settings.super_admin_email
         operator = await edge.log_in(settings.super_admin_email)
         yield Day(edge, operator, database, relay, grants)

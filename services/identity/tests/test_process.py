@@ -24,6 +24,7 @@ from chassis.secret import Secret
 from chassis.stamp import Stamper
 from flownurture.identity.v1 import admission_pb2, api_keys_pb2, auth_pb2
 from services.identity.grants import Grants
+from services.identity.redis_connections import redis_at
 from services.identity.settings import IdentitySettings
 from services.identity.tests.conftest import ServiceEnvironment
 from services.identity.tests.day import Day
@@ -186,8 +187,8 @@ async def test_nothing_of_what_a_day_gives_out_in_confidence_is_logged(
 ) -> None:
     told = running.environment
     operator = await running.edge.log_in(told["SUPER_ADMIN_EMAIL"], told["SUPER_ADMIN_PASSWORD"])
-    async with RoleDatabase(settings.database_relay_url) as relay, Grants(settings.redis_url) as grants:
-        day = Day(running.edge, operator, database, relay, grants)
+    async with RoleDatabase(settings.database_relay_url) as relay, redis_at(settings.redis_url) as redis:
+        day = Day(running.edge, operator, database, relay, Grants(redis))
         await day.live()
     assert await running.stop() == 0
     logged = running.written.decode()

@@ -13,6 +13,7 @@ from chassis.secret import Secret
 from flownurture.identity.v1 import admission_pb2, auth_pb2
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
+from services.identity.redis_connections import redis_at
 from services.identity.settings import IdentitySettings
 from services.identity.tests.conftest import Start
 from services.identity.tests.edge import Edge
@@ -27,8 +28,8 @@ async def _cached(redis: Redis, key: str) -> dict[str, bytes]:
 
 @pytest.fixture
 async def grants(settings: IdentitySettings) -> AsyncIterator[Grants]:
-    async with Grants(settings.redis_url) as grants:
-        yield grants
+    async with redis_at(settings.redis_url) as redis:
+        yield Grants(redis)
 
 
 async def test_a_resolved_session_is_cached_for_a_minute_as_gateways_read_it(

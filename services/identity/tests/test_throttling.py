@@ -15,6 +15,7 @@ from chassis.tests.deadlines import until
 from flownurture.identity.v1 import auth_pb2
 from services.identity import audit
 from services.identity.audit import Act, AuditEvent
+from services.identity.redis_connections import redis_at
 from services.identity.settings import IdentitySettings
 from services.identity.tests.conftest import Start
 from services.identity.tests.edge import NOBODY, PASSWORD, Edge
@@ -44,8 +45,8 @@ async def fail(edge: Edge, email: str, address: str) -> Unauthenticated | RateLi
 
 @pytest.fixture
 async def throttle(settings: IdentitySettings) -> AsyncIterator[Throttle]:
-    async with Throttle(settings.redis_url) as throttle:
-        yield throttle
+    async with redis_at(settings.redis_url) as redis:
+        yield Throttle(redis)
 
 
 async def test_after_ten_wrong_passwords_nobody_guesses_on_whether_or_not_there_is_an_account(

@@ -18,11 +18,11 @@ def upgrade() -> None:
             ADD CHECK ((next_plan IS NULL) = (next_plan_at IS NULL))
     """)
     op.execute(
-        "CREATE INDEX organizations_by_next_plan ON organizations (next_plan_at) WHERE next_plan IS NOT NULL"
+        "CREATE INDEX organizations_by_next_plan ON organizations (next_plan_at) WHERE next_plan_at IS NOT NULL"
     )
     open_to(
         "identity_scheduler",
         "organizations",
         "SELECT",
-        columns=["organization_id", "next_plan", "next_plan_at"],
+        columns=["organization_id", "next_plan_at"],
     )

@@ -279,7 +279,7 @@ class PlanService:
 
 
 class EntitlementServiceStub:
-    """What the services ask that act by themselves, without a request whose context says it.
+    """What a process asks that acts by itself, without a request whose context says it.
     """
 
     def __init__(self, channel):
@@ -296,7 +296,7 @@ class EntitlementServiceStub:
 
 
 class EntitlementServiceServicer:
-    """What the services ask that act by themselves, without a request whose context says it.
+    """What a process asks that acts by itself, without a request whose context says it.
     """
 
     def GetEntitlements(self, request, context):
@@ -323,7 +323,7 @@ def add_EntitlementServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EntitlementService:
-    """What the services ask that act by themselves, without a request whose context says it.
+    """What a process asks that acts by itself, without a request whose context says it.
     """
 
     @staticmethod

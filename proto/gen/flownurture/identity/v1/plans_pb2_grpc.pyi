@@ -112,7 +112,7 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
 def add_PlanServiceServicer_to_server(servicer: PlanServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class EntitlementServiceStub:
-    """What the services ask that act by themselves, without a request whose context says it."""
+    """What a process asks that acts by itself, without a request whose context says it."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -123,14 +123,14 @@ class EntitlementServiceStub:
 
 @_typing.type_check_only
 class EntitlementServiceAsyncStub(EntitlementServiceStub):
-    """What the services ask that act by themselves, without a request whose context says it."""
+    """What a process asks that acts by itself, without a request whose context says it."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetEntitlements: _aio.UnaryUnaryMultiCallable[_plans_pb2.GetEntitlementsRequest, _plans_pb2.GetEntitlementsResponse]  # type: ignore[assignment]
     """The features and limits of the organization in the context."""
 
 class EntitlementServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the services ask that act by themselves, without a request whose context says it."""
+    """What a process asks that acts by itself, without a request whose context says it."""
 
     @_abc_1.abstractmethod
     def GetEntitlements(
