@@ -1,5 +1,6 @@
 """HTTP answers, with the security headers that each kind of answer carries."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 Headers = list[tuple[str, str]]
@@ -21,11 +22,12 @@ _PROBLEM: tuple[tuple[str, str], ...] = (("content-type", "application/problem+j
 
 @dataclass(slots=True)
 class Answer:
-    """A status, headers and a body."""
+    """A status, headers and a body: whole, or in pieces that are yet to come."""
 
     status: int
     headers: Headers = field(default_factory=list)
     body: bytes = b""
+    pieces: AsyncGenerator[bytes, None] | None = None
 
 
 def json_answer(body: bytes, status: int = 200) -> Answer:
@@ -55,3 +57,11 @@ def raw_answer(body: bytes, content_type: str, status: int = 200) -> Answer:
         ],
         body,
     )
+
+
+def file_answer(name: str, content_type: str, pieces: AsyncGenerator[bytes, None]) -> Answer:
+    """A file that a browser keeps under a name, and never shows."""
+    answer = raw_answer(b"", content_type)
+    answer.headers.append(("content-disposition", f'attachment; filename="{name}"'))
+    answer.pieces = pieces
+    return answer

@@ -1,7 +1,8 @@
 """Every HTTP request from its first line to its answer (RSGI 1.5)."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Protocol
 
 from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
@@ -14,6 +15,7 @@ from gateway.answers import Answer
 from gateway.exchange import CLIENT_GONE, Exchange
 from gateway.problems import HttpRefusal, UriTooLong, problem_of
 from gateway.routing import Routable, Router
+from gateway.sockets import break_off
 
 LONGEST_URI = 16 * 1024
 
@@ -48,9 +50,14 @@ class Application:
         if answer.status >= 400:
             await exchange.discard_rest()
         try:
-            protocol.response_bytes(answer.status, answer.headers, answer.body)
+            if answer.pieces is None:
+                protocol.response_bytes(answer.status, answer.headers, answer.body)
+            else:
+                await _send_pieces(exchange, answer, answer.pieces)
         except CLIENT_GONE:
             logger().info("client_left", route=name, request_id=exchange.request_id)
+        except Exception:
+            logger().exception("answer_broke_off", route=name, request_id=exchange.request_id)
         self._measure(name, answer.status, time.perf_counter() - started)
 
     async def _answer(self, exchange: Exchange) -> tuple[str, Answer]:
@@ -83,3 +90,19 @@ class Application:
         if observed is None:
             observed = self._seconds[route, status] = HTTP_SECONDS.labels(route, str(status))
         observed.observe(seconds)
+
+
+async def _send_pieces(exchange: Exchange, answer: Answer, pieces: AsyncGenerator[bytes, None]) -> None:
+    """Send a body as it comes, no faster than the client takes it. When it does not come whole, the connection breaks off."""
+    async with aclosing(pieces):
+        transport = exchange.protocol.response_stream(answer.status, answer.headers)
+        if exchange.scope.method == "HEAD":
+            return
+        try:
+            async for piece in pieces:
+                await transport.send_bytes(piece)
+        except CLIENT_GONE:
+            raise
+        except BaseException:
+            break_off(exchange.scope.client)
+            raise

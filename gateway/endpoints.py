@@ -52,6 +52,12 @@ class Endpoint:
         return bool(self.rpc.client_streaming)
 
     @property
+    def download(self) -> str:
+        """The name of the file that is the answer; "" when it is no file."""
+        name: str = self.rpc.GetOptions().Extensions[access_pb2.download]
+        return name
+
+    @property
     def body_is_raw(self) -> bool:
         """Whether the body goes to the service as it is."""
         return self.body not in {"", "*"} and _is_http_body(
@@ -107,6 +113,10 @@ def endpoints_of(rpc: MethodDescriptor) -> Iterator[Endpoint]:
     if access.audience is Audience.INTERNAL:
         raise ContractError(f"{rpc.full_name} is internal and must not have a route")
     first: HttpRule = options.Extensions[annotations_pb2.http]
+    if rpc.server_streaming and not (
+        _is_http_body(rpc.output_type) and options.Extensions[access_pb2.download]
+    ):
+        raise ContractError(f"{rpc.full_name} streams what is not a file")
     status = options.Extensions[access_pb2.success_status] or _usual_status(rpc.name)
     for rule in (first, *first.additional_bindings):
         pattern = rule.WhichOneof("pattern")

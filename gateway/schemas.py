@@ -121,6 +121,8 @@ class Schemas:
                 return {"type": "string", "format": "date-time"}
             if field.message_type.full_name == "google.protobuf.Struct":
                 return {"type": "object"}
+            if field.message_type.full_name == "google.protobuf.Value":
+                return {"type": ["string", "number", "boolean", "array", "object", "null"]}
             name = f"{field.message_type.name}{'Input' if written else ''}"
             return self._reference(field.message_type, name, written=written)
         return _scalar(field, rule)
@@ -159,6 +161,8 @@ def _enum(enum: EnumDescriptor) -> Json:
 def _or_null(schema: Json) -> Json:
     if "$ref" in schema:
         return {"anyOf": [schema, {"type": "null"}]}
+    if isinstance(schema["type"], list):
+        return schema  # any JSON, so null as well
     nullable = {**schema, "type": [schema["type"], "null"]}
     if "enum" in schema:
         nullable["enum"] = [*schema["enum"], None]

@@ -10,7 +10,8 @@ from gateway.application import Application, Route
 from gateway.calls import CallRoute
 from gateway.credentials import Authenticator
 from gateway.documentation import html_page
-from gateway.endpoints import public_endpoints
+from gateway.downloads import DownloadRoute
+from gateway.endpoints import Endpoint, public_endpoints
 from gateway.gate import Gate
 from gateway.http_server import HttpServer
 from gateway.openapi import openapi
@@ -45,11 +46,15 @@ def the_gate(settings: GatewaySettings, upstreams: Upstreams, script: RedisScrip
 async def api_routes(upstreams: Upstreams, gate: Gate) -> list[Route]:
     """A route for each endpoint of the contract."""
     return [
-        (UploadRoute if endpoint.is_upload else CallRoute)(
-            endpoint, gate, await upstreams.peer(endpoint.domain)
-        )
+        _route(endpoint)(endpoint, gate, await upstreams.peer(endpoint.domain))
         for endpoint in public_endpoints()
     ]
+
+
+def _route(endpoint: Endpoint) -> type[CallRoute | UploadRoute | DownloadRoute]:
+    if endpoint.is_upload:
+        return UploadRoute
+    return DownloadRoute if endpoint.download else CallRoute
 
 
 def own_routes(settings: GatewaySettings, readiness: "Readiness") -> list[Page]:

@@ -30,6 +30,7 @@ PROCESSES = {
 ADMIN = "/v1/admin/"
 SCOPE = re.compile(r"[a-z][a-z_]*:(read|write)")
 PATH_VARIABLE = re.compile(r"\{([a-z_.]+)(?:=[^}]*)?\}")
+FILE_NAME = re.compile(r"[a-z][a-z0-9-]*\.[a-z]+")
 ORGANIZATION_NAMES = re.compile(r"(organi[sz]ation|org|tenant|workspace)(_?ids?|s)?")
 BOUNDED_BY_THEMSELVES = frozenset(("google.protobuf.Timestamp", "google.protobuf.Duration"))
 BOUNDED_BY_BYTES = frozenset(
@@ -105,7 +106,12 @@ def _method(method: MethodDescriptor) -> Iterator[Wrong]:
         yield method.full_name, f"every RPC says who may call it ({missing})"
         return
     route = route_of(method)
-    for broken in [*_access(method, rule.audience, route), *_route(method, route), *_pages(method, route)]:
+    for broken in [
+        *_access(method, rule.audience, route),
+        *_route(method, route),
+        *_pages(method, route),
+        *_file(method, route),
+    ]:
         yield method.full_name, broken
     if rule.audience is not Audience.PLATFORM:
         yield from _organization_named(method.input_type)
@@ -176,6 +182,16 @@ def _pages(method: MethodDescriptor, route: Route | None) -> Iterator[str]:
         yield "a List RPC has a page_token of FORMAT_PAGE_TOKEN"
     if "next_page_token" not in answered:
         yield "a List RPC answers with a next_page_token"
+
+
+def _file(method: MethodDescriptor, route: Route | None) -> Iterator[str]:
+    """What the public edge streams is a file, and only that is."""
+    name = method.GetOptions().Extensions[access_pb2.download]
+    if not name and not (route is not None and method.server_streaming):
+        return
+    is_file = method.server_streaming and method.output_type.full_name == "google.api.HttpBody"
+    if route is None or route.verb != "GET" or not is_file or not FILE_NAME.fullmatch(name):
+        yield "a public RPC that streams is a GET of google.api.HttpBody with a download name, and nothing else has one"
 
 
 def _reachable(message: Descriptor) -> Iterator[FieldDescriptor]:

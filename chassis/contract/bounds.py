@@ -25,6 +25,8 @@ MOST_VIOLATIONS = 20
 FieldCheck = Callable[[Message, str, list[FieldViolation]], None]
 
 _REQUIRED = "must be given"
+# Bounded in bytes; what else they may hold, their domain says.
+_FREE_FORM = frozenset(("google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"))
 
 
 def violations(message: Message) -> list[FieldViolation]:
@@ -162,6 +164,8 @@ def _message_judge(
             return
         if most and value.ByteSize() > most:
             found.append(FieldViolation(path, f"must be at most {most:,} bytes"))
+            return
+        if kind.full_name in _FREE_FORM:
             return
         path += "."
         # Looked up here, not above: a message type may contain itself.

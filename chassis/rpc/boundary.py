@@ -1,12 +1,14 @@
 """What every call passes on its way in and out: stamp → access → bounds → deadline → method → errors."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from time import perf_counter
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 from prometheus_client import Histogram
 
 from chassis import logs, tracing
@@ -21,77 +23,122 @@ from chassis.errors import (
 )
 from chassis.metrics import RPC_SECONDS
 from chassis.rpc import deadline
-from chassis.rpc.methods import Method
+from chassis.rpc.methods import Method, StreamingMethod
 from chassis.rpc.status import code_of, details_of
 from chassis.stamp import STAMP_METADATA, StampVerifier
 
-# Without a deadline of the caller's; an upload takes as long as its sender's line.
+# Without a deadline of the caller's; a stream takes as long as the line of who sends or reads it.
 _STREAM_SECONDS = 600.0
 
 
-class Boundary:
-    """One RPC as gRPC calls it, for one request or a stream of them: bytes in, bytes out."""
+class _Gate:
+    """What both kinds of calls pass: who calls, whether they may, and how long it took."""
 
-    def __init__(self, method: Method, verifier: StampVerifier) -> None:
-        self._method = method
+    def __init__(self, method: Method | StreamingMethod, verifier: StampVerifier) -> None:
+        self._path = method.path
+        self._access = method.access
+        self._response_type = method.response_type
         self._verifier = verifier
-        self._without_deadline = _STREAM_SECONDS if method.client_streaming else deadline.DEFAULT
         self._seconds: dict[grpc.StatusCode, Histogram] = {}
 
-    async def answer(self, request: Any, call: Any) -> bytes:
-        """Answer a call, or abort it with the status of the error it met."""
+    @asynccontextmanager
+    async def _measured(self, call: Any) -> AsyncIterator[None]:
+        """Abort the call with the status of the error it meets, and measure it."""
         started, code = perf_counter(), grpc.StatusCode.CANCELLED
         try:
-            response = await self._admit(request, call)
+            yield
         except DomainError as error:
             code = code_of(error)
             await call.abort(code, error.message, details_of(error))
             raise
         else:
             code = grpc.StatusCode.OK
-            return response
         finally:
             self._measure(code, perf_counter() - started)
 
-    async def _admit(self, request: Any, call: Any) -> bytes:
+    @contextmanager
+    def _admitted(self, call: Any) -> Iterator[RequestContext]:
+        """The verified context of a caller who may call; within it, what is no DomainError is a bug."""
         metadata = dict(call.invocation_metadata())
         try:
             context = _context_of(metadata, self._verifier)
         except Unauthenticated as refusal:
             logs.logger().warning(
-                "stamp_refused", method=self._method.path, because=refusal.message, peer=call.peer()
+                "stamp_refused", method=self._path, because=refusal.message, peer=call.peer()
             )
             raise
-        self._method.access.check(context)
-        if self._method.client_streaming:
-            request = _whole(request, call)
-        with logs.about(context), tracing.span(self._method.path, metadata.get("traceparent", "")):
+        self._access.check(context)
+        with logs.about(context), tracing.span(self._path, metadata.get("traceparent", "")):
             try:
-                return await self._run(request, context, call.time_remaining() or self._without_deadline)
+                yield context
             except DomainError:
                 raise
             except Exception as bug:
-                logs.logger().exception("rpc_failed", method=self._method.path)
+                logs.logger().exception("rpc_failed", method=self._path)
                 raise InternalError from bug
 
-    async def _run(self, request: Any, context: RequestContext, allowed: float) -> bytes:
-        deadline.begin(allowed)
-        try:
-            async with asyncio.timeout(deadline.shaved(allowed)) as limit:
-                response = await self._method.run(request, context)
-        except TimeoutError:
-            if limit.expired():
-                raise DeadlineExceeded from None
-            raise
-        if type(response) is not self._method.response_type:
-            raise TypeError(f"{self._method.path} answers with {type(response).__name__}")
+    def _encoded(self, response: Message) -> bytes:
+        if type(response) is not self._response_type:
+            raise TypeError(f"{self._path} answers with {type(response).__name__}")
         return response.SerializeToString()
 
     def _measure(self, code: grpc.StatusCode, seconds: float) -> None:
         observed = self._seconds.get(code)
         if observed is None:
-            observed = self._seconds[code] = RPC_SECONDS.labels(self._method.path, code.name)
+            observed = self._seconds[code] = RPC_SECONDS.labels(self._path, code.name)
         observed.observe(seconds)
+
+
+class Boundary(_Gate):
+    """One RPC as gRPC calls it, for one request or a stream of them: bytes in, bytes out."""
+
+    def __init__(self, method: Method, verifier: StampVerifier) -> None:
+        super().__init__(method, verifier)
+        self._method = method
+        self._without_deadline = _STREAM_SECONDS if method.client_streaming else deadline.DEFAULT
+
+    async def answer(self, request: Any, call: Any) -> bytes:
+        """Answer a call, or abort it with the status of the error it met."""
+        async with self._measured(call):
+            with self._admitted(call) as context:
+                if self._method.client_streaming:
+                    request = _whole(request, call)
+                async with _limited(call.time_remaining() or self._without_deadline):
+                    response = await self._method.run(request, context)
+                return self._encoded(response)
+
+
+class StreamBoundary(_Gate):
+    """One RPC that answers with a stream, as gRPC calls it: bytes in, bytes out, no faster than they are read."""
+
+    def __init__(self, method: StreamingMethod, verifier: StampVerifier) -> None:
+        super().__init__(method, verifier)
+        self._method = method
+
+    async def answer(self, request: bytes, call: Any) -> None:
+        """Write the answer, or abort the call with the status of the error it met."""
+        async with self._measured(call):
+            with self._admitted(call) as context:
+                # Closed whatever happens: a transaction within it ends when its reader has gone.
+                async with (
+                    _limited(call.time_remaining() or _STREAM_SECONDS),
+                    aclosing(self._method.run(request, context)) as messages,
+                ):
+                    async for message in messages:
+                        await call.write(self._encoded(message))
+
+
+@asynccontextmanager
+async def _limited(allowed: float) -> AsyncIterator[None]:
+    """Raise DeadlineExceeded when the block takes longer than is left of what is allowed. Seconds."""
+    deadline.begin(allowed)
+    try:
+        async with asyncio.timeout(deadline.shaved(allowed)) as limit:
+            yield
+    except TimeoutError:
+        if limit.expired():
+            raise DeadlineExceeded from None
+        raise
 
 
 async def _whole(requests: AsyncIterable[Any], call: Any) -> AsyncIterator[Any]:

@@ -1,6 +1,6 @@
 """Calls to another process: stamped, with what is left of the deadline, errors as they were raised there."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import Self, TypeVar
 
 import grpc
@@ -66,6 +66,29 @@ class Peer:
             return await call(request, timeout=allowed, metadata=self._metadata(context))
         except grpc.aio.AioRpcError as failure:
             raise error_of(failure) from None
+
+    async def stream(
+        self,
+        method: "grpc.aio.UnaryStreamMultiCallable[Request, Response]",
+        request: Request,
+        context: RequestContext,
+        timeout: float = deadline.DEFAULT,  # noqa: ASYNC109 - it travels with the call
+    ) -> AsyncGenerator[Response, None]:
+        """The messages that a server-streaming RPC answers with. Raises the DomainError that the other side raised.
+
+        `timeout` is for the whole of them, as in `call`. Closing the iterator cancels the call.
+        """
+        allowed = deadline.allowance(timeout)
+        if allowed <= 0:
+            raise DeadlineExceeded
+        answer = method(request, timeout=allowed, metadata=self._metadata(context))
+        try:
+            async for message in answer:
+                yield message
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure) from None
+        finally:
+            answer.cancel()
 
     def _metadata(self, context: RequestContext) -> tuple[tuple[str, str | bytes], ...]:
         metadata: list[tuple[str, str | bytes]] = [

@@ -5,11 +5,12 @@ A servicer is a plain class with `service`, a service descriptor, and one corout
     async def create_contact(self, request, context, session) -> Contact      # in a tenant transaction
     async def log_in(self, request, context) -> LogInResponse                 # without one
     async def create_import(self, requests, context) -> Import                # client streaming, without one
+    async def stream_recipients(self, request, context) -> AsyncIterator[…]   # server streaming: an async generator
 """
 
 import inspect
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
@@ -32,6 +33,8 @@ Read = Callable[[bytes], Message]
 Handler = Callable[..., Awaitable[Message]]
 # Answers a request, or a stream of them, on behalf of a context. Requests are bytes until the caller is known.
 Run = Callable[[Any, RequestContext], Awaitable[Message]]
+# Answers a request with a stream of messages.
+RunStream = Callable[[bytes, RequestContext], AsyncGenerator[Message, None]]
 
 _READING = re.compile("(Get|List|BatchGet|Search|Count)[A-Z]")
 
@@ -53,27 +56,36 @@ class Method:
     run: Run
 
 
-def methods_of(servicer: Servicer, database: Database | None) -> Iterator[Method]:
+@dataclass(frozen=True, slots=True)
+class StreamingMethod:
+    """One RPC that answers with a stream, ready to be called."""
+
+    path: str
+    access: AccessRule
+    response_type: type[Message]
+    run: RunStream
+
+
+def methods_of(servicer: Servicer, database: Database | None) -> Iterator[Method | StreamingMethod]:
     """The RPCs of a servicer. Exits the process, naming the RPC, for one that must not or cannot be served."""
     for descriptor in servicer.service.methods:
         try:
             access = AccessRule.of(descriptor)
         except AccessMissing as missing:
             raise SystemExit(f"{missing}: refusing to start") from None
-        yield Method(
-            path=f"/{servicer.service.full_name}/{descriptor.name}",
-            access=access,
-            response_type=GetMessageClass(descriptor.output_type),
-            client_streaming=descriptor.client_streaming,
-            run=_run(descriptor, servicer, database),
-        )
+        path = f"/{servicer.service.full_name}/{descriptor.name}"
+        response_type = GetMessageClass(descriptor.output_type)
+        if descriptor.server_streaming:
+            yield StreamingMethod(path, access, response_type, _run_stream(descriptor, servicer))
+        else:
+            yield Method(
+                path, access, response_type, descriptor.client_streaming, _run(descriptor, servicer, database)
+            )
 
 
 def _run(descriptor: MethodDescriptor, servicer: Servicer, database: Database | None) -> Run:
     handler = _handler(descriptor, servicer)
     read = _reader(descriptor.input_type)
-    if descriptor.server_streaming:
-        raise SystemExit(f"{descriptor.full_name} streams its answer, which this chassis does not serve")
     wants_session = "session" in inspect.signature(handler).parameters
     if descriptor.client_streaming:
         if wants_session:
@@ -88,11 +100,33 @@ def _run(descriptor: MethodDescriptor, servicer: Servicer, database: Database | 
     return _in_transaction(handler, read, database, read_only=_only_reads(descriptor))
 
 
-def _handler(descriptor: MethodDescriptor, servicer: Servicer) -> Handler:
+def _run_stream(descriptor: MethodDescriptor, servicer: Servicer) -> RunStream:
+    if descriptor.client_streaming:
+        raise SystemExit(f"{descriptor.full_name} streams both ways, which this chassis does not serve")
+    name, handler = _named(descriptor, servicer)
+    read = _reader(descriptor.input_type)
+    # A transaction would last as long as the slowest reader.
+    if not inspect.isasyncgenfunction(handler) or list(inspect.signature(handler).parameters) != [
+        "request",
+        "context",
+    ]:
+        raise SystemExit(
+            f"{descriptor.full_name}: {type(servicer).__name__}.{name} must be an async generator,"
+            f" `async def {name}(self, request, context)`"
+        )
+    return lambda request, context: handler(read(request), context)
+
+
+def _named(descriptor: MethodDescriptor, servicer: Servicer) -> tuple[str, Callable[..., Any]]:
     name = re.sub("(?<!^)(?=[A-Z])", "_", descriptor.name).lower()
-    handler: Handler | None = getattr(servicer, name, None)
+    handler = getattr(servicer, name, None)
     if handler is None:
         raise SystemExit(f"{type(servicer).__name__} has no method {name} for {descriptor.full_name}")
+    return name, handler
+
+
+def _handler(descriptor: MethodDescriptor, servicer: Servicer) -> Handler:
+    name, handler = _named(descriptor, servicer)
     first = "requests" if descriptor.client_streaming else "request"
     parameters = list(inspect.signature(handler).parameters)
     if not inspect.iscoroutinefunction(handler) or parameters not in (

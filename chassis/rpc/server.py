@@ -9,8 +9,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as grpc_health  # type: ignore[attr-defined]
 
 from chassis.database import Database
-from chassis.rpc.boundary import Boundary
-from chassis.rpc.methods import Method, Servicer, methods_of
+from chassis.rpc.boundary import Boundary, StreamBoundary
+from chassis.rpc.methods import Method, Servicer, StreamingMethod, methods_of
 from chassis.rpc.options import SERVER_OPTIONS
 from chassis.stamp import StampVerifier
 
@@ -83,8 +83,10 @@ class _ByPath(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in s
         return self._methods.get(handler_call_details.method)
 
 
-def _grpc_handler(method: Method, verifier: StampVerifier) -> Handler:
+def _grpc_handler(method: Method | StreamingMethod, verifier: StampVerifier) -> Handler:
     # Bytes in, bytes out: nothing of a caller's is decoded before the caller is known.
+    if isinstance(method, StreamingMethod):
+        return grpc.unary_stream_rpc_method_handler(StreamBoundary(method, verifier).answer)
     kind = (
         grpc.stream_unary_rpc_method_handler
         if method.client_streaming

@@ -127,8 +127,8 @@ def test_what_is_optional_may_be_absent_but_not_wrong_when_it_is_there() -> None
 
 
 def test_a_number_is_there_even_when_it_is_zero() -> None:
-    request = audience_pb2.ListRecipientsRequest(list_ids=[ID], page_size=0)
-    assert wrong(request) == {"page_size": "must be at least 1"}
+    request = audience_pb2.StreamRecipientsRequest(include=audience_pb2.Selection(list_ids=[ID]))
+    assert wrong(request) == {"batch_size": "must be at least 1"}
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from google.api.httpbody_pb2 import HttpBody
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis import tracing
@@ -59,6 +60,12 @@ class Imports:
         self, request: imports_pb2.ListImportsRequest, context: RequestContext
     ) -> imports_pb2.ListImportsResponse:
         raise NotFound("import")
+
+    async def download_import_errors(
+        self, request: imports_pb2.DownloadImportErrorsRequest, context: RequestContext
+    ) -> AsyncIterator[HttpBody]:
+        raise NotFound("import")
+        yield
 
 
 class Wire:

@@ -44,9 +44,17 @@ def servicer_of(service: ServiceDescriptor) -> Servicer:
     async def reached_by_a_stream(self: Any, requests: Any, context: Any) -> None:
         raise AssertionError
 
+    async def reached_for_a_stream(self: Any, request: Any, context: Any) -> AsyncIterator[None]:
+        raise AssertionError
+        yield
+
     methods = {
         re.sub("(?<!^)(?=[A-Z])", "_", method.name).lower(): (
-            reached_by_a_stream if method.client_streaming else reached
+            reached_by_a_stream
+            if method.client_streaming
+            else reached_for_a_stream
+            if method.server_streaming
+            else reached
         )
         for method in service.methods
     }

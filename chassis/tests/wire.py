@@ -1,5 +1,6 @@
 """What tests of RPCs share: keys, a server on a free port, and callers with stamps of their own."""
 
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -78,6 +79,16 @@ class Contacts:
 
     async def delete_contact(self, request: pb.DeleteContactRequest, context: RequestContext) -> Empty:
         return Empty()
+
+
+async def _never_called(self: Contacts, request: Any, context: RequestContext) -> None:
+    raise AssertionError
+
+
+for _method in Contacts.service.methods:
+    _name = re.sub("(?<!^)(?=[A-Z])", "_", _method.name).lower()
+    if not hasattr(Contacts, _name):
+        setattr(Contacts, _name, _never_called)
 
 
 @asynccontextmanager

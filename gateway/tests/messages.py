@@ -3,8 +3,10 @@
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import strategies as st
 
@@ -24,6 +26,21 @@ _SCALARS: dict[int, st.SearchStrategy[Any]] = {
 _TIMES = st.builds(
     Timestamp, seconds=st.integers(-62_135_596_800, 253_402_300_799), nanos=st.integers(0, 999_999_999)
 )
+
+# Without null, which the tests take for not given; and a whole number is written as one, which has no negative zero.
+_FREE_FORM = st.recursive(
+    st.booleans() | _FLOAT.map(lambda number: number + 0.0) | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+_STRUCTS = st.dictionaries(_TEXT, _FREE_FORM, max_size=4).map(lambda members: ParseDict(members, Struct()))
+_WELL_KNOWN = {
+    "google.protobuf.Timestamp": _TIMES,
+    "google.protobuf.Struct": _STRUCTS,
+    "google.protobuf.Value": _FREE_FORM.map(
+        lambda value: ParseDict(value, Value())  # type: ignore[arg-type]  # it takes any JSON
+    ),
+}
 
 # JSON of any shape, with the contract's own names among the keys so that it gets past the first check.
 NAMES = ["email", "name", "scopes", "page_size", "audience", "list_ids", "expires_at", "reason", "html", "to"]
@@ -55,8 +72,13 @@ def _values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 def _one(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     kind = field.message_type
     if kind is not None:
-        return _TIMES if kind.full_name == "google.protobuf.Timestamp" else messages(kind)
+        return _WELL_KNOWN[kind.full_name] if kind.full_name in _WELL_KNOWN else _deferred(kind)
     if field.enum_type is not None:
         numbers = [value.number for value in field.enum_type.values if value.number or not field.is_repeated]
         return st.sampled_from(numbers)
     return _SCALARS[field.type]
+
+
+def _deferred(descriptor: Descriptor) -> st.SearchStrategy[Message]:
+    # A message type may contain itself.
+    return st.deferred(lambda: messages(descriptor))

@@ -4,7 +4,8 @@ import json
 import re
 import time
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -48,9 +49,10 @@ class Upstream:
         self.service = service
         self.asked: list[Asked] = []
         self._answers: dict[str, Handler] = {}
+        self._pieces: dict[str, Callable[[], AsyncGenerator[Message, None]]] = {}
         for rpc in service.methods:
             name = re.sub("(?<!^)(?=[A-Z])", "_", rpc.name).lower()
-            setattr(self, name, self._streaming(rpc) if rpc.client_streaming else self._unary(rpc))
+            setattr(self, name, self._handler(rpc))
 
     @property
     def domain(self) -> str:
@@ -64,6 +66,25 @@ class Upstream:
     def of(self, request_id: str) -> list[Asked]:
         """The calls made for one HTTP request."""
         return [asked for asked in self.asked if asked.context.request_id == request_id]
+
+    def _handler(self, rpc: MethodDescriptor) -> Callable[..., Any]:
+        if rpc.server_streaming:
+            return self._answering_in_pieces(rpc)
+        return self._streaming(rpc) if rpc.client_streaming else self._unary(rpc)
+
+    def _answering_in_pieces(self, rpc: MethodDescriptor) -> Callable[..., AsyncIterator[Message]]:
+        async def handle(request: Any, context: RequestContext) -> AsyncIterator[Message]:
+            self.asked.append(Asked(rpc.name, request, context))
+            if (produce := self._pieces.get(rpc.name)) is not None:
+                async with aclosing(produce()) as pieces:
+                    async for piece in pieces:
+                        yield piece
+
+        return handle
+
+    def answer_in_pieces(self, rpc: str, produce: Callable[[], AsyncGenerator[Message, None]]) -> None:
+        """Answer an RPC with a stream so from now on."""
+        self._pieces[rpc] = produce
 
     def _unary(self, rpc: MethodDescriptor) -> Handler:
         async def handle(request: Any, context: RequestContext) -> Message:

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from chassis.errors import FieldViolation
+from gateway.transcoding.free_form import fill_struct, fill_value
 from gateway.transcoding.names import json_names
 from gateway.transcoding.timestamps import parse_timestamp
 
@@ -29,6 +30,8 @@ _INTEGER_RANGES = {
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
 _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
+# Messages within messages: where a type contains itself, the client decides how deep. Protobuf reads no deeper than this.
+_DEEPEST = 90
 
 
 class UnsupportedField(TypeError):
@@ -186,12 +189,19 @@ def _map_setter(field: FieldDescriptor, entry_type: Descriptor) -> Setter:
 
 def _filler(kind: Descriptor, field: FieldDescriptor) -> Setter:
     """What fills a sub-message, or an element or entry of a field, from a JSON value."""
-    if kind.full_name == "google.protobuf.Timestamp":
-        return _fill_timestamp
+    if kind.full_name in _WELL_KNOWN:
+        return _WELL_KNOWN[kind.full_name]
     if kind.full_name.startswith("google."):
         raise UnsupportedField(f"{field.full_name}: {kind.full_name} has no JSON form here")
-    # Compiled at first use: a message type may contain itself.
-    return lambda message, value, path, found: decoder(kind)(message, value, path + ".", found)
+
+    def fill(message: Message, value: Any, path: str, found: list[FieldViolation]) -> None:
+        if path.count(".") >= _DEEPEST:
+            found.append(FieldViolation(path, "is nested too deeply"))
+            return
+        # Compiled at first use: a message type may contain itself.
+        decoder(kind)(message, value, path + ".", found)
+
+    return fill
 
 
 def _fill_timestamp(message: Any, value: Any, path: str, found: list[FieldViolation]) -> None:
@@ -199,6 +209,13 @@ def _fill_timestamp(message: Any, value: Any, path: str, found: list[FieldViolat
         message.CopyFrom(parse_timestamp(_read_string(value)))
     except ValueError:
         found.append(FieldViolation(path, "must be an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+
+
+_WELL_KNOWN: dict[str, Setter] = {
+    "google.protobuf.Timestamp": _fill_timestamp,
+    "google.protobuf.Struct": fill_struct,
+    "google.protobuf.Value": fill_value,
+}
 
 
 def _enum_reader(enum: EnumDescriptor) -> Read:

@@ -12,9 +12,9 @@ from operator import attrgetter
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from gateway.transcoding.free_form import plain_struct, plain_value
 from gateway.transcoding.names import json_names
 from gateway.transcoding.timestamps import format_timestamp
 
@@ -83,10 +83,8 @@ def _element(field: FieldDescriptor) -> Convert:
         return lambda value: b64encode(value).decode()
     if field.message_type is None:
         return _itself
-    if field.message_type.full_name == "google.protobuf.Timestamp":
-        return format_timestamp
-    if field.message_type.full_name == "google.protobuf.Struct":
-        return MessageToDict
+    if field.message_type.full_name in _WELL_KNOWN:
+        return _WELL_KNOWN[field.message_type.full_name]
     return _message_conversion(field.message_type)
 
 
@@ -96,6 +94,13 @@ def _message_conversion(kind: Descriptor) -> Convert:
         return encoder(kind)(message)
 
     return convert
+
+
+_WELL_KNOWN: dict[str, Convert] = {
+    "google.protobuf.Timestamp": format_timestamp,
+    "google.protobuf.Struct": plain_struct,
+    "google.protobuf.Value": plain_value,
+}
 
 
 def _itself(value: Any) -> Any:

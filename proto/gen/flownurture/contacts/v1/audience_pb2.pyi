@@ -19,79 +19,106 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class ListRecipientsRequest(_message.Message):
+class StreamRecipientsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCLUDE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    AFTER_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    after_contact_id: _builtins.str
+    """The last id that was received; empty for the beginning."""
+    batch_size: _builtins.int
+    @_builtins.property
+    def include(self) -> Global___Selection:
+        """In any of these."""
+
+    @_builtins.property
+    def exclude(self) -> Global___Selection:
+        """And in none of these."""
+
+    def __init__(
+        self,
+        *,
+        include: Global___Selection | None = ...,
+        exclude: Global___Selection | None = ...,
+        after_contact_id: _builtins.str = ...,
+        batch_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "include", b"include"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_contact_id", b"after_contact_id", "batch_size", b"batch_size", "exclude", b"exclude", "include", b"include"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRecipientsRequest: _TypeAlias = StreamRecipientsRequest  # noqa: Y015
+
+@_typing.final
+class Selection(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIST_IDS_FIELD_NUMBER: _builtins.int
-    AFTER_CONTACT_ID_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    after_contact_id: _builtins.str
-    """The last id of the page before; empty for the first."""
-    page_size: _builtins.int
+    TAG_IDS_FIELD_NUMBER: _builtins.int
+    SEGMENT_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def list_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def tag_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         list_ids: _abc.Iterable[_builtins.str] | None = ...,
-        after_contact_id: _builtins.str = ...,
-        page_size: _builtins.int = ...,
+        tag_ids: _abc.Iterable[_builtins.str] | None = ...,
+        segment_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_contact_id", b"after_contact_id", "list_ids", b"list_ids", "page_size", b"page_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_ids", b"list_ids", "segment_ids", b"segment_ids", "tag_ids", b"tag_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListRecipientsRequest: _TypeAlias = ListRecipientsRequest  # noqa: Y015
+Global___Selection: _TypeAlias = Selection  # noqa: Y015
 
 @_typing.final
-class ListRecipientsResponse(_message.Message):
+class RecipientBatch(_message.Message):
+    """Columns of equal length, a contact in each row: a list of messages would take several times as long to write and to read."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    RECIPIENTS_FIELD_NUMBER: _builtins.int
-    LAST_PAGE_FIELD_NUMBER: _builtins.int
-    last_page: _builtins.bool
+    CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    EMAILS_FIELD_NUMBER: _builtins.int
+    EMAIL_DIGESTS_FIELD_NUMBER: _builtins.int
+    FIRST_NAMES_FIELD_NUMBER: _builtins.int
+    LAST_NAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recipient]: ...
+    def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """16 bytes each."""
+
+    @_builtins.property
+    def emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def email_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """32 bytes each: SHA-256 of the normalized address."""
+
+    @_builtins.property
+    def first_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def last_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
-        recipients: _abc.Iterable[Global___Recipient] | None = ...,
-        last_page: _builtins.bool = ...,
+        contact_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+        emails: _abc.Iterable[_builtins.str] | None = ...,
+        email_digests: _abc.Iterable[_builtins.bytes] | None = ...,
+        first_names: _abc.Iterable[_builtins.str] | None = ...,
+        last_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_page", b"last_page", "recipients", b"recipients"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "email_digests", b"email_digests", "emails", b"emails", "first_names", b"first_names", "last_names", b"last_names"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListRecipientsResponse: _TypeAlias = ListRecipientsResponse  # noqa: Y015
-
-@_typing.final
-class Recipient(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CONTACT_ID_FIELD_NUMBER: _builtins.int
-    EMAIL_FIELD_NUMBER: _builtins.int
-    FIRST_NAME_FIELD_NUMBER: _builtins.int
-    LAST_NAME_FIELD_NUMBER: _builtins.int
-    contact_id: _builtins.str
-    email: _builtins.str
-    first_name: _builtins.str
-    last_name: _builtins.str
-    def __init__(
-        self,
-        *,
-        contact_id: _builtins.str = ...,
-        email: _builtins.str = ...,
-        first_name: _builtins.str = ...,
-        last_name: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "email", b"email", "first_name", b"first_name", "last_name", b"last_name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Recipient: _TypeAlias = Recipient  # noqa: Y015
+Global___RecipientBatch: _TypeAlias = RecipientBatch  # noqa: Y015

@@ -35,10 +35,10 @@ class AudienceServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.ListRecipients = channel.unary_unary(
-                '/flownurture.contacts.v1.AudienceService/ListRecipients',
-                request_serializer=flownurture_dot_contacts_dot_v1_dot_audience__pb2.ListRecipientsRequest.SerializeToString,
-                response_deserializer=flownurture_dot_contacts_dot_v1_dot_audience__pb2.ListRecipientsResponse.FromString,
+        self.StreamRecipients = channel.unary_stream(
+                '/flownurture.contacts.v1.AudienceService/StreamRecipients',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_audience__pb2.StreamRecipientsRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_audience__pb2.RecipientBatch.FromString,
                 _registered_method=True)
 
 
@@ -46,9 +46,9 @@ class AudienceServiceServicer:
     """Whom a campaign reaches, for the sending service.
     """
 
-    def ListRecipients(self, request, context):
-        """One page of the contacts in any of the lists, whatever their status (the veto is the suppression process' alone, and is visible), each once, by
-        ascending id. NOT_FOUND names a list that does not exist.
+    def StreamRecipients(self, request, context):
+        """The audience in batches, by ascending contact id, each contact once, whatever its status (the veto is the suppression process' alone, and is
+        visible). Who is cut off goes on behind the last contact it got. NOT_FOUND names a list, tag or segment that does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -57,10 +57,10 @@ class AudienceServiceServicer:
 
 def add_AudienceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ListRecipients': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListRecipients,
-                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_audience__pb2.ListRecipientsRequest.FromString,
-                    response_serializer=flownurture_dot_contacts_dot_v1_dot_audience__pb2.ListRecipientsResponse.SerializeToString,
+            'StreamRecipients': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamRecipients,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_audience__pb2.StreamRecipientsRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_audience__pb2.RecipientBatch.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -75,7 +75,7 @@ class AudienceService:
     """
 
     @staticmethod
-    def ListRecipients(request,
+    def StreamRecipients(request,
             target,
             options=(),
             channel_credentials=None,
@@ -85,12 +85,12 @@ class AudienceService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
-            '/flownurture.contacts.v1.AudienceService/ListRecipients',
-            flownurture_dot_contacts_dot_v1_dot_audience__pb2.ListRecipientsRequest.SerializeToString,
-            flownurture_dot_contacts_dot_v1_dot_audience__pb2.ListRecipientsResponse.FromString,
+            '/flownurture.contacts.v1.AudienceService/StreamRecipients',
+            flownurture_dot_contacts_dot_v1_dot_audience__pb2.StreamRecipientsRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_audience__pb2.RecipientBatch.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,9 +33,9 @@ class AudienceServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AudienceServiceAsyncStub: ...
-    ListRecipients: _grpc.UnaryUnaryMultiCallable[_audience_pb2.ListRecipientsRequest, _audience_pb2.ListRecipientsResponse]
-    """One page of the contacts in any of the lists, whatever their status (the veto is the suppression process' alone, and is visible), each once, by
-    ascending id. NOT_FOUND names a list that does not exist.
+    StreamRecipients: _grpc.UnaryStreamMultiCallable[_audience_pb2.StreamRecipientsRequest, _audience_pb2.RecipientBatch]
+    """The audience in batches, by ascending contact id, each contact once, whatever its status (the veto is the suppression process' alone, and is
+    visible). Who is cut off goes on behind the last contact it got. NOT_FOUND names a list, tag or segment that does not exist.
     """
 
 @_typing.type_check_only
@@ -43,22 +43,22 @@ class AudienceServiceAsyncStub(AudienceServiceStub):
     """Whom a campaign reaches, for the sending service."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    ListRecipients: _aio.UnaryUnaryMultiCallable[_audience_pb2.ListRecipientsRequest, _audience_pb2.ListRecipientsResponse]  # type: ignore[assignment]
-    """One page of the contacts in any of the lists, whatever their status (the veto is the suppression process' alone, and is visible), each once, by
-    ascending id. NOT_FOUND names a list that does not exist.
+    StreamRecipients: _aio.UnaryStreamMultiCallable[_audience_pb2.StreamRecipientsRequest, _audience_pb2.RecipientBatch]  # type: ignore[assignment]
+    """The audience in batches, by ascending contact id, each contact once, whatever its status (the veto is the suppression process' alone, and is
+    visible). Who is cut off goes on behind the last contact it got. NOT_FOUND names a list, tag or segment that does not exist.
     """
 
 class AudienceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Whom a campaign reaches, for the sending service."""
 
     @_abc_1.abstractmethod
-    def ListRecipients(
+    def StreamRecipients(
         self,
-        request: _audience_pb2.ListRecipientsRequest,
+        request: _audience_pb2.StreamRecipientsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_audience_pb2.ListRecipientsResponse, _abc.Awaitable[_audience_pb2.ListRecipientsResponse]]:
-        """One page of the contacts in any of the lists, whatever their status (the veto is the suppression process' alone, and is visible), each once, by
-        ascending id. NOT_FOUND names a list that does not exist.
+    ) -> _typing.Union[_abc.Iterator[_audience_pb2.RecipientBatch], _abc.AsyncIterator[_audience_pb2.RecipientBatch]]:
+        """The audience in batches, by ascending contact id, each contact once, whatever its status (the veto is the suppression process' alone, and is
+        visible). Who is cut off goes on behind the last contact it got. NOT_FOUND names a list, tag or segment that does not exist.
         """
 
 def add_AudienceServiceServicer_to_server(servicer: AudienceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

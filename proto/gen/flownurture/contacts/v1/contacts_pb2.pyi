@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -41,6 +42,112 @@ CONTACT_STATUS_BOUNCED: ContactStatus.ValueType  # 3
 CONTACT_STATUS_COMPLAINED: ContactStatus.ValueType  # 4
 Global___ContactStatus: _TypeAlias = ContactStatus  # noqa: Y015
 
+class _ContactSort:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContactSortEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactSort.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTACT_SORT_UNSPECIFIED: _ContactSort.ValueType  # 0
+    CONTACT_SORT_NEWEST: _ContactSort.ValueType  # 1
+    CONTACT_SORT_OLDEST: _ContactSort.ValueType  # 2
+    CONTACT_SORT_EMAIL: _ContactSort.ValueType  # 3
+    CONTACT_SORT_EMAIL_DESCENDING: _ContactSort.ValueType  # 4
+    CONTACT_SORT_LAST_CHANGED: _ContactSort.ValueType  # 5
+
+class ContactSort(_ContactSort, metaclass=_ContactSortEnumTypeWrapper): ...
+
+CONTACT_SORT_UNSPECIFIED: ContactSort.ValueType  # 0
+CONTACT_SORT_NEWEST: ContactSort.ValueType  # 1
+CONTACT_SORT_OLDEST: ContactSort.ValueType  # 2
+CONTACT_SORT_EMAIL: ContactSort.ValueType  # 3
+CONTACT_SORT_EMAIL_DESCENDING: ContactSort.ValueType  # 4
+CONTACT_SORT_LAST_CHANGED: ContactSort.ValueType  # 5
+Global___ContactSort: _TypeAlias = ContactSort  # noqa: Y015
+
+class _ContactSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContactSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTACT_SOURCE_UNSPECIFIED: _ContactSource.ValueType  # 0
+    CONTACT_SOURCE_API: _ContactSource.ValueType  # 1
+    CONTACT_SOURCE_IMPORT: _ContactSource.ValueType  # 2
+    CONTACT_SOURCE_FORM: _ContactSource.ValueType  # 3
+    CONTACT_SOURCE_BULK_CHANGE: _ContactSource.ValueType  # 4
+    CONTACT_SOURCE_SUPPRESSION: _ContactSource.ValueType  # 5
+    """What the suppression list told: links in mail, bounces, complaints."""
+    CONTACT_SOURCE_ADDRESS_CHANGE: _ContactSource.ValueType  # 6
+    """A change of the contact's address."""
+    CONTACT_SOURCE_MAIL: _ContactSource.ValueType  # 7
+
+class ContactSource(_ContactSource, metaclass=_ContactSourceEnumTypeWrapper):
+    """What brought something about."""
+
+CONTACT_SOURCE_UNSPECIFIED: ContactSource.ValueType  # 0
+CONTACT_SOURCE_API: ContactSource.ValueType  # 1
+CONTACT_SOURCE_IMPORT: ContactSource.ValueType  # 2
+CONTACT_SOURCE_FORM: ContactSource.ValueType  # 3
+CONTACT_SOURCE_BULK_CHANGE: ContactSource.ValueType  # 4
+CONTACT_SOURCE_SUPPRESSION: ContactSource.ValueType  # 5
+"""What the suppression list told: links in mail, bounces, complaints."""
+CONTACT_SOURCE_ADDRESS_CHANGE: ContactSource.ValueType  # 6
+"""A change of the contact's address."""
+CONTACT_SOURCE_MAIL: ContactSource.ValueType  # 7
+Global___ContactSource: _TypeAlias = ContactSource  # noqa: Y015
+
+class _ContactEventType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContactEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactEventType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTACT_EVENT_TYPE_UNSPECIFIED: _ContactEventType.ValueType  # 0
+    CONTACT_EVENT_TYPE_CREATED: _ContactEventType.ValueType  # 1
+    """Came to be while the address was suppressed: nothing was consented to."""
+    CONTACT_EVENT_TYPE_SUBSCRIBED: _ContactEventType.ValueType  # 2
+    CONTACT_EVENT_TYPE_CONFIRMED: _ContactEventType.ValueType  # 3
+    CONTACT_EVENT_TYPE_UNSUBSCRIBED: _ContactEventType.ValueType  # 4
+    CONTACT_EVENT_TYPE_RESUBSCRIBED: _ContactEventType.ValueType  # 5
+    CONTACT_EVENT_TYPE_BOUNCED: _ContactEventType.ValueType  # 6
+    CONTACT_EVENT_TYPE_COMPLAINED: _ContactEventType.ValueType  # 7
+    CONTACT_EVENT_TYPE_CLEARED: _ContactEventType.ValueType  # 8
+    """A bounce or complaint no longer holds."""
+    CONTACT_EVENT_TYPE_LIST_JOINED: _ContactEventType.ValueType  # 9
+    CONTACT_EVENT_TYPE_LIST_LEFT: _ContactEventType.ValueType  # 10
+    CONTACT_EVENT_TYPE_TAG_ADDED: _ContactEventType.ValueType  # 11
+    CONTACT_EVENT_TYPE_TAG_REMOVED: _ContactEventType.ValueType  # 12
+    CONTACT_EVENT_TYPE_FORM_SUBMITTED: _ContactEventType.ValueType  # 13
+    CONTACT_EVENT_TYPE_EMAIL_SENT: _ContactEventType.ValueType  # 14
+    CONTACT_EVENT_TYPE_EMAIL_OPENED: _ContactEventType.ValueType  # 15
+    CONTACT_EVENT_TYPE_EMAIL_CLICKED: _ContactEventType.ValueType  # 16
+    CONTACT_EVENT_TYPE_EMAIL_BOUNCED: _ContactEventType.ValueType  # 17
+
+class ContactEventType(_ContactEventType, metaclass=_ContactEventTypeEnumTypeWrapper): ...
+
+CONTACT_EVENT_TYPE_UNSPECIFIED: ContactEventType.ValueType  # 0
+CONTACT_EVENT_TYPE_CREATED: ContactEventType.ValueType  # 1
+"""Came to be while the address was suppressed: nothing was consented to."""
+CONTACT_EVENT_TYPE_SUBSCRIBED: ContactEventType.ValueType  # 2
+CONTACT_EVENT_TYPE_CONFIRMED: ContactEventType.ValueType  # 3
+CONTACT_EVENT_TYPE_UNSUBSCRIBED: ContactEventType.ValueType  # 4
+CONTACT_EVENT_TYPE_RESUBSCRIBED: ContactEventType.ValueType  # 5
+CONTACT_EVENT_TYPE_BOUNCED: ContactEventType.ValueType  # 6
+CONTACT_EVENT_TYPE_COMPLAINED: ContactEventType.ValueType  # 7
+CONTACT_EVENT_TYPE_CLEARED: ContactEventType.ValueType  # 8
+"""A bounce or complaint no longer holds."""
+CONTACT_EVENT_TYPE_LIST_JOINED: ContactEventType.ValueType  # 9
+CONTACT_EVENT_TYPE_LIST_LEFT: ContactEventType.ValueType  # 10
+CONTACT_EVENT_TYPE_TAG_ADDED: ContactEventType.ValueType  # 11
+CONTACT_EVENT_TYPE_TAG_REMOVED: ContactEventType.ValueType  # 12
+CONTACT_EVENT_TYPE_FORM_SUBMITTED: ContactEventType.ValueType  # 13
+CONTACT_EVENT_TYPE_EMAIL_SENT: ContactEventType.ValueType  # 14
+CONTACT_EVENT_TYPE_EMAIL_OPENED: ContactEventType.ValueType  # 15
+CONTACT_EVENT_TYPE_EMAIL_CLICKED: ContactEventType.ValueType  # 16
+CONTACT_EVENT_TYPE_EMAIL_BOUNCED: ContactEventType.ValueType  # 17
+Global___ContactEventType: _TypeAlias = ContactEventType  # noqa: Y015
+
 @_typing.final
 class Contact(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -53,6 +160,8 @@ class Contact(_message.Message):
     LIST_IDS_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELDS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     email: _builtins.str
     first_name: _builtins.str
@@ -64,6 +173,14 @@ class Contact(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def custom_fields(self) -> _struct_pb2.Struct:
+        """By key: text, number, true or false, date (YYYY-MM-DD), or one of the field's choices. Fields without a value are left out."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names, in alphabetical order."""
+
     def __init__(
         self,
         *,
@@ -75,10 +192,12 @@ class Contact(_message.Message):
         list_ids: _abc.Iterable[_builtins.str] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        custom_fields: _struct_pb2.Struct | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "custom_fields", b"custom_fields", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "email", b"email", "first_name", b"first_name", "id", b"id", "last_name", b"last_name", "list_ids", b"list_ids", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "custom_fields", b"custom_fields", "email", b"email", "first_name", b"first_name", "id", b"id", "last_name", b"last_name", "list_ids", b"list_ids", "status", b"status", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -92,11 +211,21 @@ class CreateContactRequest(_message.Message):
     FIRST_NAME_FIELD_NUMBER: _builtins.int
     LAST_NAME_FIELD_NUMBER: _builtins.int
     LIST_IDS_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELDS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     first_name: _builtins.str
     last_name: _builtins.str
     @_builtins.property
     def list_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def custom_fields(self) -> _struct_pb2.Struct:
+        """By key; a field has to be declared first (POST /v1/custom-fields)."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names; a tag that does not exist is made."""
+
     def __init__(
         self,
         *,
@@ -104,14 +233,156 @@ class CreateContactRequest(_message.Message):
         first_name: _builtins.str = ...,
         last_name: _builtins.str = ...,
         list_ids: _abc.Iterable[_builtins.str] | None = ...,
+        custom_fields: _struct_pb2.Struct | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["custom_fields", b"custom_fields"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "first_name", b"first_name", "last_name", b"last_name", "list_ids", b"list_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_fields", b"custom_fields", "email", b"email", "first_name", b"first_name", "last_name", b"last_name", "list_ids", b"list_ids", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateContactRequest: _TypeAlias = CreateContactRequest  # noqa: Y015
+
+@_typing.final
+class UpsertContactRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMAIL_FIELD_NUMBER: _builtins.int
+    FIRST_NAME_FIELD_NUMBER: _builtins.int
+    LAST_NAME_FIELD_NUMBER: _builtins.int
+    LIST_IDS_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELDS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    email: _builtins.str
+    first_name: _builtins.str
+    last_name: _builtins.str
+    @_builtins.property
+    def list_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The contact joins them, and leaves none."""
+
+    @_builtins.property
+    def custom_fields(self) -> _struct_pb2.Struct:
+        """By key; null takes a value away, fields that are not named stay."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of tags that the contact gets; it loses none."""
+
+    def __init__(
+        self,
+        *,
+        email: _builtins.str = ...,
+        first_name: _builtins.str | None = ...,
+        last_name: _builtins.str | None = ...,
+        list_ids: _abc.Iterable[_builtins.str] | None = ...,
+        custom_fields: _struct_pb2.Struct | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_name", b"_first_name", "_last_name", b"_last_name", "custom_fields", b"custom_fields", "first_name", b"first_name", "last_name", b"last_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_name", b"_first_name", "_last_name", b"_last_name", "custom_fields", b"custom_fields", "email", b"email", "first_name", b"first_name", "last_name", b"last_name", "list_ids", b"list_ids", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__first_name: _TypeAlias = _typing.Literal["first_name"]  # noqa: Y015
+    _WhichOneofArgType__first_name: _TypeAlias = _typing.Literal["_first_name", b"_first_name"]  # noqa: Y015
+    _WhichOneofReturnType__last_name: _TypeAlias = _typing.Literal["last_name"]  # noqa: Y015
+    _WhichOneofArgType__last_name: _TypeAlias = _typing.Literal["_last_name", b"_last_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_name) -> _WhichOneofReturnType__first_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_name) -> _WhichOneofReturnType__last_name | None: ...
+
+Global___UpsertContactRequest: _TypeAlias = UpsertContactRequest  # noqa: Y015
+
+@_typing.final
+class UpsertContactResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """False when there was a contact with the address."""
+    @_builtins.property
+    def contact(self) -> Global___Contact: ...
+    def __init__(
+        self,
+        *,
+        contact: Global___Contact | None = ...,
+        created: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "created", b"created"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpsertContactResponse: _TypeAlias = UpsertContactResponse  # noqa: Y015
+
+@_typing.final
+class BatchUpsertContactsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpsertContactRequest]:
+        """Every address once."""
+
+    def __init__(
+        self,
+        *,
+        contacts: _abc.Iterable[Global___UpsertContactRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpsertContactsRequest: _TypeAlias = BatchUpsertContactsRequest  # noqa: Y015
+
+@_typing.final
+class BatchUpsertContactsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpsertResult]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___UpsertResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpsertContactsResponse: _TypeAlias = BatchUpsertContactsResponse  # noqa: Y015
+
+@_typing.final
+class UpsertResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    created: _builtins.bool
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+        created: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "created", b"created"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpsertResult: _TypeAlias = UpsertResult  # noqa: Y015
 
 @_typing.final
 class GetContactRequest(_message.Message):
@@ -140,11 +411,20 @@ class ListContactsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    TAG_ID_FIELD_NUMBER: _builtins.int
+    SORT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     email: _builtins.str
     """Only the contact with this address."""
     status: Global___ContactStatus.ValueType
+    search: _builtins.str
+    """Only contacts whose address, first or last name has this in it, in capitals or not."""
+    list_id: _builtins.str
+    tag_id: _builtins.str
+    sort: Global___ContactSort.ValueType
     def __init__(
         self,
         *,
@@ -152,10 +432,14 @@ class ListContactsRequest(_message.Message):
         page_token: _builtins.str = ...,
         email: _builtins.str = ...,
         status: Global___ContactStatus.ValueType = ...,
+        search: _builtins.str = ...,
+        list_id: _builtins.str = ...,
+        tag_id: _builtins.str = ...,
+        sort: Global___ContactSort.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "list_id", b"list_id", "page_size", b"page_size", "page_token", b"page_token", "search", b"search", "sort", b"sort", "status", b"status", "tag_id", b"tag_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,10 +476,23 @@ class UpdateContactRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     FIRST_NAME_FIELD_NUMBER: _builtins.int
     LAST_NAME_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELDS_FIELD_NUMBER: _builtins.int
+    ADD_TAGS_FIELD_NUMBER: _builtins.int
+    REMOVE_TAGS_FIELD_NUMBER: _builtins.int
     contact_id: _builtins.str
     email: _builtins.str
     first_name: _builtins.str
     last_name: _builtins.str
+    @_builtins.property
+    def custom_fields(self) -> _struct_pb2.Struct:
+        """By key; null takes a value away, fields that are not named stay."""
+
+    @_builtins.property
+    def add_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names; a tag that does not exist is made."""
+
+    @_builtins.property
+    def remove_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -203,10 +500,13 @@ class UpdateContactRequest(_message.Message):
         email: _builtins.str | None = ...,
         first_name: _builtins.str | None = ...,
         last_name: _builtins.str | None = ...,
+        custom_fields: _struct_pb2.Struct | None = ...,
+        add_tags: _abc.Iterable[_builtins.str] | None = ...,
+        remove_tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_first_name", b"_first_name", "_last_name", b"_last_name", "email", b"email", "first_name", b"first_name", "last_name", b"last_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_first_name", b"_first_name", "_last_name", b"_last_name", "custom_fields", b"custom_fields", "email", b"email", "first_name", b"first_name", "last_name", b"last_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_first_name", b"_first_name", "_last_name", b"_last_name", "contact_id", b"contact_id", "email", b"email", "first_name", b"first_name", "last_name", b"last_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_first_name", b"_first_name", "_last_name", b"_last_name", "add_tags", b"add_tags", "contact_id", b"contact_id", "custom_fields", b"custom_fields", "email", b"email", "first_name", b"first_name", "last_name", b"last_name", "remove_tags", b"remove_tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__email: _TypeAlias = _typing.Literal["email"]  # noqa: Y015
     _WhichOneofArgType__email: _TypeAlias = _typing.Literal["_email", b"_email"]  # noqa: Y015
@@ -241,3 +541,227 @@ class DeleteContactRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteContactRequest: _TypeAlias = DeleteContactRequest  # noqa: Y015
+
+@_typing.final
+class ListContactMembershipsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactMembershipsRequest: _TypeAlias = ListContactMembershipsRequest  # noqa: Y015
+
+@_typing.final
+class ListContactMembershipsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERSHIPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def memberships(self) -> _containers.RepeatedCompositeFieldContainer[Global___Membership]: ...
+    def __init__(
+        self,
+        *,
+        memberships: _abc.Iterable[Global___Membership] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memberships", b"memberships", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactMembershipsResponse: _TypeAlias = ListContactMembershipsResponse  # noqa: Y015
+
+@_typing.final
+class Membership(_message.Message):
+    """That a contact is in a list, or has a tag."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    TAG_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    """One of the two is given."""
+    tag_id: _builtins.str
+    name: _builtins.str
+    source: Global___ContactSource.ValueType
+    @_builtins.property
+    def added_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        list_id: _builtins.str = ...,
+        tag_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        added_at: _timestamp_pb2.Timestamp | None = ...,
+        source: Global___ContactSource.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["added_at", b"added_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_at", b"added_at", "list_id", b"list_id", "name", b"name", "source", b"source", "tag_id", b"tag_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Membership: _TypeAlias = Membership  # noqa: Y015
+
+@_typing.final
+class ListContactEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactEventsRequest: _TypeAlias = ListContactEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListContactEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactEvent]: ...
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___ContactEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactEventsResponse: _TypeAlias = ListContactEventsResponse  # noqa: Y015
+
+@_typing.final
+class ListContactConsentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactConsentsRequest: _TypeAlias = ListContactConsentsRequest  # noqa: Y015
+
+@_typing.final
+class ListContactConsentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactEvent]: ...
+    def __init__(
+        self,
+        *,
+        consents: _abc.Iterable[Global___ContactEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactConsentsResponse: _TypeAlias = ListContactConsentsResponse  # noqa: Y015
+
+@_typing.final
+class ContactEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SOURCE_ID_FIELD_NUMBER: _builtins.int
+    ABOUT_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    type: Global___ContactEventType.ValueType
+    source: Global___ContactSource.ValueType
+    source_id: _builtins.str
+    """The import, form, bulk change or message that brought it about; empty where there is none."""
+    about_id: _builtins.str
+    """The list, tag or campaign that it is about; empty where it is about none."""
+    text: _builtins.str
+    """The text that was shown to who consented, or the address of a link that was clicked."""
+    client_address: _builtins.str
+    """Where the consent came from (IP address); empty where nobody clicked."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        type: Global___ContactEventType.ValueType = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        source: Global___ContactSource.ValueType = ...,
+        source_id: _builtins.str = ...,
+        about_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        client_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about_id", b"about_id", "client_address", b"client_address", "id", b"id", "occurred_at", b"occurred_at", "source", b"source", "source_id", b"source_id", "text", b"text", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactEvent: _TypeAlias = ContactEvent  # noqa: Y015

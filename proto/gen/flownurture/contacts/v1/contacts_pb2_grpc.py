@@ -41,6 +41,16 @@ class ContactServiceStub:
                 request_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.CreateContactRequest.SerializeToString,
                 response_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.Contact.FromString,
                 _registered_method=True)
+        self.UpsertContact = channel.unary_unary(
+                '/flownurture.contacts.v1.ContactService/UpsertContact',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.UpsertContactRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.UpsertContactResponse.FromString,
+                _registered_method=True)
+        self.BatchUpsertContacts = channel.unary_unary(
+                '/flownurture.contacts.v1.ContactService/BatchUpsertContacts',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.BatchUpsertContactsRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.BatchUpsertContactsResponse.FromString,
+                _registered_method=True)
         self.GetContact = channel.unary_unary(
                 '/flownurture.contacts.v1.ContactService/GetContact',
                 request_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.GetContactRequest.SerializeToString,
@@ -61,6 +71,21 @@ class ContactServiceStub:
                 request_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.DeleteContactRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ListContactMemberships = channel.unary_unary(
+                '/flownurture.contacts.v1.ContactService/ListContactMemberships',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactMembershipsRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactMembershipsResponse.FromString,
+                _registered_method=True)
+        self.ListContactEvents = channel.unary_unary(
+                '/flownurture.contacts.v1.ContactService/ListContactEvents',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactEventsRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactEventsResponse.FromString,
+                _registered_method=True)
+        self.ListContactConsents = channel.unary_unary(
+                '/flownurture.contacts.v1.ContactService/ListContactConsents',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactConsentsRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactConsentsResponse.FromString,
+                _registered_method=True)
 
 
 class ContactServiceServicer:
@@ -74,15 +99,29 @@ class ContactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpsertContact(self, request, context):
+        """Creates a contact, or changes the one that has the address: what is present replaces, lists and tags are added. Nobody is subscribed again by it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpsertContacts(self, request, context):
+        """Up to 1,000 upserts, all or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetContact(self, request, context):
-        """A contact with its lists.
+        """A contact with its lists and tags.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListContacts(self, request, context):
-        """Contacts, newest first.
+        """Contacts that fit all that is asked for; newest first unless `sort` says otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +135,28 @@ class ContactServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteContact(self, request, context):
-        """Deletes a contact and its memberships. Whoever opted out stays suppressed.
+        """Erases a contact: whatever is known of the person goes, here and in what was sent to them. Whoever opted out stays suppressed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListContactMemberships(self, request, context):
+        """The lists and tags of a contact, with when and how it came to each; latest created list or tag first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListContactEvents(self, request, context):
+        """What happened to a contact: consent, lists, tags, forms, mail. Newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListContactConsents(self, request, context):
+        """The consent ledger of a contact: how they came to be written to, or not. Newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +169,16 @@ def add_ContactServiceServicer_to_server(servicer, server):
                     servicer.CreateContact,
                     request_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.CreateContactRequest.FromString,
                     response_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.Contact.SerializeToString,
+            ),
+            'UpsertContact': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertContact,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.UpsertContactRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.UpsertContactResponse.SerializeToString,
+            ),
+            'BatchUpsertContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpsertContacts,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.BatchUpsertContactsRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.BatchUpsertContactsResponse.SerializeToString,
             ),
             'GetContact': grpc.unary_unary_rpc_method_handler(
                     servicer.GetContact,
@@ -129,6 +199,21 @@ def add_ContactServiceServicer_to_server(servicer, server):
                     servicer.DeleteContact,
                     request_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.DeleteContactRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListContactMemberships': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContactMemberships,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactMembershipsRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactMembershipsResponse.SerializeToString,
+            ),
+            'ListContactEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContactEvents,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactEventsRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactEventsResponse.SerializeToString,
+            ),
+            'ListContactConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContactConsents,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactConsentsRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactConsentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -159,6 +244,60 @@ class ContactService:
             '/flownurture.contacts.v1.ContactService/CreateContact',
             flownurture_dot_contacts_dot_v1_dot_contacts__pb2.CreateContactRequest.SerializeToString,
             flownurture_dot_contacts_dot_v1_dot_contacts__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertContact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.contacts.v1.ContactService/UpsertContact',
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.UpsertContactRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.UpsertContactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpsertContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.contacts.v1.ContactService/BatchUpsertContacts',
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.BatchUpsertContactsRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.BatchUpsertContactsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -267,6 +406,87 @@ class ContactService:
             '/flownurture.contacts.v1.ContactService/DeleteContact',
             flownurture_dot_contacts_dot_v1_dot_contacts__pb2.DeleteContactRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContactMemberships(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.contacts.v1.ContactService/ListContactMemberships',
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactMembershipsRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactMembershipsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContactEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.contacts.v1.ContactService/ListContactEvents',
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactEventsRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContactConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.contacts.v1.ContactService/ListContactConsents',
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactConsentsRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_contacts__pb2.ListContactConsentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,14 +36,24 @@ class ContactServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ContactServiceAsyncStub: ...
     CreateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.Contact]
     """Creates a contact. CONFLICT when the organization has one with that address."""
+    UpsertContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpsertContactRequest, _contacts_pb2.UpsertContactResponse]
+    """Creates a contact, or changes the one that has the address: what is present replaces, lists and tags are added. Nobody is subscribed again by it."""
+    BatchUpsertContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.BatchUpsertContactsRequest, _contacts_pb2.BatchUpsertContactsResponse]
+    """Up to 1,000 upserts, all or none."""
     GetContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]
-    """A contact with its lists."""
+    """A contact with its lists and tags."""
     ListContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]
-    """Contacts, newest first."""
+    """Contacts that fit all that is asked for; newest first unless `sort` says otherwise."""
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
     """Changes the fields that are present, leaves the others."""
     DeleteContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.DeleteContactRequest, _empty_pb2.Empty]
-    """Deletes a contact and its memberships. Whoever opted out stays suppressed."""
+    """Erases a contact: whatever is known of the person goes, here and in what was sent to them. Whoever opted out stays suppressed."""
+    ListContactMemberships: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactMembershipsRequest, _contacts_pb2.ListContactMembershipsResponse]
+    """The lists and tags of a contact, with when and how it came to each; latest created list or tag first."""
+    ListContactEvents: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactEventsRequest, _contacts_pb2.ListContactEventsResponse]
+    """What happened to a contact: consent, lists, tags, forms, mail. Newest first."""
+    ListContactConsents: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactConsentsRequest, _contacts_pb2.ListContactConsentsResponse]
+    """The consent ledger of a contact: how they came to be written to, or not. Newest first."""
 
 @_typing.type_check_only
 class ContactServiceAsyncStub(ContactServiceStub):
@@ -52,14 +62,24 @@ class ContactServiceAsyncStub(ContactServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Creates a contact. CONFLICT when the organization has one with that address."""
+    UpsertContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpsertContactRequest, _contacts_pb2.UpsertContactResponse]  # type: ignore[assignment]
+    """Creates a contact, or changes the one that has the address: what is present replaces, lists and tags are added. Nobody is subscribed again by it."""
+    BatchUpsertContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.BatchUpsertContactsRequest, _contacts_pb2.BatchUpsertContactsResponse]  # type: ignore[assignment]
+    """Up to 1,000 upserts, all or none."""
     GetContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
-    """A contact with its lists."""
+    """A contact with its lists and tags."""
     ListContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]  # type: ignore[assignment]
-    """Contacts, newest first."""
+    """Contacts that fit all that is asked for; newest first unless `sort` says otherwise."""
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Changes the fields that are present, leaves the others."""
     DeleteContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.DeleteContactRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a contact and its memberships. Whoever opted out stays suppressed."""
+    """Erases a contact: whatever is known of the person goes, here and in what was sent to them. Whoever opted out stays suppressed."""
+    ListContactMemberships: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactMembershipsRequest, _contacts_pb2.ListContactMembershipsResponse]  # type: ignore[assignment]
+    """The lists and tags of a contact, with when and how it came to each; latest created list or tag first."""
+    ListContactEvents: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactEventsRequest, _contacts_pb2.ListContactEventsResponse]  # type: ignore[assignment]
+    """What happened to a contact: consent, lists, tags, forms, mail. Newest first."""
+    ListContactConsents: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactConsentsRequest, _contacts_pb2.ListContactConsentsResponse]  # type: ignore[assignment]
+    """The consent ledger of a contact: how they came to be written to, or not. Newest first."""
 
 class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
     """The people an organization writes to."""
@@ -73,12 +93,28 @@ class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a contact. CONFLICT when the organization has one with that address."""
 
     @_abc_1.abstractmethod
+    def UpsertContact(
+        self,
+        request: _contacts_pb2.UpsertContactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.UpsertContactResponse, _abc.Awaitable[_contacts_pb2.UpsertContactResponse]]:
+        """Creates a contact, or changes the one that has the address: what is present replaces, lists and tags are added. Nobody is subscribed again by it."""
+
+    @_abc_1.abstractmethod
+    def BatchUpsertContacts(
+        self,
+        request: _contacts_pb2.BatchUpsertContactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.BatchUpsertContactsResponse, _abc.Awaitable[_contacts_pb2.BatchUpsertContactsResponse]]:
+        """Up to 1,000 upserts, all or none."""
+
+    @_abc_1.abstractmethod
     def GetContact(
         self,
         request: _contacts_pb2.GetContactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
-        """A contact with its lists."""
+        """A contact with its lists and tags."""
 
     @_abc_1.abstractmethod
     def ListContacts(
@@ -86,7 +122,7 @@ class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.ListContactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ListContactsResponse, _abc.Awaitable[_contacts_pb2.ListContactsResponse]]:
-        """Contacts, newest first."""
+        """Contacts that fit all that is asked for; newest first unless `sort` says otherwise."""
 
     @_abc_1.abstractmethod
     def UpdateContact(
@@ -102,6 +138,30 @@ class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.DeleteContactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a contact and its memberships. Whoever opted out stays suppressed."""
+        """Erases a contact: whatever is known of the person goes, here and in what was sent to them. Whoever opted out stays suppressed."""
+
+    @_abc_1.abstractmethod
+    def ListContactMemberships(
+        self,
+        request: _contacts_pb2.ListContactMembershipsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListContactMembershipsResponse, _abc.Awaitable[_contacts_pb2.ListContactMembershipsResponse]]:
+        """The lists and tags of a contact, with when and how it came to each; latest created list or tag first."""
+
+    @_abc_1.abstractmethod
+    def ListContactEvents(
+        self,
+        request: _contacts_pb2.ListContactEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListContactEventsResponse, _abc.Awaitable[_contacts_pb2.ListContactEventsResponse]]:
+        """What happened to a contact: consent, lists, tags, forms, mail. Newest first."""
+
+    @_abc_1.abstractmethod
+    def ListContactConsents(
+        self,
+        request: _contacts_pb2.ListContactConsentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListContactConsentsResponse, _abc.Awaitable[_contacts_pb2.ListContactConsentsResponse]]:
+        """The consent ledger of a contact: how they came to be written to, or not. Newest first."""
 
 def add_ContactServiceServicer_to_server(servicer: ContactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from flownurture.contacts.v1 import contacts_pb2 as flownurture_dot_contacts_dot_v1_dot_contacts__pb2
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/contacts/v1/events.proto\x12\x17\x66lownurture.contacts.v1\x1a&flownurture/contacts/v1/contacts.proto\x1a\"flownurture/options/v1/event.proto\"p\n\x0f\x43ontactsCreated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:)\xaa\xb5\x18%flownurture.contacts.contacts_created\"p\n\x0f\x43ontactsUpdated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:)\xaa\xb5\x18%flownurture.contacts.contacts_updated\"Q\n\x0f\x43ontactsDeleted\x12\x13\n\x0b\x63ontact_ids\x18\x01 \x03(\t:)\xaa\xb5\x18%flownurture.contacts.contacts_deletedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/contacts/v1/events.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a\"flownurture/options/v1/event.proto\"\xa8\x01\n\x0f\x43ontactsCreated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x36\n\x06source\x18\x02 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:)\xaa\xb5\x18%flownurture.contacts.contacts_created\"p\n\x0f\x43ontactsUpdated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:)\xaa\xb5\x18%flownurture.contacts.contacts_updated\"h\n\x0f\x43ontactsDeleted\x12\x13\n\x0b\x63ontact_ids\x18\x01 \x03(\t\x12\x15\n\remail_digests\x18\x02 \x03(\x0c:)\xaa\xb5\x18%flownurture.contacts.contacts_deleted\"v\n\x12\x43ontactsSubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:,\xaa\xb5\x18(flownurture.contacts.contacts_subscribed\"z\n\x14\x43ontactsUnsubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:.\xaa\xb5\x18*flownurture.contacts.contacts_unsubscribed\"\x90\x01\n\nListJoined\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.list_joined\"\x8c\x01\n\x08ListLeft\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.list_left\"\x8b\x01\n\x08TagAdded\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.tag_added\"\x8f\x01\n\nTagRemoved\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.tag_removed\"\x93\x01\n\rFormSubmitted\x12\x0f\n\x07\x66orm_id\x18\x01 \x01(\t\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x31\n\x07\x63ontact\x18\x03 \x01(\x0b\x32 .flownurture.contacts.v1.Contact:\'\xaa\xb5\x18#flownurture.contacts.form_submitted\"\x98\x01\n\x0fImportCompleted\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x18\n\x10\x63reated_contacts\x18\x02 \x01(\r\x12\x18\n\x10updated_contacts\x18\x03 \x01(\r\x12\x13\n\x0b\x66\x61iled_rows\x18\x04 \x01(\r:)\xaa\xb5\x18%flownurture.contacts.import_completed\"\xb1\x01\n\x13\x41\x64\x64ressResubscribed\x12\x14\n\x0c\x65mail_digest\x18\x01 \x01(\x0c\x12\x30\n\x0c\x63onfirmed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x0f\n\x07\x66orm_id\x18\x04 \x01(\t:-\xaa\xb5\x18)flownurture.contacts.address_resubscribed\"\x82\x01\n\x0e\x41\x64\x64ressChanged\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x18\n\x10old_email_digest\x18\x02 \x01(\x0c\x12\x18\n\x10new_email_digest\x18\x03 \x01(\x0c:(\xaa\xb5\x18$flownurture.contacts.address_changed\"\xc3\x01\n\x14SendConfirmationMail\x12\x15\n\rsubmission_id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\x12\n\nfrom_email\x18\x03 \x01(\t\x12\x11\n\tfrom_name\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0c\n\x04html\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t:4\xaa\xb5\x18\x30\x66lownurture.contacts.work.send_confirmation_mailb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +40,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTACTSUPDATED']._serialized_options = b'\252\265\030%flownurture.contacts.contacts_updated'
   _globals['_CONTACTSDELETED']._loaded_options = None
   _globals['_CONTACTSDELETED']._serialized_options = b'\252\265\030%flownurture.contacts.contacts_deleted'
-  _globals['_CONTACTSCREATED']._serialized_start=141
-  _globals['_CONTACTSCREATED']._serialized_end=253
-  _globals['_CONTACTSUPDATED']._serialized_start=255
-  _globals['_CONTACTSUPDATED']._serialized_end=367
-  _globals['_CONTACTSDELETED']._serialized_start=369
-  _globals['_CONTACTSDELETED']._serialized_end=450
+  _globals['_CONTACTSSUBSCRIBED']._loaded_options = None
+  _globals['_CONTACTSSUBSCRIBED']._serialized_options = b'\252\265\030(flownurture.contacts.contacts_subscribed'
+  _globals['_CONTACTSUNSUBSCRIBED']._loaded_options = None
+  _globals['_CONTACTSUNSUBSCRIBED']._serialized_options = b'\252\265\030*flownurture.contacts.contacts_unsubscribed'
+  _globals['_LISTJOINED']._loaded_options = None
+  _globals['_LISTJOINED']._serialized_options = b'\252\265\030 flownurture.contacts.list_joined'
+  _globals['_LISTLEFT']._loaded_options = None
+  _globals['_LISTLEFT']._serialized_options = b'\252\265\030\036flownurture.contacts.list_left'
+  _globals['_TAGADDED']._loaded_options = None
+  _globals['_TAGADDED']._serialized_options = b'\252\265\030\036flownurture.contacts.tag_added'
+  _globals['_TAGREMOVED']._loaded_options = None
+  _globals['_TAGREMOVED']._serialized_options = b'\252\265\030 flownurture.contacts.tag_removed'
+  _globals['_FORMSUBMITTED']._loaded_options = None
+  _globals['_FORMSUBMITTED']._serialized_options = b'\252\265\030#flownurture.contacts.form_submitted'
+  _globals['_IMPORTCOMPLETED']._loaded_options = None
+  _globals['_IMPORTCOMPLETED']._serialized_options = b'\252\265\030%flownurture.contacts.import_completed'
+  _globals['_ADDRESSRESUBSCRIBED']._loaded_options = None
+  _globals['_ADDRESSRESUBSCRIBED']._serialized_options = b'\252\265\030)flownurture.contacts.address_resubscribed'
+  _globals['_ADDRESSCHANGED']._loaded_options = None
+  _globals['_ADDRESSCHANGED']._serialized_options = b'\252\265\030$flownurture.contacts.address_changed'
+  _globals['_SENDCONFIRMATIONMAIL']._loaded_options = None
+  _globals['_SENDCONFIRMATIONMAIL']._serialized_options = b'\252\265\0300flownurture.contacts.work.send_confirmation_mail'
+  _globals['_CONTACTSCREATED']._serialized_start=175
+  _globals['_CONTACTSCREATED']._serialized_end=343
+  _globals['_CONTACTSUPDATED']._serialized_start=345
+  _globals['_CONTACTSUPDATED']._serialized_end=457
+  _globals['_CONTACTSDELETED']._serialized_start=459
+  _globals['_CONTACTSDELETED']._serialized_end=563
+  _globals['_CONTACTSSUBSCRIBED']._serialized_start=565
+  _globals['_CONTACTSSUBSCRIBED']._serialized_end=683
+  _globals['_CONTACTSUNSUBSCRIBED']._serialized_start=685
+  _globals['_CONTACTSUNSUBSCRIBED']._serialized_end=807
+  _globals['_LISTJOINED']._serialized_start=810
+  _globals['_LISTJOINED']._serialized_end=954
+  _globals['_LISTLEFT']._serialized_start=957
+  _globals['_LISTLEFT']._serialized_end=1097
+  _globals['_TAGADDED']._serialized_start=1100
+  _globals['_TAGADDED']._serialized_end=1239
+  _globals['_TAGREMOVED']._serialized_start=1242
+  _globals['_TAGREMOVED']._serialized_end=1385
+  _globals['_FORMSUBMITTED']._serialized_start=1388
+  _globals['_FORMSUBMITTED']._serialized_end=1535
+  _globals['_IMPORTCOMPLETED']._serialized_start=1538
+  _globals['_IMPORTCOMPLETED']._serialized_end=1690
+  _globals['_ADDRESSRESUBSCRIBED']._serialized_start=1693
+  _globals['_ADDRESSRESUBSCRIBED']._serialized_end=1870
+  _globals['_ADDRESSCHANGED']._serialized_start=1873
+  _globals['_ADDRESSCHANGED']._serialized_end=2003
+  _globals['_SENDCONFIRMATIONMAIL']._serialized_start=2006
+  _globals['_SENDCONFIRMATIONMAIL']._serialized_end=2201
 # @@protoc_insertion_point(module_scope)

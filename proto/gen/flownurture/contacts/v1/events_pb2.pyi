@@ -7,6 +7,7 @@ from collections import abc as _abc
 from flownurture.contacts.v1 import contacts_pb2 as _contacts_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -21,21 +22,24 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ContactsCreated(_message.Message):
-    """At most 500 contacts an event."""
+    """At most 500 contacts an event, here and below. Those whose status is subscribed have subscribed by it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTACTS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    source: _contacts_pb2.ContactSource.ValueType
     @_builtins.property
     def contacts(self) -> _containers.RepeatedCompositeFieldContainer[_contacts_pb2.Contact]: ...
     def __init__(
         self,
         *,
         contacts: _abc.Iterable[_contacts_pb2.Contact] | None = ...,
+        source: _contacts_pb2.ContactSource.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -63,20 +67,329 @@ Global___ContactsUpdated: _TypeAlias = ContactsUpdated  # noqa: Y015
 
 @_typing.final
 class ContactsDeleted(_message.Message):
+    """Erased: whoever keeps something of these people forgets it too."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    EMAIL_DIGESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def email_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """SHA-256 of their normalized addresses, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        contact_ids: _abc.Iterable[_builtins.str] | None = ...,
+        email_digests: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "email_digests", b"email_digests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactsDeleted: _TypeAlias = ContactsDeleted  # noqa: Y015
+
+@_typing.final
+class ContactsSubscribed(_message.Message):
+    """Who had opted out, or was not written to for another reason, may be written to again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contacts(self) -> _containers.RepeatedCompositeFieldContainer[_contacts_pb2.Contact]: ...
+    def __init__(
+        self,
+        *,
+        contacts: _abc.Iterable[_contacts_pb2.Contact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactsSubscribed: _TypeAlias = ContactsSubscribed  # noqa: Y015
+
+@_typing.final
+class ContactsUnsubscribed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contacts(self) -> _containers.RepeatedCompositeFieldContainer[_contacts_pb2.Contact]: ...
+    def __init__(
+        self,
+        *,
+        contacts: _abc.Iterable[_contacts_pb2.Contact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactsUnsubscribed: _TypeAlias = ContactsUnsubscribed  # noqa: Y015
+
+@_typing.final
+class ListJoined(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    source: _contacts_pb2.ContactSource.ValueType
     @_builtins.property
     def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
+        list_id: _builtins.str = ...,
         contact_ids: _abc.Iterable[_builtins.str] | None = ...,
+        source: _contacts_pb2.ContactSource.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "list_id", b"list_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ContactsDeleted: _TypeAlias = ContactsDeleted  # noqa: Y015
+Global___ListJoined: _TypeAlias = ListJoined  # noqa: Y015
+
+@_typing.final
+class ListLeft(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    list_id: _builtins.str
+    source: _contacts_pb2.ContactSource.ValueType
+    @_builtins.property
+    def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        list_id: _builtins.str = ...,
+        contact_ids: _abc.Iterable[_builtins.str] | None = ...,
+        source: _contacts_pb2.ContactSource.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "list_id", b"list_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLeft: _TypeAlias = ListLeft  # noqa: Y015
+
+@_typing.final
+class TagAdded(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    tag_id: _builtins.str
+    source: _contacts_pb2.ContactSource.ValueType
+    @_builtins.property
+    def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        tag_id: _builtins.str = ...,
+        contact_ids: _abc.Iterable[_builtins.str] | None = ...,
+        source: _contacts_pb2.ContactSource.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "source", b"source", "tag_id", b"tag_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagAdded: _TypeAlias = TagAdded  # noqa: Y015
+
+@_typing.final
+class TagRemoved(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    tag_id: _builtins.str
+    source: _contacts_pb2.ContactSource.ValueType
+    @_builtins.property
+    def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        tag_id: _builtins.str = ...,
+        contact_ids: _abc.Iterable[_builtins.str] | None = ...,
+        source: _contacts_pb2.ContactSource.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "source", b"source", "tag_id", b"tag_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagRemoved: _TypeAlias = TagRemoved  # noqa: Y015
+
+@_typing.final
+class FormSubmitted(_message.Message):
+    """A form was filled in and, where that is asked for, confirmed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORM_ID_FIELD_NUMBER: _builtins.int
+    SUBMISSION_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    form_id: _builtins.str
+    submission_id: _builtins.str
+    @_builtins.property
+    def contact(self) -> _contacts_pb2.Contact: ...
+    def __init__(
+        self,
+        *,
+        form_id: _builtins.str = ...,
+        submission_id: _builtins.str = ...,
+        contact: _contacts_pb2.Contact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "form_id", b"form_id", "submission_id", b"submission_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormSubmitted: _TypeAlias = FormSubmitted  # noqa: Y015
+
+@_typing.final
+class ImportCompleted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
+    CREATED_CONTACTS_FIELD_NUMBER: _builtins.int
+    UPDATED_CONTACTS_FIELD_NUMBER: _builtins.int
+    FAILED_ROWS_FIELD_NUMBER: _builtins.int
+    import_id: _builtins.str
+    created_contacts: _builtins.int
+    updated_contacts: _builtins.int
+    failed_rows: _builtins.int
+    def __init__(
+        self,
+        *,
+        import_id: _builtins.str = ...,
+        created_contacts: _builtins.int = ...,
+        updated_contacts: _builtins.int = ...,
+        failed_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_contacts", b"created_contacts", "failed_rows", b"failed_rows", "import_id", b"import_id", "updated_contacts", b"updated_contacts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportCompleted: _TypeAlias = ImportCompleted  # noqa: Y015
+
+@_typing.final
+class AddressResubscribed(_message.Message):
+    """A person's own will, confirmed by a click in a mail to the address: whatever unsubscribe came before it no longer holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMAIL_DIGEST_FIELD_NUMBER: _builtins.int
+    CONFIRMED_AT_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    FORM_ID_FIELD_NUMBER: _builtins.int
+    email_digest: _builtins.bytes
+    """SHA-256 of the normalized address."""
+    contact_id: _builtins.str
+    form_id: _builtins.str
+    @_builtins.property
+    def confirmed_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        email_digest: _builtins.bytes = ...,
+        confirmed_at: _timestamp_pb2.Timestamp | None = ...,
+        contact_id: _builtins.str = ...,
+        form_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmed_at", b"confirmed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_at", b"confirmed_at", "contact_id", b"contact_id", "email_digest", b"email_digest", "form_id", b"form_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddressResubscribed: _TypeAlias = AddressResubscribed  # noqa: Y015
+
+@_typing.final
+class AddressChanged(_message.Message):
+    """A person has another address. What they refused at the old one, by an unsubscribe or a complaint, they refuse at the new one too."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    OLD_EMAIL_DIGEST_FIELD_NUMBER: _builtins.int
+    NEW_EMAIL_DIGEST_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    old_email_digest: _builtins.bytes
+    """SHA-256 of the normalized addresses."""
+    new_email_digest: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+        old_email_digest: _builtins.bytes = ...,
+        new_email_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "new_email_digest", b"new_email_digest", "old_email_digest", b"old_email_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddressChanged: _TypeAlias = AddressChanged  # noqa: Y015
+
+@_typing.final
+class SendConfirmationMail(_message.Message):
+    """An order to the sending process: the mail by which a person confirms that it was they who filled in a form."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBMISSION_ID_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    FROM_EMAIL_FIELD_NUMBER: _builtins.int
+    FROM_NAME_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    HTML_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    submission_id: _builtins.str
+    to: _builtins.str
+    from_email: _builtins.str
+    from_name: _builtins.str
+    subject: _builtins.str
+    html: _builtins.str
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        submission_id: _builtins.str = ...,
+        to: _builtins.str = ...,
+        from_email: _builtins.str = ...,
+        from_name: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        html: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_email", b"from_email", "from_name", b"from_name", "html", b"html", "subject", b"subject", "submission_id", b"submission_id", "text", b"text", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendConfirmationMail: _TypeAlias = SendConfirmationMail  # noqa: Y015

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%flownurture/contacts/v1/imports.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"x\n\x13\x43reateImportRequest\x12\x39\n\x07options\x18\x01 \x01(\x0b\x32&.flownurture.contacts.v1.ImportOptionsH\x00\x12\x1e\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\r\x92\xb5\x18\t\x18\x80\x80@@\x80\x80\x80\x32H\x00\x42\x06\n\x04part\"(\n\rImportOptions\x12\x17\n\x07list_id\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\"\xa1\x03\n\x06Import\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x06status\x18\x02 \x01(\x0e\x32%.flownurture.contacts.v1.ImportStatus\x12\x0f\n\x07list_id\x18\x03 \x01(\t\x12\x16\n\x0eprocessed_rows\x18\x04 \x01(\r\x12\x18\n\x10\x63reated_contacts\x18\x05 \x01(\r\x12\x18\n\x10updated_contacts\x18\x06 \x01(\r\x12\x16\n\x0e\x64uplicate_rows\x18\x07 \x01(\r\x12\x13\n\x0b\x66\x61iled_rows\x18\x08 \x01(\r\x12\x31\n\x06\x65rrors\x18\t \x03(\x0b\x32!.flownurture.contacts.v1.RowError\x12\x0f\n\x07\x66\x61ilure\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\r \x01(\x04\x12\x10\n\x08progress\x18\x0e \x01(\x01\"8\n\x08RowError\x12\x0c\n\x04line\x18\x01 \x01(\r\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"/\n\x10GetImportRequest\x12\x1b\n\timport_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"L\n\x12ListImportsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"`\n\x13ListImportsResponse\x12\x30\n\x07imports\x18\x01 \x03(\x0b\x32\x1f.flownurture.contacts.v1.Import\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x9a\x01\n\x0cImportStatus\x12\x1d\n\x19IMPORT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15IMPORT_STATUS_PENDING\x10\x01\x12\x19\n\x15IMPORT_STATUS_RUNNING\x10\x02\x12\x1b\n\x17IMPORT_STATUS_COMPLETED\x10\x03\x12\x18\n\x14IMPORT_STATUS_FAILED\x10\x04\x32\xea\x03\n\rImportService\x12\x9d\x01\n\x0c\x43reateImport\x12,.flownurture.contacts.v1.CreateImportRequest\x1a\x1f.flownurture.contacts.v1.Import\"<\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x98\xb5\x18\xca\x01\x82\xd3\xe4\x93\x02\x19\"\x14/v1/contacts/imports:\x01*(\x01\x12\x98\x01\n\tGetImport\x12).flownurture.contacts.v1.GetImportRequest\x1a\x1f.flownurture.contacts.v1.Import\"?\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\"\x12 /v1/contacts/imports/{import_id}\x12\x9d\x01\n\x0bListImports\x12+.flownurture.contacts.v1.ListImportsRequest\x1a,.flownurture.contacts.v1.ListImportsResponse\"3\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/contacts/importsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%flownurture/contacts/v1/imports.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"y\n\x13\x43reateImportRequest\x12\x39\n\x07options\x18\x01 \x01(\x0b\x32&.flownurture.contacts.v1.ImportOptionsH\x00\x12\x1f\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\x0e\x92\xb5\x18\n\x18\x80\x80@@\x80\x80\x80\x80\x02H\x00\x42\x06\n\x04part\"\xe9\x01\n\rImportOptions\x12\x17\n\x07list_id\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\x12P\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x33.flownurture.contacts.v1.ImportOptions.ColumnsEntryB\n\x92\xb5\x18\x06\x18\xc8\x01\x30\xc8\x01\x12\x1a\n\x04tags\x18\x03 \x03(\tB\x0c\x92\xb5\x18\x08\x10\x01\x18\x64\x30\x14H\x01\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x10\n\x08only_new\x18\x05 \x01(\x08\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb2\x03\n\x06Import\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x06status\x18\x02 \x01(\x0e\x32%.flownurture.contacts.v1.ImportStatus\x12\x0f\n\x07list_id\x18\x03 \x01(\t\x12\x16\n\x0eprocessed_rows\x18\x04 \x01(\r\x12\x18\n\x10\x63reated_contacts\x18\x05 \x01(\r\x12\x18\n\x10updated_contacts\x18\x06 \x01(\r\x12\x16\n\x0e\x64uplicate_rows\x18\x07 \x01(\r\x12\x13\n\x0b\x66\x61iled_rows\x18\x08 \x01(\r\x12\x31\n\x06\x65rrors\x18\t \x03(\x0b\x32!.flownurture.contacts.v1.RowError\x12\x0f\n\x07\x66\x61ilure\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\r \x01(\x04\x12\x10\n\x08progress\x18\x0e \x01(\x01\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\"8\n\x08RowError\x12\x0c\n\x04line\x18\x01 \x01(\r\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"/\n\x10GetImportRequest\x12\x1b\n\timport_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"L\n\x12ListImportsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"`\n\x13ListImportsResponse\x12\x30\n\x07imports\x18\x01 \x03(\x0b\x32\x1f.flownurture.contacts.v1.Import\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x1b\x44ownloadImportErrorsRequest\x12\x1b\n\timport_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01*\x9a\x01\n\x0cImportStatus\x12\x1d\n\x19IMPORT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15IMPORT_STATUS_PENDING\x10\x01\x12\x19\n\x15IMPORT_STATUS_RUNNING\x10\x02\x12\x1b\n\x17IMPORT_STATUS_COMPLETED\x10\x03\x12\x18\n\x14IMPORT_STATUS_FAILED\x10\x04\x32\xae\x05\n\rImportService\x12\x9d\x01\n\x0c\x43reateImport\x12,.flownurture.contacts.v1.CreateImportRequest\x1a\x1f.flownurture.contacts.v1.Import\"<\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x98\xb5\x18\xca\x01\x82\xd3\xe4\x93\x02\x19\"\x14/v1/contacts/imports:\x01*(\x01\x12\x98\x01\n\tGetImport\x12).flownurture.contacts.v1.GetImportRequest\x1a\x1f.flownurture.contacts.v1.Import\"?\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\"\x12 /v1/contacts/imports/{import_id}\x12\xc1\x01\n\x14\x44ownloadImportErrors\x12\x34.flownurture.contacts.v1.DownloadImportErrorsRequest\x1a\x14.google.api.HttpBody\"[\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\xb2\xb5\x18\x11import-errors.csv\x82\xd3\xe4\x93\x02)\x12\'/v1/contacts/imports/{import_id}/errors0\x01\x12\x9d\x01\n\x0bListImports\x12+.flownurture.contacts.v1.ListImportsRequest\x1a,.flownurture.contacts.v1.ListImportsResponse\"3\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/contacts/importsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,37 +37,51 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flownurture.contacts.v1.imp
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEIMPORTREQUEST'].fields_by_name['chunk']._loaded_options = None
-  _globals['_CREATEIMPORTREQUEST'].fields_by_name['chunk']._serialized_options = b'\222\265\030\t\030\200\200@@\200\200\2002'
+  _globals['_CREATEIMPORTREQUEST'].fields_by_name['chunk']._serialized_options = b'\222\265\030\n\030\200\200@@\200\200\200\200\002'
+  _globals['_IMPORTOPTIONS_COLUMNSENTRY']._loaded_options = None
+  _globals['_IMPORTOPTIONS_COLUMNSENTRY']._serialized_options = b'8\001'
   _globals['_IMPORTOPTIONS'].fields_by_name['list_id']._loaded_options = None
   _globals['_IMPORTOPTIONS'].fields_by_name['list_id']._serialized_options = b'\222\265\030\0028\001'
+  _globals['_IMPORTOPTIONS'].fields_by_name['columns']._loaded_options = None
+  _globals['_IMPORTOPTIONS'].fields_by_name['columns']._serialized_options = b'\222\265\030\006\030\310\0010\310\001'
+  _globals['_IMPORTOPTIONS'].fields_by_name['tags']._loaded_options = None
+  _globals['_IMPORTOPTIONS'].fields_by_name['tags']._serialized_options = b'\222\265\030\010\020\001\030d0\024H\001'
   _globals['_GETIMPORTREQUEST'].fields_by_name['import_id']._loaded_options = None
   _globals['_GETIMPORTREQUEST'].fields_by_name['import_id']._serialized_options = b'\222\265\030\004\010\0018\001'
   _globals['_LISTIMPORTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTIMPORTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\222\265\030\003(\350\007'
   _globals['_LISTIMPORTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTIMPORTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\222\265\030\0028\005'
+  _globals['_DOWNLOADIMPORTERRORSREQUEST'].fields_by_name['import_id']._loaded_options = None
+  _globals['_DOWNLOADIMPORTERRORSREQUEST'].fields_by_name['import_id']._serialized_options = b'\222\265\030\004\010\0018\001'
   _globals['_IMPORTSERVICE'].methods_by_name['CreateImport']._loaded_options = None
   _globals['_IMPORTSERVICE'].methods_by_name['CreateImport']._serialized_options = b'\212\265\030\024\010\002\020\001\032\016contacts:write\230\265\030\312\001\202\323\344\223\002\031\"\024/v1/contacts/imports:\001*'
   _globals['_IMPORTSERVICE'].methods_by_name['GetImport']._loaded_options = None
   _globals['_IMPORTSERVICE'].methods_by_name['GetImport']._serialized_options = b'\212\265\030\023\010\002\020\001\032\rcontacts:read\202\323\344\223\002\"\022 /v1/contacts/imports/{import_id}'
+  _globals['_IMPORTSERVICE'].methods_by_name['DownloadImportErrors']._loaded_options = None
+  _globals['_IMPORTSERVICE'].methods_by_name['DownloadImportErrors']._serialized_options = b'\212\265\030\023\010\002\020\001\032\rcontacts:read\262\265\030\021import-errors.csv\202\323\344\223\002)\022\'/v1/contacts/imports/{import_id}/errors'
   _globals['_IMPORTSERVICE'].methods_by_name['ListImports']._loaded_options = None
   _globals['_IMPORTSERVICE'].methods_by_name['ListImports']._serialized_options = b'\212\265\030\023\010\002\020\001\032\rcontacts:read\202\323\344\223\002\026\022\024/v1/contacts/imports'
-  _globals['_IMPORTSTATUS']._serialized_start=1070
-  _globals['_IMPORTSTATUS']._serialized_end=1224
-  _globals['_CREATEIMPORTREQUEST']._serialized_start=202
-  _globals['_CREATEIMPORTREQUEST']._serialized_end=322
-  _globals['_IMPORTOPTIONS']._serialized_start=324
-  _globals['_IMPORTOPTIONS']._serialized_end=364
-  _globals['_IMPORT']._serialized_start=367
-  _globals['_IMPORT']._serialized_end=784
-  _globals['_ROWERROR']._serialized_start=786
-  _globals['_ROWERROR']._serialized_end=842
-  _globals['_GETIMPORTREQUEST']._serialized_start=844
-  _globals['_GETIMPORTREQUEST']._serialized_end=891
-  _globals['_LISTIMPORTSREQUEST']._serialized_start=893
-  _globals['_LISTIMPORTSREQUEST']._serialized_end=969
-  _globals['_LISTIMPORTSRESPONSE']._serialized_start=971
-  _globals['_LISTIMPORTSRESPONSE']._serialized_end=1067
-  _globals['_IMPORTSERVICE']._serialized_start=1227
-  _globals['_IMPORTSERVICE']._serialized_end=1717
+  _globals['_IMPORTSTATUS']._serialized_start=1369
+  _globals['_IMPORTSTATUS']._serialized_end=1523
+  _globals['_CREATEIMPORTREQUEST']._serialized_start=229
+  _globals['_CREATEIMPORTREQUEST']._serialized_end=350
+  _globals['_IMPORTOPTIONS']._serialized_start=353
+  _globals['_IMPORTOPTIONS']._serialized_end=586
+  _globals['_IMPORTOPTIONS_COLUMNSENTRY']._serialized_start=540
+  _globals['_IMPORTOPTIONS_COLUMNSENTRY']._serialized_end=586
+  _globals['_IMPORT']._serialized_start=589
+  _globals['_IMPORT']._serialized_end=1023
+  _globals['_ROWERROR']._serialized_start=1025
+  _globals['_ROWERROR']._serialized_end=1081
+  _globals['_GETIMPORTREQUEST']._serialized_start=1083
+  _globals['_GETIMPORTREQUEST']._serialized_end=1130
+  _globals['_LISTIMPORTSREQUEST']._serialized_start=1132
+  _globals['_LISTIMPORTSREQUEST']._serialized_end=1208
+  _globals['_LISTIMPORTSRESPONSE']._serialized_start=1210
+  _globals['_LISTIMPORTSRESPONSE']._serialized_end=1306
+  _globals['_DOWNLOADIMPORTERRORSREQUEST']._serialized_start=1308
+  _globals['_DOWNLOADIMPORTERRORSREQUEST']._serialized_end=1366
+  _globals['_IMPORTSERVICE']._serialized_start=1526
+  _globals['_IMPORTSERVICE']._serialized_end=2212
 # @@protoc_insertion_point(module_scope)

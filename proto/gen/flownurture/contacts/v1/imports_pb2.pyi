@@ -72,17 +72,59 @@ Global___CreateImportRequest: _TypeAlias = CreateImportRequest  # noqa: Y015
 class ImportOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ColumnsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LIST_ID_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    ONLY_NEW_FIELD_NUMBER: _builtins.int
     list_id: _builtins.str
     """The list that imported contacts join. Empty: none."""
+    dry_run: _builtins.bool
+    """Reads, checks and counts, and changes nothing."""
+    only_new: _builtins.bool
+    """Leaves the contacts that there are as they are, but for joining list and tags."""
+    @_builtins.property
+    def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What each column is, by its name in the file's header: email, first_name, last_name, tags (separated by commas), the key of a custom
+        field, or ignore. Columns that are not named are known by their usual names and by the keys and labels of custom fields, or ignored.
+        """
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of tags that every imported contact gets; a tag that does not exist is made."""
+
     def __init__(
         self,
         *,
         list_id: _builtins.str = ...,
+        columns: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
+        only_new: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_id", b"list_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "dry_run", b"dry_run", "list_id", b"list_id", "only_new", b"only_new", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,6 +148,7 @@ class Import(_message.Message):
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     status: Global___ImportStatus.ValueType
     list_id: _builtins.str
@@ -121,6 +164,7 @@ class Import(_message.Message):
     size_bytes: _builtins.int
     progress: _builtins.float
     """Share of the file that has been read, 0 to 1."""
+    dry_run: _builtins.bool
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowError]:
         """The first 1,000 refused rows."""
@@ -146,10 +190,11 @@ class Import(_message.Message):
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         size_bytes: _builtins.int = ...,
         progress: _builtins.float = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "created_contacts", b"created_contacts", "duplicate_rows", b"duplicate_rows", "errors", b"errors", "failed_rows", b"failed_rows", "failure", b"failure", "id", b"id", "list_id", b"list_id", "processed_rows", b"processed_rows", "progress", b"progress", "size_bytes", b"size_bytes", "status", b"status", "updated_contacts", b"updated_contacts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "created_contacts", b"created_contacts", "dry_run", b"dry_run", "duplicate_rows", b"duplicate_rows", "errors", b"errors", "failed_rows", b"failed_rows", "failure", b"failure", "id", b"id", "list_id", b"list_id", "processed_rows", b"processed_rows", "progress", b"progress", "size_bytes", b"size_bytes", "status", b"status", "updated_contacts", b"updated_contacts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,3 +289,22 @@ class ListImportsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListImportsResponse: _TypeAlias = ListImportsResponse  # noqa: Y015
+
+@_typing.final
+class DownloadImportErrorsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
+    import_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        import_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["import_id", b"import_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadImportErrorsRequest: _TypeAlias = DownloadImportErrorsRequest  # noqa: Y015

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from flownurture.contacts.v1 import imports_pb2 as flownurture_dot_contacts_dot_v1_dot_imports__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -45,6 +46,11 @@ class ImportServiceStub:
                 request_serializer=flownurture_dot_contacts_dot_v1_dot_imports__pb2.GetImportRequest.SerializeToString,
                 response_deserializer=flownurture_dot_contacts_dot_v1_dot_imports__pb2.Import.FromString,
                 _registered_method=True)
+        self.DownloadImportErrors = channel.unary_stream(
+                '/flownurture.contacts.v1.ImportService/DownloadImportErrors',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_imports__pb2.DownloadImportErrorsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ListImports = channel.unary_unary(
                 '/flownurture.contacts.v1.ImportService/ListImports',
                 request_serializer=flownurture_dot_contacts_dot_v1_dot_imports__pb2.ListImportsRequest.SerializeToString,
@@ -70,6 +76,13 @@ class ImportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DownloadImportErrors(self, request, context):
+        """The refused rows as CSV: line, field, message. The first 100,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListImports(self, request, context):
         """Imports, newest first, without their row errors.
         """
@@ -89,6 +102,11 @@ def add_ImportServiceServicer_to_server(servicer, server):
                     servicer.GetImport,
                     request_deserializer=flownurture_dot_contacts_dot_v1_dot_imports__pb2.GetImportRequest.FromString,
                     response_serializer=flownurture_dot_contacts_dot_v1_dot_imports__pb2.Import.SerializeToString,
+            ),
+            'DownloadImportErrors': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadImportErrors,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_imports__pb2.DownloadImportErrorsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ListImports': grpc.unary_unary_rpc_method_handler(
                     servicer.ListImports,
@@ -151,6 +169,33 @@ class ImportService:
             '/flownurture.contacts.v1.ImportService/GetImport',
             flownurture_dot_contacts_dot_v1_dot_imports__pb2.GetImportRequest.SerializeToString,
             flownurture_dot_contacts_dot_v1_dot_imports__pb2.Import.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadImportErrors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/flownurture.contacts.v1.ImportService/DownloadImportErrors',
+            flownurture_dot_contacts_dot_v1_dot_imports__pb2.DownloadImportErrorsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from flownurture.contacts.v1 import imports_pb2 as _imports_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -37,6 +38,8 @@ class ImportServiceStub:
     """Takes a file in parts, keeps it, and imports it in the background. On HTTP: multipart/form-data with `options` (JSON) before `file`."""
     GetImport: _grpc.UnaryUnaryMultiCallable[_imports_pb2.GetImportRequest, _imports_pb2.Import]
     """How far an import is, and which rows were refused."""
+    DownloadImportErrors: _grpc.UnaryStreamMultiCallable[_imports_pb2.DownloadImportErrorsRequest, _httpbody_pb2.HttpBody]
+    """The refused rows as CSV: line, field, message. The first 100,000."""
     ListImports: _grpc.UnaryUnaryMultiCallable[_imports_pb2.ListImportsRequest, _imports_pb2.ListImportsResponse]
     """Imports, newest first, without their row errors."""
 
@@ -49,6 +52,8 @@ class ImportServiceAsyncStub(ImportServiceStub):
     """Takes a file in parts, keeps it, and imports it in the background. On HTTP: multipart/form-data with `options` (JSON) before `file`."""
     GetImport: _aio.UnaryUnaryMultiCallable[_imports_pb2.GetImportRequest, _imports_pb2.Import]  # type: ignore[assignment]
     """How far an import is, and which rows were refused."""
+    DownloadImportErrors: _aio.UnaryStreamMultiCallable[_imports_pb2.DownloadImportErrorsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """The refused rows as CSV: line, field, message. The first 100,000."""
     ListImports: _aio.UnaryUnaryMultiCallable[_imports_pb2.ListImportsRequest, _imports_pb2.ListImportsResponse]  # type: ignore[assignment]
     """Imports, newest first, without their row errors."""
 
@@ -70,6 +75,14 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_imports_pb2.Import, _abc.Awaitable[_imports_pb2.Import]]:
         """How far an import is, and which rows were refused."""
+
+    @_abc_1.abstractmethod
+    def DownloadImportErrors(
+        self,
+        request: _imports_pb2.DownloadImportErrorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """The refused rows as CSV: line, field, message. The first 100,000."""
 
     @_abc_1.abstractmethod
     def ListImports(

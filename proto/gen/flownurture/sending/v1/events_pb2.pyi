@@ -3,8 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -98,3 +101,81 @@ class CampaignCompleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CampaignCompleted: _TypeAlias = CampaignCompleted  # noqa: Y015
+
+@_typing.final
+class EmailsOpened(_message.Message):
+    """At most 500 an event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGAGEMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def engagements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Engagement]: ...
+    def __init__(
+        self,
+        *,
+        engagements: _abc.Iterable[Global___Engagement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engagements", b"engagements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmailsOpened: _TypeAlias = EmailsOpened  # noqa: Y015
+
+@_typing.final
+class EmailsClicked(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGAGEMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def engagements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Engagement]: ...
+    def __init__(
+        self,
+        *,
+        engagements: _abc.Iterable[Global___Engagement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engagements", b"engagements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmailsClicked: _TypeAlias = EmailsClicked  # noqa: Y015
+
+@_typing.final
+class Engagement(_message.Message):
+    """What somebody did with a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    campaign_id: _builtins.str
+    """Empty for a message that was written alone."""
+    contact_id: _builtins.str
+    url: _builtins.str
+    """Where a link that was clicked leads."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+        campaign_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact_id", b"contact_id", "message_id", b"message_id", "occurred_at", b"occurred_at", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Engagement: _TypeAlias = Engagement  # noqa: Y015
