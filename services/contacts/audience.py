@@ -1,46 +1,125 @@
-"""Whom a campaign is for: the contacts in any of its lists, each once.
+"""Whom a campaign is for: the contacts in any of some lists, tags and segments and in none of others, each once.
 
 Whatever their status: who must not get it is vetoed by the suppression process, where everybody can see it.
 """
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import lateral, select, true
+from sqlalchemy import ColumnElement, Select, and_, exists, lateral, not_, or_, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from chassis.database import TenantSession
+from chassis.context import RequestContext
+from chassis.database import Database, TenantSession
 from services.contacts.lists import require_lists
-from services.contacts.sets import rows_of
-from services.contacts.tables import contacts, lists, memberships
+from services.contacts.references import require
+from services.contacts.segments import fitting
+from services.contacts.sets import among, rows_of
+from services.contacts.tables import contacts, lists, memberships, segments, taggings
+from services.contacts.tags import require_tags
 
 
 @dataclass(frozen=True, slots=True)
-class Recipient:
-    """What sending needs to know of a contact."""
+class Selection:
+    """Lists, tags and segments: whoever is in any of them."""
 
-    contact_id: UUID
-    email: str
-    first_name: str
-    last_name: str
+    list_ids: frozenset[UUID] = frozenset()
+    tag_ids: frozenset[UUID] = frozenset()
+    segment_ids: frozenset[UUID] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.list_ids or self.tag_ids or self.segment_ids)
+
+
+# Contact id, address, its digest, first and last name.
+Recipient: TypeAlias = Sequence[Any]
+
+_RECIPIENT = (
+    contacts.c.id,
+    contacts.c.email,
+    contacts.c.email_digest,
+    contacts.c.first_name,
+    contacts.c.last_name,
+)
+
+
+async def stream_recipients(
+    database: Database,
+    context: RequestContext,
+    include: Selection,
+    exclude: Selection,
+    *,
+    after: UUID | None,
+    size: int,
+) -> AsyncIterator[Sequence[Recipient]]:
+    """Batches of up to `size` recipients by ascending id, behind `after`, none of them empty.
+
+    Each batch is a transaction of its own, so that a reader who takes hours holds nothing. The next one is read while this
+    one is written. Raises NotFound that names what of the selections does not exist.
+    """
+
+    async def read(behind: UUID | None) -> Sequence[Recipient]:
+        async with database.tenant_transaction(context, read_only=True) as session:
+            return await page_recipients(session, include, exclude, after=behind, size=size)
+
+    batch = await read(after)
+    while batch:
+        ahead = asyncio.create_task(read(batch[-1][0])) if len(batch) == size else None
+        try:
+            yield batch
+            batch = await ahead if ahead is not None else ()
+        finally:
+            if ahead is not None and not ahead.done():
+                ahead.cancel()
+                with suppress(asyncio.CancelledError):
+                    await ahead
 
 
 async def page_recipients(
-    session: TenantSession, list_ids: Collection[UUID], *, after: UUID | None, size: int
-) -> list[Recipient]:
-    """Up to `size` recipients by ascending id, behind `after`. Raises NotFound that names the missing lists."""
-    await require_lists(session, list_ids)
-    chosen = rows_of("chosen", list_id=(lists.c.id, set(list_ids)))
-    # The page is among the first of each list: so its cost grows with the page and the lists, not with the contacts.
+    session: TenantSession, include: Selection, exclude: Selection, *, after: UUID | None, size: int
+) -> Sequence[Recipient]:
+    """Up to `size` recipients by ascending id, behind `after`. Raises NotFound that names what does not exist."""
+    for selection in (include, exclude):
+        await _require(session, selection)
+    unwanted = not_(await _in_any(session, exclude)) if exclude else true()
+    if include.tag_ids or include.segment_ids:
+        page = _scan(and_(await _in_any(session, include), unwanted), after, size)
+    else:
+        page = _first_of_lists(include.list_ids, unwanted, after, size)
+    return (await session.execute(page)).all()
+
+
+async def _require(session: TenantSession, selection: Selection) -> None:
+    if selection.list_ids:
+        await require_lists(session, selection.list_ids)
+    if selection.tag_ids:
+        await require_tags(session, selection.tag_ids)
+    if selection.segment_ids:
+        await require(session, "segment", segments, selection.segment_ids)
+
+
+def _scan(wanted: ColumnElement[bool], after: UUID | None, size: int) -> Select[Any]:
+    page = select(*_RECIPIENT).where(wanted).order_by(contacts.c.id).limit(size)
+    return page if after is None else page.where(contacts.c.id > after)
+
+
+def _first_of_lists(
+    list_ids: frozenset[UUID], wanted: ColumnElement[bool], after: UUID | None, size: int
+) -> Select[Any]:
+    """The page is among the first of each list: so its cost grows with the page and the lists, not with the contacts."""
+    chosen = rows_of("chosen", list_id=(lists.c.id, list_ids))
     first_of_list = (
-        select(contacts.c.id, contacts.c.email, contacts.c.first_name, contacts.c.last_name)
+        select(*_RECIPIENT)
         .join(
             memberships,
             (memberships.c.organization_id == contacts.c.organization_id)
             & (memberships.c.contact_id == contacts.c.id),
         )
-        .where(memberships.c.list_id == chosen.c.list_id)
+        .where(memberships.c.list_id == chosen.c.list_id, wanted)
         .order_by(memberships.c.contact_id)
         .limit(size)
         .correlate(chosen)
@@ -48,11 +127,30 @@ async def page_recipients(
     if after is not None:
         first_of_list = first_of_list.where(memberships.c.contact_id > after)
     member = lateral(first_of_list, "member")
-    page = (
-        select(member.c.id.label("contact_id"), member.c.email, member.c.first_name, member.c.last_name)
-        .select_from(chosen.join(member, true()))
-        .ext(distinct_on(member.c.id))
-        .order_by(member.c.id)
-        .limit(size)
-    )
-    return [Recipient(**row) for row in (await session.execute(page)).mappings()]
+    page = select(*(member.c[column.name] for column in _RECIPIENT)).select_from(chosen.join(member, true()))
+    return page.ext(distinct_on(member.c.id)).order_by(member.c.id).limit(size)
+
+
+async def _in_any(session: TenantSession, selection: Selection) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = []
+    if selection.list_ids:
+        conditions.append(
+            exists().where(
+                memberships.c.organization_id == contacts.c.organization_id,
+                memberships.c.contact_id == contacts.c.id,
+                among(memberships.c.list_id, selection.list_ids),
+            )
+        )
+    if selection.tag_ids:
+        conditions.append(
+            exists().where(
+                taggings.c.organization_id == contacts.c.organization_id,
+                taggings.c.contact_id == contacts.c.id,
+                among(taggings.c.tag_id, selection.tag_ids),
+            )
+        )
+    if selection.segment_ids:
+        kept = select(segments.c.rule).where(among(segments.c.id, selection.segment_ids))
+        rules = (await session.execute(kept)).scalars().all()
+        conditions += [await fitting(session, rule) for rule in rules]
+    return or_(*conditions)

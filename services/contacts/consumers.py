@@ -1,15 +1,24 @@
-"""Events in: what the suppression list says of addresses shows in the status of their contacts."""
+"""Events in: what the suppression list says of addresses shows in the status of contacts, what mail does in their timeline."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from uuid import UUID
 
-from chassis.consumer import Consumer, transactional
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.consumer import Consumer, Handler, transactional
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
+from chassis.identifiers import parse_id
+from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1 import messages_pb2
+from flownurture.sending.v1.events_pb2 import EmailsClicked, EmailsOpened
 from flownurture.suppression.v1 import events_pb2
-from services.contacts.announcements import announce_updated_by_id
+from services.contacts.announcements import announce_statuses
+from services.contacts.engagements import Engaged, take_in
+from services.contacts.rules import Engagement
 from services.contacts.statuses import Reason, record
 
 # A manual suppression keeps mail from an address and says nothing about the contact.
@@ -19,19 +28,29 @@ _REASONS = {
     messages_pb2.SUPPRESSION_REASON_COMPLAINT: Reason.COMPLAINT,
 }
 
+_OUTCOMES = {
+    messages_pb2.MESSAGE_STATUS_SENT: Engagement.RECEIVED,
+    messages_pb2.MESSAGE_STATUS_BOUNCED: Engagement.BOUNCED,
+}
 
-def suppression_consumer(bus: EventBus, database: Database) -> Consumer:
-    """Reads the SUPPRESSION stream."""
-    return Consumer(
-        bus,
-        stream="SUPPRESSION",
-        durable="contacts",
-        database=database,
-        handlers={
+
+def consumers(bus: EventBus, database: Database) -> list[Consumer]:
+    """Readers of the streams SUPPRESSION, DELIVERY and SENDING."""
+    handlers: dict[str, dict[type[Message], Handler]] = {
+        "SUPPRESSION": {
             events_pb2.AddressesSuppressed: transactional(on_addresses_suppressed),
             events_pb2.SuppressionsLifted: transactional(on_suppressions_lifted),
         },
-    )
+        "DELIVERY": {MessagesSettled: transactional(on_messages_settled)},
+        "SENDING": {
+            EmailsOpened: transactional(on_emails_opened),
+            EmailsClicked: transactional(on_emails_clicked),
+        },
+    }
+    return [
+        Consumer(bus, stream=stream, durable="contacts", database=database, handlers=handled)
+        for stream, handled in handlers.items()
+    ]
 
 
 async def on_addresses_suppressed(
@@ -48,6 +67,59 @@ async def on_suppressions_lifted(
     await _take_in(session, event.addresses, in_force=False, event_id=UUID(context.request_id))
 
 
+async def on_messages_settled(
+    event: MessagesSettled, context: RequestContext, session: TenantSession
+) -> None:
+    """Contacts have received mail, or it bounced."""
+    await take_in(session, [_settled(outcome) for outcome in event.outcomes if _is_told(outcome)])
+
+
+async def on_emails_opened(event: EmailsOpened, context: RequestContext, session: TenantSession) -> None:
+    """Contacts have opened mail."""
+    await _engaged(session, Engagement.OPENED, event)
+
+
+async def on_emails_clicked(event: EmailsClicked, context: RequestContext, session: TenantSession) -> None:
+    """Contacts have followed links in mail."""
+    await _engaged(session, Engagement.CLICKED, event)
+
+
+def _is_told(outcome: MessageOutcome) -> bool:
+    return bool(outcome.contact_id) and outcome.status in _OUTCOMES
+
+
+def _settled(outcome: MessageOutcome) -> Engaged:
+    return Engaged(
+        _OUTCOMES[outcome.status],
+        parse_id(outcome.contact_id),
+        parse_id(outcome.message_id),
+        parse_id(outcome.campaign_id) if outcome.campaign_id else None,
+        _moment(outcome.occurred_at),
+    )
+
+
+async def _engaged(session: TenantSession, kind: Engagement, event: EmailsOpened | EmailsClicked) -> None:
+    await take_in(
+        session,
+        [
+            Engaged(
+                kind,
+                parse_id(each.contact_id),
+                parse_id(each.message_id),
+                parse_id(each.campaign_id) if each.campaign_id else None,
+                _moment(each.occurred_at),
+                each.url,
+            )
+            for each in event.engagements
+            if each.contact_id
+        ],
+    )
+
+
+def _moment(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
 async def _take_in(
     session: TenantSession,
     addresses: Iterable[events_pb2.SuppressedAddress],
@@ -60,4 +132,4 @@ async def _take_in(
     ]
     if facts:
         changed = await record(session, facts, in_force=in_force, event_id=event_id)
-        await announce_updated_by_id(session, changed)
+        await announce_statuses(session, changed)

@@ -2,6 +2,7 @@
 
 from flownurture.contacts.v1 import contacts_pb2
 from services.contacts.contact_rows import Contact
+from services.contacts.events import Source
 from services.contacts.statuses import Status
 
 STATUSES = {
@@ -10,6 +11,8 @@ STATUSES = {
     Status.BOUNCED: contacts_pb2.CONTACT_STATUS_BOUNCED,
     Status.COMPLAINED: contacts_pb2.CONTACT_STATUS_COMPLAINED,
 }
+
+SOURCES = {source: contacts_pb2.ContactSource.Value(f"CONTACT_SOURCE_{source.name}") for source in Source}
 
 
 def as_message(contact: Contact) -> contacts_pb2.Contact:
@@ -21,7 +24,12 @@ def as_message(contact: Contact) -> contacts_pb2.Contact:
         last_name=contact.last_name,
         status=STATUSES[Status(contact.status)],
         list_ids=map(str, contact.list_ids),
+        tags=contact.tags,
     )
+    if contact.custom_fields:
+        message.custom_fields.update(contact.custom_fields)
+    else:
+        message.custom_fields.SetInParent()
     message.created_at.FromDatetime(contact.created_at)
     message.updated_at.FromDatetime(contact.updated_at)
     return message

@@ -1,21 +1,22 @@
 """How a contact is read, wherever one is shown or told of."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Text, Uuid, case, cast, column, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chassis.database import TenantSession
 from services.contacts.sets import among
-from services.contacts.tables import contacts, memberships
+from services.contacts.tables import contacts, custom_fields, memberships, taggings, tags
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Somebody the organization writes to, with the lists they are in."""
+    """Somebody the organization writes to, with the lists they are in, their tags' names, and custom fields by key."""
 
     id: UUID
     email: str
@@ -25,6 +26,8 @@ class Contact:
     created_at: datetime
     updated_at: datetime
     list_ids: Sequence[UUID]
+    tags: Sequence[str]
+    custom_fields: Mapping[str, Any]
 
 
 _LIST_IDS = func.array(
@@ -39,6 +42,44 @@ _LIST_IDS = func.array(
     type_=ARRAY(Uuid),
 )
 
+_TAGS = func.array(
+    select(tags.c.name)
+    .join(
+        taggings,
+        (taggings.c.organization_id == tags.c.organization_id) & (taggings.c.tag_id == tags.c.id),
+    )
+    .where(
+        taggings.c.organization_id == contacts.c.organization_id,
+        taggings.c.contact_id == contacts.c.id,
+    )
+    .order_by(tags.c.folded_name)
+    .correlate(contacts)
+    .scalar_subquery(),
+    type_=ARRAY(Text),
+)
+
+_value = (
+    func.jsonb_each(contacts.c.custom_fields)
+    .table_valued(column("number", Text), column("value", JSONB), name="held")
+    .render_derived()
+)
+# Most contacts of most organizations have none; what a deleted field left behind is left out.
+_CUSTOM_FIELDS = case(
+    (contacts.c.custom_fields == literal({}, JSONB), literal({}, JSONB)),
+    else_=func.coalesce(
+        select(func.jsonb_object_agg(custom_fields.c.key, _value.c.value))
+        .select_from(_value)
+        .join(custom_fields, custom_fields.c.number == cast(_value.c.number, custom_fields.c.number.type))
+        .where(
+            custom_fields.c.organization_id == contacts.c.organization_id,
+            custom_fields.c.deleted_at.is_(None),
+        )
+        .correlate(contacts)
+        .scalar_subquery(),
+        literal({}, JSONB),
+    ),
+)
+
 # Rows of this statement are the arguments of a Contact; callers add their conditions.
 SELECT_CONTACTS = select(
     contacts.c.id,
@@ -49,6 +90,8 @@ SELECT_CONTACTS = select(
     contacts.c.created_at,
     contacts.c.updated_at,
     _LIST_IDS.label("list_ids"),
+    _TAGS.label("tags"),
+    _CUSTOM_FIELDS.label("custom_fields"),
 )
 
 

@@ -1,21 +1,34 @@
-"""The people an organization writes to: created, read, changed and deleted one by one."""
+"""The people an organization writes to: created, read, changed and erased one by one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import delete, func, literal, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, exists, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import Conflict, NotFound
-from chassis.identifiers import new_id
-from services.contacts import lists, usage
-from services.contacts.announcements import announce_created, announce_deleted, announce_updated
-from services.contacts.contact_rows import SELECT_CONTACTS, Contact, read_contacts
-from services.contacts.statuses import Status, carry_over, hold_statuses, status_of
-from services.contacts.tables import contacts
+from services.contacts import usage
+from services.contacts.announcements import (
+    announce_address_changed,
+    announce_deleted,
+    announce_tag_added,
+    announce_updated,
+)
+from services.contacts.contact_rows import Contact, read_contacts
+from services.contacts.events import BY_API
+from services.contacts.statuses import carry_over, status_of
+from services.contacts.tables import (
+    consent_addresses,
+    contacts,
+    engagements,
+    form_submissions,
+)
+from services.contacts.tags import tag_contacts, tags_named, untag_by_name
+from services.contacts.upserts import Upsert, upsert
 
 
 class EmailTaken(Conflict):
@@ -25,39 +38,30 @@ class EmailTaken(Conflict):
         super().__init__(f"There is a contact with the address {email.text} already.")
 
 
-async def create_contact(
-    session: TenantSession,
-    email: EmailAddress,
-    first_name: str,
-    last_name: str,
-    list_ids: Collection[UUID],
-) -> Contact:
-    """Create a contact in these lists.
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be different of a contact; what is None or empty stays."""
+
+    email: EmailAddress | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    # Of custom fields, by their numbers; None takes a value away.
+    values: Mapping[str, object | None] = field(default_factory=dict)
+    add_tags: Collection[str] = ()
+    remove_tags: Collection[str] = ()
+
+
+async def create_contact(session: TenantSession, person: Upsert) -> Contact:
+    """Create a contact.
 
     Raises EmailTaken, NotFound for a list that does not exist, ContactLimitReached when the plan has no place for another.
     """
-    await usage.take_place(session)
-    await hold_statuses(session)
-    contact_id = await session.scalar(
-        insert(contacts)
-        .values(
-            id=new_id(),
-            email=email.text,
-            email_digest=email.digest,
-            first_name=first_name,
-            last_name=last_name,
-            status=status_of(literal(email.digest)),
-        )
-        .on_conflict_do_nothing(index_elements=["organization_id", "email_digest"])
-        .returning(contacts.c.id)
-    )
-    if contact_id is None:
-        raise EmailTaken(email)
-    if list_ids:
-        await lists.join(session, contact_id, list_ids)
-    contact = await get_contact(session, contact_id)
-    announce_created(session, [contact])
-    return contact
+    # Whoever adds a contact holds the count, so nobody does between this look and the next.
+    await usage.hold(session)
+    if await session.scalar(select(exists().where(contacts.c.email_digest == person.email.digest))):
+        raise EmailTaken(person.email)
+    (created,) = await upsert(session, [person], BY_API)
+    return await get_contact(session, created.contact_id)
 
 
 async def get_contact(session: TenantSession, contact_id: UUID) -> Contact:
@@ -67,84 +71,92 @@ async def get_contact(session: TenantSession, contact_id: UUID) -> Contact:
     raise _no_such_contact(contact_id)
 
 
-async def page_contacts(
-    session: TenantSession,
-    *,
-    before: UUID | None,
-    size: int,
-    email: EmailAddress | None,
-    status: Status | None,
-) -> list[Contact]:
-    """Up to `size` contacts, newest first, that are older than `before`, have this address and this status."""
-    wanted = SELECT_CONTACTS.order_by(contacts.c.id.desc()).limit(size)
-    if before is not None:
-        wanted = wanted.where(contacts.c.id < before)
-    if email is not None:
-        wanted = wanted.where(contacts.c.email_digest == email.digest)
-    if status is not None:
-        wanted = wanted.where(contacts.c.status == status.value)
-    return [Contact(**row) for row in (await session.execute(wanted)).mappings()]
+async def require_contact(session: TenantSession, contact_id: UUID) -> None:
+    """Raises NotFound when there is no such contact."""
+    if not await session.scalar(select(exists().where(contacts.c.id == contact_id))):
+        raise _no_such_contact(contact_id)
 
 
-async def update_contact(
-    session: TenantSession,
-    contact_id: UUID,
-    *,
-    email: EmailAddress | None,
-    first_name: str | None,
-    last_name: str | None,
-) -> Contact:
-    """Change what is not None. Raises NotFound and EmailTaken. Who opted out stays so at another address."""
-    changes: dict[str, object] = {}
-    if email is not None:
-        await _move_refusals(session, contact_id, email)
-        changes |= {
-            "email": email.text,
-            "email_digest": email.digest,
-            "status": status_of(literal(email.digest)),
+async def update_contact(session: TenantSession, contact_id: UUID, changes: Changes) -> Contact:
+    """Change a contact. Raises NotFound and EmailTaken. Who opted out stays so at another address."""
+    values: dict[str, object] = {}
+    if changes.email is not None:
+        await _move_refusals(session, contact_id, changes.email)
+        values |= {
+            "email": changes.email.text,
+            "email_digest": changes.email.digest,
+            "status": status_of(literal(changes.email.digest)),
         }
-    if first_name is not None:
-        changes["first_name"] = first_name
-    if last_name is not None:
-        changes["last_name"] = last_name
-    if changes:
-        await _change(session, contact_id, changes, email)
+    if changes.first_name is not None:
+        values["first_name"] = changes.first_name
+    if changes.last_name is not None:
+        values["last_name"] = changes.last_name
+    if changes.values:
+        merged = contacts.c.custom_fields.concat(literal(dict(changes.values), JSONB))
+        values["custom_fields"] = func.jsonb_strip_nulls(merged)
+    if values:
+        await _change(session, contact_id, values, changes.email)
+    else:
+        await require_contact(session, contact_id)
+    await _retag(session, contact_id, changes)
     contact = await get_contact(session, contact_id)
-    if changes:
+    if values or changes.add_tags or changes.remove_tags:
         announce_updated(session, [contact])
     return contact
 
 
 async def delete_contact(session: TenantSession, contact_id: UUID) -> None:
-    """Delete a contact and its memberships; why its address is suppressed stays known. Raises NotFound."""
+    """Erase a contact: whatever tells who it was goes, but why its address is suppressed stays known. Raises NotFound."""
     await usage.hold(session)
-    deleted = await session.scalar(
-        delete(contacts).where(contacts.c.id == contact_id).returning(contacts.c.id)
+    digest = await session.scalar(
+        delete(contacts).where(contacts.c.id == contact_id).returning(contacts.c.email_digest)
     )
-    if deleted is None:
+    if digest is None:
         raise _no_such_contact(contact_id)
     await usage.free_place(session)
-    announce_deleted(session, contact_id)
+    for table in (consent_addresses, engagements):
+        await session.execute(delete(table).where(table.c.contact_id == contact_id))
+    await session.execute(
+        delete(form_submissions).where(
+            or_(form_submissions.c.contact_id == contact_id, form_submissions.c.email_digest == digest)
+        )
+    )
+    announce_deleted(session, contact_id, bytes(digest))
 
 
 async def _move_refusals(session: TenantSession, contact_id: UUID, email: EmailAddress) -> None:
     old_digest = await session.scalar(select(contacts.c.email_digest).where(contacts.c.id == contact_id))
     if old_digest is None:
         raise _no_such_contact(contact_id)
-    await carry_over(session, old_digest, email.digest)
+    if bytes(old_digest) != email.digest:
+        await carry_over(session, old_digest, email.digest)
+        announce_address_changed(session, contact_id, bytes(old_digest), email.digest)
+
+
+async def _retag(session: TenantSession, contact_id: UUID, changes: Changes) -> None:
+    ids = await tags_named(session, changes.add_tags)
+    tagged = await tag_contacts(session, [(contact_id, tag_id) for tag_id in set(ids.values())], BY_API)
+    announce_tag_added(session, tagged, BY_API.source)
+    if changes.remove_tags:
+        await untag_by_name(session, contact_id, changes.remove_tags, BY_API)
 
 
 async def _change(
-    session: TenantSession, contact_id: UUID, changes: dict[str, object], email: EmailAddress | None
+    session: TenantSession, contact_id: UUID, values: dict[str, object], email: EmailAddress | None
 ) -> None:
     try:
-        await session.execute(
-            update(contacts).where(contacts.c.id == contact_id).values(**changes, updated_at=func.now())
+        changed = await session.scalar(
+            update(contacts)
+            .where(contacts.c.id == contact_id)
+            .values(**values, updated_at=func.now())
+            .returning(contacts.c.id)
         )
     except IntegrityError as error:
         if email is None:
             raise
         raise EmailTaken(email) from error
+    if changed is None:
+        raise _no_such_contact(contact_id)
 
 
 def _no_such_contact(contact_id: UUID) -> NotFound:

@@ -1,15 +1,19 @@
 """What the first row of a CSV file tells: the encoding, the delimiter, and which columns are ours."""
 
 import codecs
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from services.contacts.csv_rows import Position, Row, UnreadableRow, read_rows
+from services.contacts.custom_fields import CustomField
+from services.contacts.jobs import Unworkable
 
-Field = Literal["email", "first_name", "last_name"]
+# What a column may be beside the key of a custom field.
+OWN = ("email", "first_name", "last_name", "tags")
+IGNORE = "ignore"
 
 # Names of columns as people's tools write them, in lower case with spaces for hyphens and underscores.
-_ALIASES: dict[str, Field] = {
+_ALIASES = {
     "email": "email",
     "e mail": "email",
     "mail": "email",
@@ -26,6 +30,7 @@ _ALIASES: dict[str, Field] = {
     "family name": "last_name",
     "surname": "last_name",
     "lname": "last_name",
+    "tags": "tags",
 }
 _DELIMITERS = (",", ";", "\t")
 _FOREIGN_MARKS = {
@@ -36,21 +41,45 @@ _FOREIGN_MARKS = {
 }
 
 
-class UnusableFile(Exception):
+class UnusableFile(Unworkable):
     """Nothing of the file can be imported; the message tells its owner why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """How to read the rows: `columns` tells where our fields stand among `width` cells, `end` where rows begin."""
+    """How to read the rows: where what we know stands among `width` cells, and where rows begin."""
 
     delimiter: str
     width: int
-    columns: dict[Field, int]
+    email: int
+    # Where there is such a column.
+    first_name: int | None
+    last_name: int | None
+    tags: int | None
+    custom: Sequence[tuple[CustomField, int]]
     end: Position
 
 
-def read_header(data: bytes, *, at_end: bool) -> Header:
+class Columns:
+    """What the columns of a file are: as their owner says, else by their usual names, and those of custom fields."""
+
+    def __init__(self, told: Mapping[str, str], fields: Mapping[str, CustomField]) -> None:
+        self.fields = fields
+        self.told = {name.strip(): meant for name, meant in told.items()}
+        self._known = (
+            {_folded(field.label): field.key for field in fields.values()}
+            | {_folded(key): key for key in fields}
+            | _ALIASES
+        )
+
+    def meaning(self, name: str) -> str | None:
+        """Which of ours the column of that name is; None for one that is ignored."""
+        told = self.told.get(name.strip())
+        meant = self._known.get(_folded(name)) if told is None else told
+        return None if meant == IGNORE or not (meant in OWN or meant in self.fields) else meant
+
+
+def read_header(data: bytes, columns: Columns, *, at_end: bool) -> Header:
     """Read the header from the file's first bytes, more than csv_rows.MAX_ROW_BYTES of them unless the file ends there.
 
     The delimiter is the one under which the row has an e-mail column and the most columns. Raises UnusableFile.
@@ -68,8 +97,18 @@ def read_header(data: bytes, *, at_end: bool) -> Header:
             unusable.append(reason)
     if not readings:
         raise unusable[0]
-    row, end, delimiter = max(readings, key=lambda reading: _likelihood(reading[0]))
-    return Header(delimiter, len(row.cells), _columns(row), end)
+    row, end, delimiter = max(readings, key=lambda reading: _likelihood(reading[0], columns))
+    places = _places(row, columns)
+    return Header(
+        delimiter,
+        len(row.cells),
+        places["email"],
+        places.get("first_name"),
+        places.get("last_name"),
+        places.get("tags"),
+        [(field, places[key]) for key, field in columns.fields.items() if key in places],
+        end,
+    )
 
 
 def _read_first_row(data: bytes, start: Position, delimiter: str, at_end: bool) -> tuple[Row, Position, str]:
@@ -109,23 +148,28 @@ def _first_undecodable(data: bytes) -> int:
     return 0
 
 
-def _likelihood(row: Row) -> tuple[bool, int]:
-    return "email" in map(_field_of, row.cells), len(row.cells)
+def _likelihood(row: Row, columns: Columns) -> tuple[bool, int]:
+    return "email" in map(columns.meaning, row.cells), len(row.cells)
 
 
-def _field_of(name: str) -> Field | None:
-    return _ALIASES.get(" ".join(name.lower().replace("-", " ").replace("_", " ").split()))
+def _folded(name: str) -> str:
+    return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 
-def _columns(row: Row) -> dict[Field, int]:
-    fields = [_field_of(cell) for cell in row.cells]
-    if "email" not in fields:
+def _places(row: Row, columns: Columns) -> dict[str, int]:
+    meanings = [columns.meaning(cell) for cell in row.cells]
+    if missing := set(columns.told) - {cell.strip() for cell in row.cells}:
+        named = ", ".join(f"“{name[:50]}”" for name in sorted(missing)[:10])
+        raise UnusableFile(
+            f"The header on line {row.line} has no column {named}, of which it was told what it is."
+        )
+    if "email" not in meanings:
         found = ", ".join(f"“{cell.strip()[:50]}”" for cell in row.cells[:10])
         raise UnusableFile(f"The header on line {row.line} has no e-mail column (“email”). It has {found}.")
-    for field in get_args(Field):
-        if fields.count(field) > 1:
-            named = [cell.strip()[:50] for cell in row.cells if _field_of(cell) == field]
+    for meaning in filter(None, meanings):
+        if meanings.count(meaning) > 1:
+            same = [cell.strip()[:50] for cell in row.cells if columns.meaning(cell) == meaning]
             raise UnusableFile(
-                f"The header on line {row.line} has more than one column for {field}: {', '.join(named)}."
+                f"The header on line {row.line} has more than one column for {meaning}: {', '.join(same)}."
             )
-    return {field: index for index, field in enumerate(fields) if field is not None}
+    return {meaning: index for index, meaning in enumerate(meanings) if meaning is not None}

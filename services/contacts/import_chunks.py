@@ -1,103 +1,94 @@
-"""A chunk of an import goes in: contacts, memberships, refused rows and progress, all in one transaction."""
+"""A chunk of an import goes in: contacts, lists, tags, refused rows and progress, all in one transaction."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    Boolean,
-    LargeBinary,
-    Select,
-    Text,
-    Uuid,
-    case,
-    column,
-    func,
-    literal,
-    literal_column,
-    select,
-    table,
-    text,
-    update,
-)
+import orjson
+from sqlalchemy import Row, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
 from services.contacts import usage
-from services.contacts.announcements import announce_created, announce_updated
-from services.contacts.contact_rows import read_contacts
-from services.contacts.import_leases import LEASE, Lease, fence, finish
+from services.contacts.announcements import announce_import
+from services.contacts.events import Origin, Source
 from services.contacts.import_rows import Chunk, Person, RowError
-from services.contacts.imports import MOST_ROW_ERRORS
+from services.contacts.imports import MOST_ROW_ERRORS, end_import
+from services.contacts.jobs import Lease, advance, fence
+from services.contacts.lists import join
 from services.contacts.sets import among, rows_of
-from services.contacts.statuses import hold_statuses, status_of
-from services.contacts.tables import contacts, import_row_errors, imports, lists, memberships
+from services.contacts.statuses import hold_statuses
+from services.contacts.tables import contacts, import_addresses, import_row_errors, lists
+from services.contacts.tags import tag_contacts, tags_named
+from services.contacts.upserts import Effect, announce_upserted, upsert_statement
 
 # Policies refuse COPY into a tenant's table.
 _STAGE = text("""
     CREATE TEMPORARY TABLE import_rows (
-        id uuid, email text, email_digest bytea, first_name text, last_name text
+        id uuid, email text, email_digest bytea, first_name text, last_name text, custom text
     ) ON COMMIT DROP
 """)
 _COPY = "COPY import_rows FROM STDIN (FORMAT BINARY)"
-_COPY_TYPES = ("uuid", "text", "bytea", "text", "text")
+_COPY_TYPES = ("uuid", "text", "bytea", "text", "text", "text")
+_UPSERT = upsert_statement("import_rows AS given")
 
-_STAGED = table(
-    "import_rows",
-    column("id", Uuid),
-    column("email", Text),
-    column("email_digest", LargeBinary),
-    column("first_name", Text),
-    column("last_name", Text),
-)
-_RENAMED = "(old.first_name, old.last_name) IS DISTINCT FROM (new.first_name, new.last_name)"
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a chunk's people."""
+
+    created: int
+    updated: int
 
 
 async def store_chunk(session: TenantSession, lease: Lease, chunk: Chunk) -> None:
     """Write what was read from the lease's file, and that it was. Raises LeaseLost when somebody else has gone on."""
-    chunk = await _within_limit(session, lease, chunk)
-    list_id = await _hold_list(session, lease.import_id)
-    failed_so_far = await fence(session, lease)
-    created, updated = await _upsert(session, lease.import_id, list_id, chunk.people)
-    await _keep_errors(session, lease.import_id, chunk.errors[: max(0, MOST_ROW_ERRORS - failed_so_far)])
-    await session.execute(
-        update(imports)
-        .where(imports.c.id == lease.import_id)
-        .values(
-            processed_rows=imports.c.processed_rows + chunk.rows,
-            created_contacts=imports.c.created_contacts + created,
-            updated_contacts=imports.c.updated_contacts + updated,
-            duplicate_rows=imports.c.duplicate_rows + chunk.rows - len(chunk.errors) - created - updated,
-            failed_rows=imports.c.failed_rows + len(chunk.errors),
-            next_offset=chunk.end.offset,
-            next_line=chunk.end.line,
-            inside_refused_line=chunk.end.inside_refused_line,
-            lease_until=func.now() + LEASE,
-            attempts=0,
-        )
+    job = await fence(session, lease)
+    chunk = await _within_limit(session, job, chunk)
+    written = await (_rehearse if job.dry_run else _write)(session, job, chunk.people)
+    await _keep_errors(session, job.id, chunk.errors[: max(0, MOST_ROW_ERRORS - job.failed_rows)])
+    progress = {
+        "processed_rows": job.processed_rows + chunk.rows,
+        "created_contacts": job.created_contacts + written.created,
+        "updated_contacts": job.updated_contacts + written.updated,
+        "failed_rows": job.failed_rows + len(chunk.errors),
+    }
+    repeated = chunk.rows - len(chunk.errors) - written.created - written.updated
+    await advance(
+        session,
+        lease,
+        **progress,
+        duplicate_rows=job.duplicate_rows + repeated,
+        next_offset=chunk.end.offset,
+        next_line=chunk.end.line,
+        inside_refused_line=chunk.end.inside_refused_line,
     )
     if chunk.finished:
-        await finish(session, lease)
+        await end_import(session, lease)
+        if not job.dry_run:
+            announce_import(
+                session,
+                job.id,
+                progress["created_contacts"],
+                progress["updated_contacts"],
+                progress["failed_rows"],
+            )
 
 
-async def _within_limit(session: TenantSession, lease: Lease, chunk: Chunk) -> Chunk:
+async def _within_limit(session: TenantSession, job: Row[Any], chunk: Chunk) -> Chunk:
     """The chunk with as many new contacts as the plan has places for; whoever is one already needs none."""
-    places = await usage.places_left(session, lease.contact_limit)
+    places = await usage.places_left(session, job.contact_limit)
+    if job.dry_run:
+        places = max(0, places - job.created_contacts)
     if places >= len(chunk.people):
         return chunk
-    digests = [person.email.digest for person in chunk.people]
-    known = set(
-        (
-            await session.execute(
-                select(contacts.c.email_digest).where(among(contacts.c.email_digest, digests))
-            )
-        ).scalars()
-    )
+    known = await _known(session, [person.email.digest for person in chunk.people])
     new = [person for person in chunk.people if person.email.digest not in known]
     refused = {person.line for person in new[places:]}
     errors = [
-        RowError(line, "", f"The plan's limit of {lease.contact_limit:,} contacts is reached.")
+        RowError(line, "", f"The plan's limit of {job.contact_limit:,} contacts is reached.")
         for line in sorted(refused)
     ]
     return replace(
@@ -107,81 +98,91 @@ async def _within_limit(session: TenantSession, lease: Lease, chunk: Chunk) -> C
     )
 
 
-async def _hold_list(session: TenantSession, import_id: UUID) -> UUID | None:
-    """The list to join, if it still exists, kept from being deleted until the transaction ends."""
-    list_id: UUID | None = await session.scalar(
-        select(lists.c.id)
-        .join(
-            imports,
-            (imports.c.organization_id == lists.c.organization_id) & (imports.c.list_id == lists.c.id),
-        )
-        .where(imports.c.id == import_id)
-        .with_for_update(key_share=True, read=True, of=lists)
+async def _known(session: TenantSession, digests: Sequence[bytes]) -> set[bytes]:
+    found = await session.execute(
+        select(contacts.c.email_digest).where(among(contacts.c.email_digest, digests))
     )
-    return list_id
+    return {bytes(digest) for digest in found.scalars()}
 
 
-async def _upsert(
-    session: TenantSession, import_id: UUID, list_id: UUID | None, people: Sequence[Person]
-) -> tuple[int, int]:
-    """Create or update these people's contacts and tell of it; answers how many were created and how many updated."""
+async def _write(session: TenantSession, job: Row[Any], people: Sequence[Person]) -> Written:
+    """Create or update these people's contacts, and tell of it."""
     if not people:
-        return 0, 0
+        return Written(0, 0)
+    origin = Origin(Source.IMPORT, job.id)
+    list_ids = await _list_to_join(session, job.list_id)
+    tag_ids = await tags_named(session, {*job.tags, *(tag for person in people for tag in person.tags)})
     await hold_statuses(session)
     await _stage(session, people)
-    upserted = (await session.execute(_upsert_staged(import_id, list_id))).all()
-    created = {row.id for row in upserted if row.created}
-    changed = {row.id for row in upserted if row.changed}
-    told = await read_contacts(session, created | changed)
-    await usage.take_places(session, len(created))
-    announce_created(session, (contact for contact in told if contact.id in created))
-    announce_updated(session, (contact for contact in told if contact.id not in created))
-    return len(created), len(upserted) - len(created)
-
-
-def _upsert_staged(import_id: UUID, list_id: UUID | None) -> Select[tuple[UUID, bool, bool]]:
-    new = insert(contacts).from_select(
-        ["id", "email", "email_digest", "first_name", "last_name", "status", "last_import_id"],
-        select(*_STAGED.c, status_of(_STAGED.c.email_digest), literal(import_id)),
-    )
-    # What a file leaves empty it does not know, and a status is never a file's to change.
-    first_name = func.coalesce(func.nullif(new.excluded.first_name, ""), contacts.c.first_name)
-    last_name = func.coalesce(func.nullif(new.excluded.last_name, ""), contacts.c.last_name)
-    renamed = (contacts.c.first_name != first_name) | (contacts.c.last_name != last_name)
     upserted = (
-        new.on_conflict_do_update(
-            index_elements=["organization_id", "email_digest"],
-            set_={
-                "first_name": first_name,
-                "last_name": last_name,
-                "last_import_id": new.excluded.last_import_id,
-                "updated_at": case((renamed, func.now()), else_=contacts.c.updated_at),
+        await session.execute(
+            _UPSERT,
+            {
+                "source": origin.source.value,
+                "source_id": origin.id,
+                "import_id": job.id,
+                "only_new": job.only_new,
             },
-            # What this import has touched already belongs to an earlier row: left out, and so not returned.
-            where=contacts.c.last_import_id.is_distinct_from(new.excluded.last_import_id),
         )
-        .returning(
-            contacts.c.id,
-            literal_column("old.id IS NULL", Boolean).label("created"),
-            literal_column(_RENAMED, Boolean).label("renamed"),
-        )
-        .cte("upserted")
+    ).all()
+    ids = {bytes(row.email_digest): row.contact_id for row in upserted}
+    created = {row.contact_id for row in upserted if row.created}
+    changed = {row.contact_id for row in upserted if row.changed}
+    joined = await join(
+        session, [(contact_id, each) for contact_id in ids.values() for each in list_ids], origin
     )
-    joined = (
-        insert(memberships)
+    tagged = await tag_contacts(session, _taggings(people, job.tags, tag_ids, ids), origin)
+    await usage.take_places(session, len(created))
+    await announce_upserted(session, Effect(created, changed, joined, tagged), origin.source)
+    return Written(len(created), len(upserted) - len(created))
+
+
+async def _rehearse(session: TenantSession, job: Row[Any], people: Sequence[Person]) -> Written:
+    """Note which addresses were met, and count what would become of them."""
+    met = await session.execute(
+        insert(import_addresses)
         .from_select(
-            ["list_id", "contact_id"],
-            select(literal(list_id, Uuid), upserted.c.id).where(literal(list_id, Uuid).is_not(None)),
+            ["import_id", "email_digest"],
+            select(
+                literal(job.id),
+                rows_of(
+                    "given",
+                    email_digest=(
+                        import_addresses.c.email_digest,
+                        sorted(person.email.digest for person in people),
+                    ),
+                ).c.email_digest,
+            ),
         )
         .on_conflict_do_nothing()
-        .returning(memberships.c.contact_id)
-        .cte("joined")
+        .returning(import_addresses.c.email_digest)
     )
-    return select(
-        upserted.c.id,
-        upserted.c.created,
-        (upserted.c.renamed | joined.c.contact_id.is_not(None)).label("changed"),
-    ).outerjoin(joined, joined.c.contact_id == upserted.c.id)
+    fresh = [bytes(digest) for digest in met.scalars()]
+    known = await _known(session, fresh)
+    return Written(len(fresh) - len(known), len(known))
+
+
+async def _list_to_join(session: TenantSession, list_id: UUID | None) -> list[UUID]:
+    """The list, if there is one and it still exists, kept from being deleted until the transaction ends."""
+    held = select(lists.c.id).where(lists.c.id == list_id).with_for_update(key_share=True, read=True)
+    return list((await session.execute(held)).scalars())
+
+
+def _taggings(
+    people: Sequence[Person],
+    tags_of_all: Collection[str],
+    tag_ids: Mapping[str, UUID],
+    ids: Mapping[bytes, UUID],
+) -> list[tuple[UUID, UUID]]:
+    """Pairs of contact and tag, for those who were not an earlier row's."""
+    if not tag_ids:
+        return []
+    return [
+        (ids[person.email.digest], tag_ids[tag])
+        for person in people
+        if person.email.digest in ids
+        for tag in (*tags_of_all, *person.tags)
+    ]
 
 
 async def _stage(session: TenantSession, people: Sequence[Person]) -> None:
@@ -190,7 +191,14 @@ async def _stage(session: TenantSession, people: Sequence[Person]) -> None:
         copy.set_types(_COPY_TYPES)
         for person in people:
             await copy.write_row(
-                (new_id(), person.email.text, person.email.digest, person.first_name, person.last_name)
+                (
+                    new_id(),
+                    person.email.text,
+                    person.email.digest,
+                    person.first_name,
+                    person.last_name,
+                    orjson.dumps(person.values).decode() if person.values else "{}",
+                )
             )
 
 

@@ -1,26 +1,34 @@
 """From a row of a file to a person, or to the reason why it is none."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from chassis.email_address import EmailAddress
-from services.contacts.csv_header import Field, Header
+from services.contacts.csv_files import unguarded
+from services.contacts.csv_header import Header
 from services.contacts.csv_rows import Position, Row, UnreadableRow, read_rows
+from services.contacts.custom_fields import parse_text
 from services.contacts.names import parse_name
 
 _MOST_EMAIL_CHARACTERS = 320
+_LONGEST_TAG = 100
+_MOST_TAGS = 100
 # Bytes that are not UTF-8, as csv_rows decodes them.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A row that can become a contact. An empty name says nothing about the contact's name."""
+    """A row that can become a contact. What it leaves empty it does not know: None for a name, no value of a field."""
 
     line: int
     email: EmailAddress
-    first_name: str
-    last_name: str
+    first_name: str | None = None
+    last_name: str | None = None
+    # Of custom fields, by their numbers.
+    values: Mapping[str, object] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +81,24 @@ def _judge(row: Row | UnreadableRow, header: Header) -> Person | RowError | None
         return None
     if len(row.cells) != header.width:
         return RowError(row.line, "", f"The row has {len(row.cells)} cells, the header {header.width}.")
-    field: Field = "email"
+    place = "email"
     try:
-        email = _email(row.cells[header.columns["email"]])
-        field = "first_name"
-        first_name = _name(row, header, field)
-        field = "last_name"
-        last_name = _name(row, header, field)
+        email = _email(row.cells[header.email])
+        place = "first_name"
+        first_name = _name(row, header.first_name)
+        place = "last_name"
+        last_name = _name(row, header.last_name)
+        place = "tags"
+        tags = () if header.tags is None else _tags(row.cells[header.tags])
+        values: dict[str, object] = {}
+        for custom, index in header.custom:
+            place = custom.key
+            if cell := row.cells[index].strip():
+                _refuse_undecoded(cell)
+                values[str(custom.number)] = parse_text(custom, unguarded(cell))
     except ValueError as error:
-        return RowError(row.line, field, str(error))
-    return Person(row.line, email, first_name, last_name)
+        return RowError(row.line, place, str(error))
+    return Person(row.line, email, first_name, last_name, values, tags)
 
 
 def _email(cell: str) -> EmailAddress:
@@ -91,15 +107,28 @@ def _email(cell: str) -> EmailAddress:
         raise ValueError("is missing")
     if len(cell) > _MOST_EMAIL_CHARACTERS:
         raise ValueError(f"may have at most {_MOST_EMAIL_CHARACTERS} characters")
-    return EmailAddress.parse(cell.strip())
+    return EmailAddress.parse(unguarded(cell.strip()))
 
 
-def _name(row: Row, header: Header, field: Field) -> str:
-    index = header.columns.get(field)
+def _name(row: Row, index: int | None) -> str | None:
     if index is None or not (cell := row.cells[index]):
-        return ""
+        return None
     _refuse_undecoded(cell)
-    return parse_name(cell)
+    return parse_name(unguarded(cell)) or None
+
+
+def _tags(cell: str) -> tuple[str, ...]:
+    """The names in a cell, separated by commas or semicolons."""
+    if not cell:
+        return ()
+    _refuse_undecoded(cell)
+    names = [parse_name(name) for name in unguarded(cell).replace(";", ",").split(",")]
+    tags = tuple(dict.fromkeys(name for name in names if name))
+    if len(tags) > _MOST_TAGS:
+        raise ValueError(f"may have at most {_MOST_TAGS} tags")
+    if any(len(name) > _LONGEST_TAG for name in tags):
+        raise ValueError(f"may have tags of at most {_LONGEST_TAG} characters")
+    return tags
 
 
 def _refuse_undecoded(cell: str) -> None:

@@ -1,36 +1,39 @@
 """Imports of contacts from files: what has been asked for, how far it is, and what was refused."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
-from chassis.errors import NotFound
+from chassis.errors import FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import new_id
+from services.contacts.csv_header import IGNORE, OWN
+from services.contacts.custom_fields import read_fields
 from services.contacts.import_rows import RowError
+from services.contacts.jobs import JobStatus, Lease, finish
 from services.contacts.lists import hold_lists
-from services.contacts.tables import import_parts, import_row_errors, imports
+from services.contacts.tables import import_addresses, import_parts, import_row_errors, imports
 from services.contacts.uploads import Upload
 
 # Refused rows are all counted, but no more of them are kept.
-MOST_ROW_ERRORS = 1_000
+MOST_ROW_ERRORS = 100_000
 
 
-class ImportStatus(StrEnum):
-    """Where an import stands."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a file is to be imported."""
 
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-
-
-UNFINISHED = (ImportStatus.PENDING.value, ImportStatus.RUNNING.value)
+    list_id: UUID | None = None
+    # What columns are, by their names in the file.
+    columns: Mapping[str, str] = field(default_factory=dict)
+    # Names of tags for everybody.
+    tags: Sequence[str] = ()
+    dry_run: bool = False
+    only_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Import:
     list_id: UUID | None
     size_bytes: int
     next_offset: int
+    dry_run: bool
     processed_rows: int
     created_contacts: int
     updated_contacts: int
@@ -55,16 +59,24 @@ class Import:
 _COLUMNS = [imports.c[name] for name in Import.__dataclass_fields__]
 
 
-async def create_import(session: TenantSession, list_id: UUID | None, upload: Upload) -> Import:
-    """Keep a whole file, to be imported in the background. Raises NotFound when there is no such list."""
-    if list_id is not None:
-        await hold_lists(session, [list_id])
+async def create_import(session: TenantSession, options: Options, upload: Upload) -> Import:
+    """Keep a whole file, to be imported in the background.
+
+    Raises NotFound when there is no such list, InvalidRequest for a column that is said to be what there is not.
+    """
+    await _check_columns(session, options.columns)
+    if options.list_id is not None:
+        await hold_lists(session, [options.list_id])
     created = await session.execute(
         insert(imports)
         .values(
             id=new_id(),
-            status=ImportStatus.PENDING.value,
-            list_id=list_id,
+            status=JobStatus.PENDING.value,
+            list_id=options.list_id,
+            columns=dict(options.columns),
+            tags=list(options.tags),
+            dry_run=options.dry_run,
+            only_new=options.only_new,
             size_bytes=upload.size,
             contact_limit=session.context.limit("contacts"),
         )
@@ -86,13 +98,16 @@ async def get_import(session: TenantSession, import_id: UUID) -> Import:
     return Import(**row)
 
 
-async def row_errors(session: TenantSession, import_id: UUID) -> Sequence[RowError]:
-    """The first refused rows, in the order of the file."""
+async def row_errors(
+    session: TenantSession, import_id: UUID, *, after_line: int, size: int
+) -> Sequence[RowError]:
+    """Up to `size` refused rows behind a line, in the order of the file."""
     held = import_row_errors
     rows = await session.execute(
         select(held.c.line, held.c.field, held.c.message)
-        .where(held.c.import_id == import_id)
+        .where(held.c.import_id == import_id, held.c.line > after_line)
         .order_by(held.c.line)
+        .limit(size)
     )
     return [RowError(**row) for row in rows.mappings()]
 
@@ -103,3 +118,23 @@ async def page_imports(session: TenantSession, *, before: UUID | None, size: int
     if before is not None:
         wanted = wanted.where(imports.c.id < before)
     return [Import(**row) for row in (await session.execute(wanted)).mappings()]
+
+
+async def end_import(session: TenantSession, lease: Lease, *, failure: str = "") -> None:
+    """End a fenced import, as failed when there is a failure to tell, and drop its file."""
+    await finish(session, lease, failure=failure)
+    for table in (import_parts, import_addresses):
+        await session.execute(delete(table).where(table.c.import_id == lease.job_id))
+
+
+async def _check_columns(session: TenantSession, columns: Mapping[str, str]) -> None:
+    if not columns:
+        return
+    known = {*OWN, IGNORE, *await read_fields(session)}
+    found = [
+        FieldViolation(f"options.columns[{name[:60]!r}]", "must be one of: " + ", ".join(sorted(known)))
+        for name, meant in columns.items()
+        if meant not in known
+    ]
+    if found:
+        raise InvalidRequest(*found)

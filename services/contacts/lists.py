@@ -1,23 +1,22 @@
 """Named sets of contacts, and who is in them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Select, Table, delete, func, literal, select, update
+from sqlalchemy import Select, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
 from chassis.errors import NotFound
 from chassis.identifiers import new_id
-from services.contacts.announcements import announce_updated_by_id
+from services.contacts.announcements import announce_joined, announce_left, announce_updated_by_id
 from services.contacts.contact_rows import SELECT_CONTACTS, Contact
-from services.contacts.sets import among
+from services.contacts.events import BY_API, Origin
+from services.contacts.references import hold, no_such, require
 from services.contacts.tables import contacts, lists, memberships
-
-# An error names as many of the ids that do not exist.
-_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ async def get_list(session: TenantSession, list_id: UUID) -> ContactList:
     """The list. Raises NotFound."""
     row = (await session.execute(_select_lists().where(lists.c.id == list_id))).mappings().one_or_none()
     if row is None:
-        raise _no_such("list", [list_id])
+        raise no_such("list", [list_id])
     return ContactList(**row)
 
 
@@ -71,48 +70,85 @@ async def update_list(
 async def delete_list(session: TenantSession, list_id: UUID) -> None:
     """Delete a list and its memberships; its contacts stay. Raises NotFound."""
     if await session.scalar(delete(lists).where(lists.c.id == list_id).returning(lists.c.id)) is None:
-        raise _no_such("list", [list_id])
+        raise no_such("list", [list_id])
 
 
 async def add_contacts(session: TenantSession, list_id: UUID, contact_ids: Collection[UUID]) -> int:
     """Put contacts into a list, all or none; answers how many were not in it. Raises NotFound that names which are not."""
     await hold_lists(session, [list_id])
-    await _hold("contact", contacts, session, contact_ids)
-    added = await session.execute(
-        insert(memberships)
-        .from_select(
-            ["list_id", "contact_id"],
-            select(literal(list_id), contacts.c.id).where(among(contacts.c.id, contact_ids)),
-        )
-        .on_conflict_do_nothing()
-        .returning(memberships.c.contact_id)
-    )
-    ids = list(added.scalars())
-    await announce_updated_by_id(session, ids)
-    return len(ids)
+    await hold(session, "contact", contacts, contact_ids)
+    joined = await join(session, [(contact_id, list_id) for contact_id in contact_ids], BY_API)
+    await announce_updated_by_id(session, {contact_id for contact_id, _ in joined})
+    announce_joined(session, joined, BY_API.source)
+    return len(joined)
 
 
-async def join(session: TenantSession, contact_id: UUID, list_ids: Collection[UUID]) -> None:
-    """Put a contact into lists. Raises NotFound that names the lists that do not exist."""
-    await hold_lists(session, list_ids)
-    await session.execute(
-        insert(memberships)
-        .from_select(
-            ["list_id", "contact_id"],
-            select(lists.c.id, literal(contact_id)).where(among(lists.c.id, list_ids)),
-        )
-        .on_conflict_do_nothing()
+# A contact and a list.
+Pair: TypeAlias = tuple[UUID, UUID]
+
+_JOIN = text("""
+    WITH joined AS (
+        INSERT INTO memberships (list_id, contact_id, source)
+        SELECT list_id, contact_id, :source
+        FROM unnest(CAST(:list_ids AS uuid[]), CAST(:contact_ids AS uuid[])) AS given (list_id, contact_id)
+        ORDER BY contact_id, list_id
+        ON CONFLICT DO NOTHING RETURNING list_id, contact_id
+    ), noted AS (
+        INSERT INTO contact_events (contact_id, type, source, source_id, about_id)
+        SELECT contact_id, 'list_joined', :source, CAST(:source_id AS uuid), list_id FROM joined
     )
+    SELECT contact_id, list_id FROM joined
+""")
+_LEAVE = text("""
+    WITH gone AS (
+        DELETE FROM memberships WHERE list_id = :list_id AND contact_id = ANY(:contact_ids)
+        RETURNING contact_id, list_id
+    ), noted AS (
+        INSERT INTO contact_events (contact_id, type, source, source_id, about_id)
+        SELECT contact_id, 'list_left', :source, CAST(:source_id AS uuid), list_id FROM gone
+    )
+    SELECT contact_id, list_id FROM gone
+""")
+
+
+async def join(session: TenantSession, pairs: Sequence[Pair], origin: Origin) -> list[Pair]:
+    """Put contacts into lists that exist and are held; answers what is new, for `announce_joined`."""
+    if not pairs:
+        return []
+    contact_ids, list_ids = zip(*pairs, strict=True)
+    joined = await session.execute(
+        _JOIN,
+        {
+            "list_ids": list(list_ids),
+            "contact_ids": list(contact_ids),
+            "source": origin.source.value,
+            "source_id": origin.id,
+        },
+    )
+    return [(row.contact_id, row.list_id) for row in joined]
+
+
+async def leave(
+    session: TenantSession, contact_ids: Collection[UUID], list_id: UUID, origin: Origin
+) -> set[UUID]:
+    """Take contacts out of a list; answers whom that changed."""
+    left = await session.execute(
+        _LEAVE,
+        {
+            "list_id": list_id,
+            "contact_ids": list(contact_ids),
+            "source": origin.source.value,
+            "source_id": origin.id,
+        },
+    )
+    gone = [(row.contact_id, row.list_id) for row in left]
+    announce_left(session, gone, origin.source)
+    return {contact_id for contact_id, _ in gone}
 
 
 async def remove_contact(session: TenantSession, list_id: UUID, contact_id: UUID) -> None:
     """Take a contact out of a list. Raises NotFound when there is no such list, or the contact is not in it."""
-    removed = await session.scalar(
-        delete(memberships)
-        .where(memberships.c.list_id == list_id, memberships.c.contact_id == contact_id)
-        .returning(memberships.c.contact_id)
-    )
-    if removed is None:
+    if not await leave(session, [contact_id], list_id, BY_API):
         await require_lists(session, [list_id])
         raise NotFound(f"contact in the list as {contact_id}")
     await announce_updated_by_id(session, [contact_id])
@@ -140,27 +176,12 @@ async def page_contacts_of(
 
 async def require_lists(session: TenantSession, list_ids: Collection[UUID]) -> None:
     """Raises NotFound that names those of the lists that do not exist."""
-    found = await session.execute(_ids_among(lists, list_ids))
-    _refuse_missing("list", list_ids, found.scalars())
+    await require(session, "list", lists, list_ids)
 
 
 async def hold_lists(session: TenantSession, list_ids: Collection[UUID]) -> None:
     """Keep these lists from being deleted until the transaction ends. Raises NotFound as `require_lists` does."""
-    await _hold("list", lists, session, list_ids)
-
-
-async def _hold(what: str, table: Table, session: TenantSession, ids: Collection[UUID]) -> None:
-    found = await session.execute(_ids_among(table, ids).with_for_update(key_share=True, read=True))
-    _refuse_missing(what, ids, found.scalars())
-
-
-def _ids_among(table: Table, ids: Collection[UUID]) -> Select[tuple[UUID]]:
-    return select(table.c.id).where(among(table.c.id, ids)).order_by(table.c.id)
-
-
-def _refuse_missing(what: str, ids: Collection[UUID], found: Iterable[UUID]) -> None:
-    if missing := set(ids).difference(found):
-        raise _no_such(what, missing)
+    await hold(session, "list", lists, list_ids)
 
 
 def _select_lists() -> Select[tuple[UUID, str, str, datetime, int]]:
@@ -175,9 +196,3 @@ def _select_lists() -> Select[tuple[UUID, str, str, datetime, int]]:
     return select(
         lists.c.id, lists.c.name, lists.c.description, lists.c.created_at, count.label("contact_count")
     )
-
-
-def _no_such(what: str, ids: Collection[UUID]) -> NotFound:
-    named = ", ".join(map(str, sorted(ids)[:_MOST_NAMED]))
-    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
-    return NotFound(f"{what} as {named}{more}")

@@ -9,12 +9,18 @@ from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.server import RpcServer
 from services.contacts.api.audience import AudienceApi
+from services.contacts.api.bulk_changes import BulkChangeApi
 from services.contacts.api.contacts import ContactApi
+from services.contacts.api.custom_fields import CustomFieldApi
+from services.contacts.api.exports import ExportApi
 from services.contacts.api.imports import ImportApi
 from services.contacts.api.lists import ListApi
+from services.contacts.api.segments import SegmentApi
+from services.contacts.api.tags import TagApi
 from services.contacts.api.usage import ContactUsageApi
-from services.contacts.consumers import suppression_consumer
-from services.contacts.import_worker import ImportWorker
+from services.contacts.bulk_changes import bulk_change_worker
+from services.contacts.consumers import consumers
+from services.contacts.import_worker import import_worker
 from services.contacts.settings import ContactsSettings
 
 # Requests and the imports of one turn share them.
@@ -30,20 +36,28 @@ async def serve(settings: ContactsSettings) -> None:
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
-        consumer = suppression_consumer(bus, database)
-        worker = ImportWorker(database, scheduler)
+        readers = consumers(bus, database)
+        imports = import_worker(database, scheduler)
+        bulk_changes = bulk_change_worker(database, scheduler)
         process.start(Relay(relay, bus, domain="contacts", wake=database.outbox_written))
-        process.start(consumer)
-        process.start(Replays(relay, [consumer]))
+        for reader in readers:
+            process.start(reader)
+        process.start(Replays(relay, readers))
         process.start(Prune(scheduler))
-        process.start(worker)
+        process.start(imports)
+        process.start(bulk_changes)
         server = RpcServer("contacts", settings.listen, process.verifier, database)
         server.add(
             ContactApi(),
             ListApi(),
-            AudienceApi(),
+            TagApi(),
+            CustomFieldApi(begun=bulk_changes.wake.set),
+            SegmentApi(),
+            BulkChangeApi(begun=bulk_changes.wake.set),
+            ImportApi(database, created=imports.wake.set),
+            ExportApi(database),
+            AudienceApi(database),
             ContactUsageApi(),
-            ImportApi(database, created=worker.wake.set),
             DeadLetterService(relay, "contacts"),
         )
         await process.serve(server)

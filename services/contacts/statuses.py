@@ -11,10 +11,26 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, Uuid, case, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Select,
+    Text,
+    Uuid,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from chassis.database import TenantSession
+from services.contacts.events import EventType, Happening, Source
+from services.contacts.events import record as record_events
 from services.contacts.sets import among, rows_of
 from services.contacts.tables import contacts, suppressed_addresses
 
@@ -35,6 +51,12 @@ class Reason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     HARD_BOUNCE = "hard_bounce"
 
+
+_TOLD = {
+    Reason.COMPLAINT: EventType.COMPLAINED,
+    Reason.UNSUBSCRIBE: EventType.UNSUBSCRIBED,
+    Reason.HARD_BOUNCE: EventType.BOUNCED,
+}
 
 _GRAVEST_FIRST = {
     Reason.COMPLAINT: Status.COMPLAINED,
@@ -64,6 +86,15 @@ def status_of(email_digest: ColumnElement[bytes]) -> ColumnElement[str]:
     )
 
 
+# The same, within a statement in SQL, of a row called `given` that has an `email_digest`.
+STATUS_OF_GIVEN = str(
+    status_of(literal_column("given.email_digest", LargeBinary)).compile(
+        dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
+        compile_kwargs={"literal_binds": True},
+    )
+)
+
+
 async def hold_statuses(session: TenantSession) -> None:
     """Until the transaction ends no suppressed address of the organization changes. Before contacts get addresses."""
     await session.execute(select(func.pg_advisory_xact_lock_shared(_LOCK_KEY)))
@@ -83,14 +114,51 @@ async def record(
         email_digest=(suppressed_addresses.c.email_digest, [digest for digest, _ in facts]),
         reason=(suppressed_addresses.c.reason, [reason.value for _, reason in facts]),
     )
-    await session.execute(
+    told = await session.execute(
         _later_holds(
             select(
                 given.c.email_digest, given.c.reason, literal(in_force), literal(event_id, Uuid)
             ).distinct()
+        ).returning(
+            suppressed_addresses.c.email_digest,
+            suppressed_addresses.c.reason,
+            literal_column("old.in_force").label("before"),
         )
     )
+    # What was told before in other words, or never was in force, is no news of the person.
+    news = [(bytes(row.email_digest), Reason(row.reason)) for row in told if bool(row.before) != in_force]
+    await _enter_in_ledger(session, news, in_force=in_force)
     return await _derive(session, [digest for digest, _ in facts])
+
+
+async def refuses_mail(session: TenantSession, email_digest: bytes) -> bool:
+    """Whether whoever has the address has opted out, and not come back."""
+    held = suppressed_addresses
+    refusal = select(held.c.reason).where(
+        held.c.email_digest == email_digest,
+        held.c.reason == Reason.UNSUBSCRIBE.value,
+        held.c.in_force == true(),
+    )
+    return await session.scalar(refusal) is not None
+
+
+async def _enter_in_ledger(
+    session: TenantSession, news: Collection[tuple[bytes, Reason]], *, in_force: bool
+) -> None:
+    found = await session.execute(
+        select(contacts.c.email_digest, contacts.c.id).where(
+            among(contacts.c.email_digest, [digest for digest, _ in news])
+        )
+    )
+    ids = {bytes(row.email_digest): row.id for row in found}
+    await record_events(
+        session,
+        [
+            Happening(ids[digest], _TOLD[reason] if in_force else EventType.CLEARED, Source.SUPPRESSION)
+            for digest, reason in news
+            if digest in ids
+        ],
+    )
 
 
 async def carry_over(session: TenantSession, old_digest: bytes, new_digest: bytes) -> None:

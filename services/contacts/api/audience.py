@@ -1,11 +1,13 @@
 """AudienceService: decode, call the domain, encode."""
 
+from collections.abc import AsyncIterator
+
 from chassis.context import RequestContext
-from chassis.database import TenantSession
+from chassis.database import Database
 from chassis.identifiers import parse_id
 from flownurture.contacts.v1 import audience_pb2 as pb
-from services.contacts import audience
 from services.contacts.api.fields import ids_of
+from services.contacts.audience import Selection, stream_recipients
 
 
 class AudienceApi:
@@ -13,25 +15,35 @@ class AudienceApi:
 
     service = pb.DESCRIPTOR.services_by_name["AudienceService"]
 
-    async def list_recipients(
-        self, request: pb.ListRecipientsRequest, context: RequestContext, session: TenantSession
-    ) -> pb.ListRecipientsResponse:
-        """One page of the contacts in any of the lists. NOT_FOUND names the lists that are not there."""
-        found = await audience.page_recipients(
-            session,
-            ids_of(request.list_ids),
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def stream_recipients(
+        self, request: pb.StreamRecipientsRequest, context: RequestContext
+    ) -> AsyncIterator[pb.RecipientBatch]:
+        """The audience behind a contact, in batches. NOT_FOUND names the lists, tags or segments that are not there."""
+        batches = stream_recipients(
+            self._database,
+            context,
+            _selection(request.include),
+            _selection(request.exclude),
             after=parse_id(request.after_contact_id) if request.after_contact_id else None,
-            size=request.page_size + 1,
+            size=request.batch_size,
         )
-        return pb.ListRecipientsResponse(
-            recipients=map(_as_message, found[: request.page_size]), last_page=len(found) <= request.page_size
-        )
+        async for batch in batches:
+            contact_ids, emails, digests, first_names, last_names = zip(*batch, strict=True)
+            yield pb.RecipientBatch(
+                contact_ids=[contact_id.bytes for contact_id in contact_ids],
+                emails=emails,
+                email_digests=digests,
+                first_names=first_names,
+                last_names=last_names,
+            )
 
 
-def _as_message(recipient: audience.Recipient) -> pb.Recipient:
-    return pb.Recipient(
-        contact_id=str(recipient.contact_id),
-        email=recipient.email,
-        first_name=recipient.first_name,
-        last_name=recipient.last_name,
+def _selection(message: pb.Selection) -> Selection:
+    return Selection(
+        frozenset(ids_of(message.list_ids)),
+        frozenset(ids_of(message.tag_ids)),
+        frozenset(ids_of(message.segment_ids)),
     )

@@ -22,3 +22,10 @@ def name_of(field: str, text: str, *, required: bool = False) -> str:
 def ids_of(texts: Iterable[str]) -> set[UUID]:
     """The ids in a repeated field, each once."""
     return {parse_id(text) for text in texts}
+
+
+def names_of(field: str, texts: Iterable[str]) -> list[str]:
+    """The names in a repeated field, each once and none of them empty. Raises InvalidRequest."""
+    return list(
+        dict.fromkeys(name_of(f"{field}[{index}]", text, required=True) for index, text in enumerate(texts))
+    )

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
 
+from google.api.httpbody_pb2 import HttpBody
+
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
@@ -11,16 +13,17 @@ from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.contacts.v1 import imports_pb2 as pb
 from services.contacts import imports
+from services.contacts.api.fields import names_of
+from services.contacts.csv_files import CSV, csv_lines
 from services.contacts.import_rows import RowError
-from services.contacts.imports import Import, ImportStatus
+from services.contacts.imports import Import, Options
+from services.contacts.jobs import JobStatus
 from services.contacts.uploads import Upload
 
-_STATUSES = {
-    ImportStatus.PENDING: pb.IMPORT_STATUS_PENDING,
-    ImportStatus.RUNNING: pb.IMPORT_STATUS_RUNNING,
-    ImportStatus.COMPLETED: pb.IMPORT_STATUS_COMPLETED,
-    ImportStatus.FAILED: pb.IMPORT_STATUS_FAILED,
-}
+_STATUSES = {status.value: pb.ImportStatus.Value(f"IMPORT_STATUS_{status.name}") for status in JobStatus}
+# Shown with the import itself; the others are in a file.
+_ERRORS_SHOWN = 1_000
+_ERRORS_A_PIECE = 5_000
 
 
 class ImportApi:
@@ -45,8 +48,7 @@ class ImportApi:
             fingerprint = sha256(options.SerializeToString(deterministic=True) + upload.digest).digest()
 
             async def make() -> pb.Import:
-                list_id = parse_id(options.list_id) if options.list_id else None
-                return _as_message(await imports.create_import(session, list_id, upload))
+                return _as_message(await imports.create_import(session, _options_of(options), upload))
 
             async with self._database.tenant_transaction(context) as session:
                 method = f"{self.service.full_name}.CreateImport"
@@ -59,7 +61,24 @@ class ImportApi:
     ) -> pb.Import:
         """How far the import is and which rows were refused, or NOT_FOUND."""
         found = await imports.get_import(session, parse_id(request.import_id))
-        return _as_message(found, await imports.row_errors(session, found.id))
+        errors = await imports.row_errors(session, found.id, after_line=0, size=_ERRORS_SHOWN)
+        return _as_message(found, errors)
+
+    async def download_import_errors(
+        self, request: pb.DownloadImportErrorsRequest, context: RequestContext
+    ) -> AsyncIterator[HttpBody]:
+        """The refused rows as CSV, or NOT_FOUND."""
+        import_id = parse_id(request.import_id)
+        async with self._database.tenant_transaction(context, read_only=True) as session:
+            await imports.get_import(session, import_id)
+        yield HttpBody(content_type=CSV, data=csv_lines([("line", "field", "message")]))
+        errors: Sequence[RowError] = [RowError(0, "", "")]
+        while errors:
+            async with self._database.tenant_transaction(context, read_only=True) as session:
+                errors = await imports.row_errors(
+                    session, import_id, after_line=errors[-1].line, size=_ERRORS_A_PIECE
+                )
+            yield HttpBody(data=csv_lines((each.line, each.field, each.message) for each in errors))
 
     async def list_imports(
         self, request: pb.ListImportsRequest, context: RequestContext, session: TenantSession
@@ -73,6 +92,16 @@ class ImportApi:
         )
 
 
+def _options_of(options: pb.ImportOptions) -> Options:
+    return Options(
+        list_id=parse_id(options.list_id) if options.list_id else None,
+        columns=dict(options.columns),
+        tags=names_of("options.tags", options.tags),
+        dry_run=options.dry_run,
+        only_new=options.only_new,
+    )
+
+
 async def _options(requests: AsyncIterator[pb.CreateImportRequest]) -> pb.ImportOptions:
     async for request in requests:
         if request.WhichOneof("part") == "options":
@@ -84,7 +113,7 @@ async def _options(requests: AsyncIterator[pb.CreateImportRequest]) -> pb.Import
 def _as_message(found: Import, errors: Sequence[RowError] = ()) -> pb.Import:
     message = pb.Import(
         id=str(found.id),
-        status=_STATUSES[ImportStatus(found.status)],
+        status=_STATUSES[found.status],
         list_id=str(found.list_id or ""),
         processed_rows=found.processed_rows,
         created_contacts=found.created_contacts,
@@ -95,6 +124,7 @@ def _as_message(found: Import, errors: Sequence[RowError] = ()) -> pb.Import:
         failure=found.failure,
         size_bytes=found.size_bytes,
         progress=_progress(found),
+        dry_run=found.dry_run,
     )
     message.created_at.FromDatetime(found.created_at)
     if found.completed_at is not None:

@@ -10,13 +10,19 @@ from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
 from services.contacts.api.audience import AudienceApi
+from services.contacts.api.bulk_changes import BulkChangeApi
 from services.contacts.api.contacts import ContactApi
+from services.contacts.api.custom_fields import CustomFieldApi
+from services.contacts.api.exports import ExportApi
 from services.contacts.api.imports import ImportApi
 from services.contacts.api.lists import ListApi
+from services.contacts.api.segments import SegmentApi
+from services.contacts.api.tags import TagApi
 from services.contacts.api.usage import ContactUsageApi
-from services.contacts.import_worker import ImportWorker
+from services.contacts.bulk_changes import bulk_change_worker
+from services.contacts.import_worker import import_worker
 from services.contacts.settings import ContactsSettings
-from services.contacts.tests.tenant import Tenant
+from services.contacts.tests.tenant import Tenant, Workers
 
 
 @pytest.fixture(scope="session")
@@ -32,23 +38,33 @@ async def database(settings: ContactsSettings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-async def worker(settings: ContactsSettings, database: Database) -> AsyncIterator[ImportWorker]:
+async def scheduler(settings: ContactsSettings) -> AsyncIterator[RoleDatabase]:
     async with RoleDatabase(settings.database_scheduler_url) as scheduler:
-        yield ImportWorker(database, scheduler)
+        yield scheduler
+
+
+@pytest.fixture(scope="session")
+def workers(database: Database, scheduler: RoleDatabase) -> Workers:
+    return Workers(import_worker(database, scheduler), bulk_change_worker(database, scheduler))
 
 
 @pytest.fixture(scope="session")
 async def server(
-    settings: ContactsSettings, database: Database, worker: ImportWorker
+    settings: ContactsSettings, database: Database, workers: Workers
 ) -> AsyncIterator[RpcServer]:
     verifier = StampVerifier("contacts", settings.stamp_trusted_keys)
     server = RpcServer("contacts", "127.0.0.1:0", verifier, database)
     server.add(
         ContactApi(),
         ListApi(),
-        AudienceApi(),
+        TagApi(),
+        CustomFieldApi(begun=workers.bulk_changes.wake.set),
+        SegmentApi(),
+        BulkChangeApi(begun=workers.bulk_changes.wake.set),
+        ImportApi(database, created=workers.imports.wake.set),
+        ExportApi(database),
+        AudienceApi(database),
         ContactUsageApi(),
-        ImportApi(database, created=worker.wake.set),
     )
     async with server:
         yield server
@@ -72,11 +88,11 @@ async def gateway(peer_as: Callable[[str], Peer]) -> AsyncIterator[Peer]:
 
 
 @pytest.fixture
-def tenant(gateway: Peer, database: Database, worker: ImportWorker) -> Tenant:
-    return Tenant(gateway, database, worker)
+def tenant(gateway: Peer, database: Database, workers: Workers) -> Tenant:
+    return Tenant(gateway, database, workers)
 
 
 @pytest.fixture
-def stranger(gateway: Peer, database: Database, worker: ImportWorker) -> Tenant:
+def stranger(gateway: Peer, database: Database, workers: Workers) -> Tenant:
     """A member of another organization."""
-    return Tenant(gateway, database, worker)
+    return Tenant(gateway, database, workers)

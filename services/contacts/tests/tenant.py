@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,17 +19,42 @@ from chassis.email_address import EmailAddress
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from chassis.tests.deadlines import until
-from flownurture.contacts.v1 import audience_pb2, contacts_pb2, imports_pb2, lists_pb2
+from flownurture.contacts.v1 import (
+    audience_pb2,
+    bulk_changes_pb2,
+    contacts_pb2,
+    custom_fields_pb2,
+    events_pb2,
+    exports_pb2,
+    imports_pb2,
+    lists_pb2,
+    segments_pb2,
+    tags_pb2,
+)
+from flownurture.contacts.v1.audience_pb2_grpc import AudienceServiceStub
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressedAddress, SuppressionsLifted
-from services.contacts.consumers import suppression_consumer
-from services.contacts.import_worker import ImportWorker
+from services.contacts.consumers import consumers
+from services.contacts.jobs import JobWorker
 
 _UNFINISHED = (imports_pb2.IMPORT_STATUS_PENDING, imports_pb2.IMPORT_STATUS_RUNNING)
+_UNFINISHED_CHANGES = (
+    bulk_changes_pb2.BULK_CHANGE_STATUS_PENDING,
+    bulk_changes_pb2.BULK_CHANGE_STATUS_RUNNING,
+)
 _SERVICES = [
     service
-    for contract in (contacts_pb2, lists_pb2, imports_pb2, audience_pb2)
+    for contract in (
+        bulk_changes_pb2,
+        contacts_pb2,
+        custom_fields_pb2,
+        exports_pb2,
+        imports_pb2,
+        lists_pb2,
+        segments_pb2,
+        tags_pb2,
+    )
     for service in contract.DESCRIPTOR.services_by_name.values()
 ]
 _RPC_OF = {
@@ -37,10 +62,18 @@ _RPC_OF = {
 }
 
 
+@dataclass(frozen=True)
+class Workers:
+    """What does an organization's long work."""
+
+    imports: JobWorker
+    bulk_changes: JobWorker
+
+
 class Tenant:
     """A member of a fresh organization. Calling it with a request calls the RPC that takes such a request."""
 
-    def __init__(self, peer: Peer, database: Database, worker: ImportWorker) -> None:
+    def __init__(self, peer: Peer, database: Database, workers: Workers) -> None:
         self.context = RequestContext(
             issuer="gateway",
             actor_kind=ActorKind.USER,
@@ -50,10 +83,11 @@ class Tenant:
             session_id=str(uuid4()),
             request_id=str(uuid4()),
             limits=(("contacts", 1_000_000),),
+            features=frozenset({"advanced_segments"}),
         )
         self._peer = peer
         self._database = database
-        self._worker = worker
+        self._workers = workers
 
     async def __call__(self, request: Message, *, key: str | None = None) -> Any:
         service, method = _RPC_OF[request.DESCRIPTOR.full_name]
@@ -66,15 +100,13 @@ class Tenant:
 
     def called_by(self, peer: Peer) -> "Tenant":
         """The same organization, on whose behalf another process calls."""
-        other = Tenant(peer, self._database, self._worker)
+        other = Tenant(peer, self._database, self._workers)
         other.context = self.context
         return other
 
-    async def upload(
-        self, file: bytes, *, list_id: str = "", key: str | None = None, piece: int = 1 << 16
-    ) -> Any:
+    async def upload(self, file: bytes, *, key: str | None = None, piece: int = 1 << 16, **how: Any) -> Any:
         """Upload a file in pieces; it waits to be imported."""
-        options = imports_pb2.CreateImportRequest(options=imports_pb2.ImportOptions(list_id=list_id))
+        options = imports_pb2.CreateImportRequest(options=imports_pb2.ImportOptions(**how))
         pieces = [file[start : start + piece] for start in range(0, len(file), piece)]
         return await self.stream(
             [options, *(imports_pb2.CreateImportRequest(chunk=part) for part in pieces)], key=key
@@ -116,15 +148,48 @@ class Tenant:
             await self._peer.call(stub, sent(), self.context)
         await until(lambda: noticed() > before)
 
-    async def import_file(self, file: bytes, *, list_id: str = "") -> Any:
+    async def import_file(self, file: bytes, **how: Any) -> Any:
         """Upload a file and import it to its end."""
-        return await self.finish((await self.upload(file, list_id=list_id)).id)
+        return await self.finish((await self.upload(file, **how)).id)
 
     async def finish(self, import_id: str) -> Any:
         """Let a worker go on with an import until it ends."""
         while (found := await self(imports_pb2.GetImportRequest(import_id=import_id))).status in _UNFINISHED:
-            await self._worker.take_turn(self.context, UUID(import_id))
+            await self._workers.imports.take_turn(self.context, UUID(import_id))
         return found
+
+    async def change_all(self, request: bulk_changes_pb2.CreateBulkChangeRequest) -> Any:
+        """Begin a bulk change, and let a worker carry it out to its end."""
+        return await self.finish_change((await self(request)).id)
+
+    async def finish_change(self, bulk_change_id: str) -> Any:
+        """Let a worker go on with a bulk change until it ends."""
+        asked = bulk_changes_pb2.GetBulkChangeRequest(bulk_change_id=bulk_change_id)
+        while (found := await self(asked)).status in _UNFINISHED_CHANGES:
+            await self._workers.bulk_changes.take_turn(self.context, UUID(bulk_change_id))
+        return found
+
+    async def download(self, request: Message) -> bytes:
+        """The whole of a file."""
+        service, method = _RPC_OF[request.DESCRIPTOR.full_name]
+        stub: Any = self._peer.channel.unary_stream(
+            f"/{service.full_name}/{method.name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        return b"".join([piece.data async for piece in self._peer.stream(stub, request, self.context)])
+
+    def stream_recipients(
+        self, request: audience_pb2.StreamRecipientsRequest
+    ) -> AsyncIterator[audience_pb2.RecipientBatch]:
+        """An audience, as the sending process asks for it."""
+        audience = AudienceServiceStub(self._peer.channel)
+        return self._peer.stream(audience.StreamRecipients, request, self.context)
+
+    async def declare(self, key: str, kind: str, *choices: str) -> Any:
+        """Declare a custom field."""
+        number = custom_fields_pb2.CustomFieldType.Value(f"CUSTOM_FIELD_TYPE_{kind.upper()}")
+        return await self(custom_fields_pb2.CreateCustomFieldRequest(key=key, type=number, choices=choices))
 
     async def add(self, email: str, **fields: Any) -> contacts_pb2.Contact:
         """Create a contact."""
@@ -163,6 +228,10 @@ class Tenant:
             envelopes = [Envelope.FromString(row.envelope) for row in rows]
         return [message_type(envelope.type).FromString(envelope.payload) for envelope in envelopes]
 
+    async def told_of_created(self) -> list[events_pb2.ContactsCreated]:
+        """The events of new contacts so far, in order."""
+        return [event for event in await self.published() if isinstance(event, events_pb2.ContactsCreated)]
+
     async def everything_is_relayed(self) -> bool:
         """Whether all events have reached the broker."""
         return await self.count("outbox WHERE published_at IS NULL") == 0
@@ -185,8 +254,8 @@ class Tenant:
             type=event.DESCRIPTOR.full_name,
             payload=event.SerializeToString(),
         )
-        consumer = suppression_consumer(None, self._database)  # type: ignore[arg-type]
-        await consumer.handle(envelope.SerializeToString())
+        for consumer in consumers(None, self._database):  # type: ignore[arg-type]
+            await consumer.handle(envelope.SerializeToString())
 
     def _with_key(self, key: str | None) -> RequestContext:
         return replace(self.context, idempotency_key=key)

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from chassis.email_address import EmailAddress
 from chassis.errors import Conflict, InvalidRequest, NotFound
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import contacts_pb2 as pb
@@ -21,7 +22,10 @@ async def test_a_contact_is_read_as_it_was_created(tenant: Tenant) -> None:
     assert created.status == pb.CONTACT_STATUS_SUBSCRIBED
     assert sorted(created.list_ids) == sorted([readers.id, buyers.id])
     assert await tenant(pb.GetContactRequest(contact_id=created.id)) == created
-    assert await tenant.published() == [events_pb2.ContactsCreated(contacts=[created])]
+    told, *joined = await tenant.published()
+    assert told == events_pb2.ContactsCreated(contacts=[created], source=pb.CONTACT_SOURCE_API)
+    assert sorted(event.list_id for event in joined) == sorted([readers.id, buyers.id])
+    assert all(list(event.contact_ids) == [created.id] for event in joined)
 
 
 @pytest.mark.parametrize("again", ["ada@example.com", "ADA@EXAMPLE.com", "Ada@Example.COM"])
@@ -105,7 +109,10 @@ async def test_a_deleted_contact_is_gone_from_everywhere(tenant: Tenant) -> None
         with pytest.raises(NotFound, match=ada.id):
             await tenant(request)
     assert (await tenant(lists_pb2.GetListRequest(list_id=readers.id))).contact_count == 0
-    assert (await tenant.published())[-1] == events_pb2.ContactsDeleted(contact_ids=[ada.id])
+    digest = EmailAddress.parse("ada@example.com").digest
+    assert (await tenant.published())[-1] == events_pb2.ContactsDeleted(
+        contact_ids=[ada.id], email_digests=[digest]
+    )
 
 
 async def test_pages_hold_every_contact_once_newest_first(tenant: Tenant) -> None:

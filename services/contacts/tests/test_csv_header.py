@@ -1,9 +1,16 @@
 import codecs
+from datetime import UTC, datetime
 
 import pytest
 
-from services.contacts.csv_header import UnusableFile, read_header
+from chassis.identifiers import new_id
+from services.contacts.csv_header import Columns, UnusableFile, read_header
 from services.contacts.csv_rows import Position
+from services.contacts.custom_fields import CustomField, FieldType
+
+USUAL = Columns({}, {})
+OURS = ("email", "first_name", "last_name", "tags")
+CITY = CustomField(new_id(), 1, "city", "Home town", FieldType.TEXT, [], datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
@@ -21,14 +28,14 @@ from services.contacts.csv_rows import Position
     ],
 )
 def test_a_header_tells_delimiter_and_columns(file: bytes, delimiter: str, columns: dict[str, int]) -> None:
-    header = read_header(file, at_end=True)
+    header = read_header(file, USUAL, at_end=True)
     assert header.delimiter == delimiter
-    assert header.columns == columns
+    assert {name: place for name in OURS if (place := getattr(header, name)) is not None} == columns
     assert header.end == Position(len(file), 2)
 
 
 def test_lines_before_the_header_may_be_blank() -> None:
-    assert read_header(b"\r\n,,\nemail,name,x\na@b.test\n", at_end=True).end == Position(18, 4)
+    assert read_header(b"\r\n,,\nemail,name,x\na@b.test\n", USUAL, at_end=True).end == Position(18, 4)
 
 
 @pytest.mark.parametrize(
@@ -54,5 +61,22 @@ def test_lines_before_the_header_may_be_blank() -> None:
 )
 def test_a_file_that_cannot_be_imported_says_why(file: bytes, says: str) -> None:
     with pytest.raises(UnusableFile) as refused:
-        read_header(file, at_end=True)
+        read_header(file, USUAL, at_end=True)
     assert says in str(refused.value)
+
+
+def test_columns_are_what_their_owner_says_they_are() -> None:
+    told = {"Kontakt": "email", "email": "ignore", "Wohnort": "city", "Rolle": "tags"}
+    header = read_header(b"email,Kontakt,Wohnort,Rolle\n", Columns(told, {"city": CITY}), at_end=True)
+    assert (header.email, header.tags, header.custom) == (1, 3, [(CITY, 2)])
+
+
+@pytest.mark.parametrize("name", ["city", "City", "Home town", "home-town"])
+def test_a_custom_field_is_known_by_its_key_and_its_label(name: str) -> None:
+    header = read_header(f"email,{name}\n".encode(), Columns({}, {"city": CITY}), at_end=True)
+    assert header.custom == [(CITY, 1)]
+
+
+def test_a_column_that_is_told_of_and_not_there_is_named() -> None:
+    with pytest.raises(UnusableFile, match="has no column “Wohnort”"):
+        read_header(b"email\n", Columns({"Wohnort": "city"}, {"city": CITY}), at_end=True)

@@ -16,12 +16,12 @@ from flownurture.contacts.v1 import imports_pb2 as pb
 from flownurture.contacts.v1 import lists_pb2
 from services.contacts.csv_rows import Position
 from services.contacts.import_chunks import store_chunk
-from services.contacts.import_leases import MOST_ATTEMPTS, Lease, LeaseLost, claim, fence, release
 from services.contacts.import_rows import Chunk, Person
-from services.contacts.import_worker import ImportWorker
-from services.contacts.imports import create_import
-from services.contacts.settings import ContactsSettings
-from services.contacts.tests.tenant import Tenant
+from services.contacts.import_worker import import_worker
+from services.contacts.imports import Options, create_import
+from services.contacts.jobs import MOST_ATTEMPTS, Lease, LeaseLost, claim, fence, release
+from services.contacts.tables import imports
+from services.contacts.tests.tenant import Tenant, Workers
 from services.contacts.uploads import Upload
 
 CHUNK_ROWS = 7
@@ -69,19 +69,18 @@ async def expire_leases(tenant: Tenant) -> None:
 @pytest.mark.parametrize("at_the_end", [False, True])
 @pytest.mark.parametrize("dies_in", range(1, 10))
 async def test_an_import_whose_worker_dies_goes_on_where_it_was(
-    tenant: Tenant, settings: ContactsSettings, database: Database, dies_in: int, at_the_end: bool
+    tenant: Tenant, scheduler: RoleDatabase, database: Database, dies_in: int, at_the_end: bool
 ) -> None:
     readers = await tenant.add_list()
     waiting = await tenant.upload(FILE, list_id=readers.id)
-    async with RoleDatabase(settings.database_scheduler_url) as scheduler:
-        mortal = ImportWorker(
-            MortalDatabase(database, dies_in, at_the_end=at_the_end), scheduler, chunk_rows=CHUNK_ROWS
-        )
-        try:
-            await mortal.take_turn(tenant.context, UUID(waiting.id))
-        except Killed:
-            await expire_leases(tenant)
-        found = await tenant.finish(waiting.id)
+    mortal = import_worker(
+        MortalDatabase(database, dies_in, at_the_end=at_the_end), scheduler, chunk_rows=CHUNK_ROWS
+    )
+    try:
+        await mortal.take_turn(tenant.context, UUID(waiting.id))
+    except Killed:
+        await expire_leases(tenant)
+    found = await tenant.finish(waiting.id)
     assert found.status == pb.IMPORT_STATUS_COMPLETED
     assert (found.processed_rows, found.created_contacts, found.updated_contacts) == (35, 31, 0)
     assert (found.duplicate_rows, found.failed_rows) == (2, 2)
@@ -89,7 +88,7 @@ async def test_an_import_whose_worker_dies_goes_on_where_it_was(
     everybody = await tenant.everybody()
     assert len(everybody) == (await tenant(lists_pb2.GetListRequest(list_id=readers.id))).contact_count == 31
     assert (everybody["r3@example.com"].first_name, everybody["r19@example.com"].first_name) == ("R3", "R19")
-    told = [contact.email for event in await tenant.published() for contact in event.contacts]
+    told = [contact.email for event in await tenant.told_of_created() for contact in event.contacts]
     assert sorted(told) == sorted(everybody)
 
 
@@ -98,24 +97,24 @@ async def taken_on(tenant: Tenant, database: Database, file: bytes = FILE) -> Le
     with Upload() as upload:
         await upload.write(file)
         async with database.tenant_transaction(tenant.context) as session:
-            created = await create_import(session, None, upload)
-            lease = await claim(session, created.id)
-    assert lease is not None
-    return lease
+            created = await create_import(session, Options(), upload)
+            claimed = await claim(session, imports, created.id)
+    assert claimed is not None
+    return claimed[0]
 
 
 async def test_nobody_else_takes_an_import_that_is_worked_on(tenant: Tenant, database: Database) -> None:
     lease = await taken_on(tenant, database)
     async with database.tenant_transaction(tenant.context) as session:
-        assert await claim(session, lease.import_id) is None
-        assert await fence(session, lease) == 0
+        assert await claim(session, imports, lease.job_id) is None
+        assert (await fence(session, lease)).id == lease.job_id
 
 
 async def test_who_lost_the_lease_writes_nothing_more(tenant: Tenant, database: Database) -> None:
     first = await taken_on(tenant, database)
     async with database.tenant_transaction(tenant.context) as session:
         await session.execute(text("UPDATE imports SET lease_until = now()"))
-        second = await claim(session, first.import_id)
+        second = await claim(session, imports, first.job_id)
     assert second is not None
     chunk = Chunk([Person(2, EmailAddress.parse("x@example.com"), "", "")], [], 0, Position(10, 3), True)
     with pytest.raises(LeaseLost):
@@ -123,20 +122,20 @@ async def test_who_lost_the_lease_writes_nothing_more(tenant: Tenant, database: 
             await store_chunk(session, first, chunk)
     async with database.tenant_transaction(tenant.context) as session:
         await release(session, first)
-        assert await fence(session, second) == 0
+        assert (await fence(session, second[0])).processed_rows == 0
     assert await tenant.count("contacts") == 0
 
 
 async def test_imports_of_an_organization_go_in_one_after_the_other(
-    tenant: Tenant, database: Database, worker: ImportWorker
+    tenant: Tenant, database: Database, workers: Workers
 ) -> None:
     first = await taken_on(tenant, database, b"email,first name\nada@example.com,Ada\n")
     second = await tenant.upload(b"email,first name\nada@example.com,Augusta\n")
-    await worker.take_turn(tenant.context, UUID(second.id))
+    await workers.imports.take_turn(tenant.context, UUID(second.id))
     still = await tenant(pb.GetImportRequest(import_id=second.id))
     assert still.status == pb.IMPORT_STATUS_PENDING
     await expire_leases(tenant)
-    await tenant.finish(str(first.import_id))
+    await tenant.finish(str(first.job_id))
     await tenant.finish(second.id)
     assert (await tenant.everybody())["ada@example.com"].first_name == "Augusta"
 
@@ -144,15 +143,15 @@ async def test_imports_of_an_organization_go_in_one_after_the_other(
 async def test_an_import_that_no_worker_survives_is_given_up(tenant: Tenant, database: Database) -> None:
     lease = await taken_on(tenant, database)
     await tenant.execute(f"UPDATE imports SET attempts = {MOST_ATTEMPTS}, lease_until = now()")
-    found = await tenant.finish(str(lease.import_id))
+    found = await tenant.finish(str(lease.job_id))
     assert found.status == pb.IMPORT_STATUS_FAILED
     assert "could not be processed" in found.failure
 
 
 async def test_a_running_worker_imports_what_is_uploaded_to_any_organization(
-    tenant: Tenant, stranger: Tenant, worker: ImportWorker
+    tenant: Tenant, stranger: Tenant, workers: Workers
 ) -> None:
-    running = asyncio.create_task(worker.run())
+    running = asyncio.create_task(workers.imports.run())
     try:
         uploads = [(one, await one.upload(FILE)) for one in (tenant, stranger)]
         for one, waiting in uploads:

@@ -1,4 +1,6 @@
 import codecs
+import csv
+from io import StringIO
 
 import pytest
 
@@ -114,11 +116,13 @@ async def test_an_import_updates_names_that_the_file_knows_and_tells_of_what_cha
         ("Ada", "X"),
     ]
     assert everybody["eve@example.com"] == before["eve@example.com"]
-    (change,) = (await tenant.published())[told:]
+    change, ended = (await tenant.published())[told:]
+    assert (ended.created_contacts, ended.updated_contacts, ended.failed_rows) == (0, 3, 0)
     assert [one.email for one in change.contacts] == ["ada@example.com"]
     await tenant.import_file(b"email\neve@example.com\n", list_id=readers.id)
-    assert [one.email for one in (await tenant.published())[-1].contacts] == ["eve@example.com"]
-    assert list((await tenant.published())[-1].contacts[0].list_ids) == [readers.id]
+    *_, change, joined, _ = await tenant.published()
+    assert [one.email for one in change.contacts] == ["eve@example.com"]
+    assert list(change.contacts[0].list_ids) == [joined.list_id] == [readers.id]
 
 
 async def test_importing_the_same_file_again_changes_nothing(tenant: Tenant) -> None:
@@ -127,7 +131,9 @@ async def test_importing_the_same_file_again_changes_nothing(tenant: Tenant) -> 
     before, told = await tenant.everybody(), await tenant.published()
     assert counts(await tenant.import_file(file)) == (2, 0, 2, 0, 0)
     assert await tenant.everybody() == before
-    assert await tenant.published() == told
+    *again, ended = await tenant.published()
+    assert again == told
+    assert ended.updated_contacts == 2
 
 
 @pytest.mark.parametrize(
@@ -155,11 +161,18 @@ async def test_a_header_alone_is_an_import_of_nobody(tenant: Tenant) -> None:
     assert (found.status, counts(found)) == (pb.IMPORT_STATUS_COMPLETED, (0, 0, 0, 0, 0))
 
 
-async def test_every_refused_row_is_counted_and_the_first_thousand_are_kept(tenant: Tenant) -> None:
+async def test_every_refused_row_is_counted_the_first_shown_and_a_hundred_thousand_in_a_file(
+    tenant: Tenant,
+) -> None:
     refused = MOST_ROW_ERRORS + 1500
     found = await tenant.import_file(b"email\n" + b"nobody\n" * refused + b"ada@example.com\n")
     assert counts(found) == (refused + 1, 1, 0, 0, refused)
-    assert [error.line for error in found.errors] == list(range(2, MOST_ROW_ERRORS + 2))
+    assert [error.line for error in found.errors] == list(range(2, 1002))
+    file = await tenant.download(pb.DownloadImportErrorsRequest(import_id=found.id))
+    header, *lines = csv.reader(StringIO(file.decode()))
+    assert header == ["line", "field", "message"]
+    assert [int(line) for line, _, _ in lines] == list(range(2, MOST_ROW_ERRORS + 2))
+    assert {(field, message) for _, field, message in lines} == {("email", found.errors[0].message)}
 
 
 async def test_a_file_of_many_parts_is_read_across_their_borders(tenant: Tenant) -> None:
@@ -223,11 +236,11 @@ async def test_a_malformed_upload_is_refused_and_leaves_nothing(
     assert await tenant.count("imports") == await tenant.count("import_parts") == 0
 
 
-async def test_a_file_beyond_100_mib_is_refused_and_leaves_nothing(tenant: Tenant) -> None:
+async def test_a_file_beyond_512_mib_is_refused_and_leaves_nothing(tenant: Tenant) -> None:
     options = pb.CreateImportRequest(options=pb.ImportOptions())
     chunk = pb.CreateImportRequest(chunk=b"x" * MIB)
-    with pytest.raises(InvalidRequest, match="104,857,600"):
-        await tenant.stream([options, *[chunk] * 100, pb.CreateImportRequest(chunk=b"x")])
+    with pytest.raises(InvalidRequest, match="536,870,912"):
+        await tenant.stream([options, *[chunk] * 512, pb.CreateImportRequest(chunk=b"x")])
     assert await tenant.count("imports") == await tenant.count("import_parts") == 0
 
 

@@ -54,8 +54,9 @@ async def test_contacts_added_twice_are_in_a_list_once(tenant: Tenant) -> None:
     added = await tenant(pb.AddListContactsRequest(list_id=readers.id, contact_ids=[ada.id, eve.id]))
     assert added.added == 1
     assert await members(tenant, readers.id) == ["eve@example.com", "ada@example.com"]
-    (told,) = (await tenant.published())[-1].contacts
-    assert (told.id, list(told.list_ids)) == (eve.id, [readers.id])
+    *_, change, joined = await tenant.published()
+    assert [(told.id, list(told.list_ids)) for told in change.contacts] == [(eve.id, [readers.id])]
+    assert (joined.list_id, list(joined.contact_ids)) == (readers.id, [eve.id])
 
 
 async def test_adding_contacts_that_do_not_exist_names_them_and_adds_none(tenant: Tenant) -> None:

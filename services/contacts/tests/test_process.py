@@ -27,8 +27,7 @@ from flownurture.contacts.v1 import contacts_pb2, imports_pb2
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_COMPLAINT
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressedAddress
-from services.contacts.import_worker import ImportWorker
-from services.contacts.tests.tenant import Tenant
+from services.contacts.tests.tenant import Tenant, Workers
 
 Environment = Callable[[str], dict[str, str]]
 ROOT = Path(__file__).parents[3]
@@ -80,12 +79,12 @@ def environment(service_environment: Environment) -> dict[str, str]:
 
 @pytest.fixture
 async def member(
-    environment: dict[str, str], service_environment: Environment, database: Database, worker: ImportWorker
+    environment: dict[str, str], service_environment: Environment, database: Database, workers: Workers
 ) -> AsyncIterator[Tenant]:
     """A member of a fresh organization who calls that process."""
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with Peer(environment["LISTEN"], "contacts", Stamper("gateway", key)) as peer:
-        yield Tenant(peer, database, worker)
+        yield Tenant(peer, database, workers)
 
 
 async def test_an_opt_out_told_on_the_bus_shows_in_the_contact(

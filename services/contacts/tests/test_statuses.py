@@ -20,6 +20,7 @@ from flownurture.sending.v1.messages_pb2 import (
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressedAddress, SuppressionsLifted
 from services.contacts.contacts import create_contact
 from services.contacts.tests.tenant import Tenant
+from services.contacts.upserts import Upsert
 
 ADA = "ada@example.com"
 REASONS = {
@@ -118,7 +119,7 @@ async def test_a_suppression_waits_for_a_contact_that_is_just_being_created(
     tenant: Tenant, database: Database
 ) -> None:
     async with database.tenant_transaction(tenant.context) as session:
-        await create_contact(session, EmailAddress.parse(ADA), "", "", [])
+        await create_contact(session, Upsert(EmailAddress.parse(ADA)))
         suppression = asyncio.create_task(tenant.suppress(ADA, SUPPRESSION_REASON_UNSUBSCRIBE))
         waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
         await until(lambda: session.scalar(waiting))
