@@ -105,6 +105,8 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "SUPER_ADMIN_EMAIL": SUPER_ADMIN_EMAIL,
             "SUPER_ADMIN_PASSWORD": secrets.super_admin_password,
         },
+        "contacts": links
+        | {"DATABASE_LOOKUP_URL": _role_url("contacts_lookup", addresses, secrets)},
         "sending": {
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "IDENTITY_TARGET": addresses.listen["identity"],

@@ -1,15 +1,19 @@
-"""Events in: what was vetoed or settled may have been the last of its campaign; mails that identity orders."""
+"""Events in: what was vetoed or settled may have been the last of its campaign; mails that others order, people who are erased."""
 
 from chassis.consumer import Consumer, Inbox, idempotent
 from chassis.context import RequestContext
 from chassis.database import Database
+from chassis.errors import Unavailable
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
+from flownurture.contacts.v1.events_pb2 import ContactsDeleted, SendConfirmationMail
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.identity.v1.events_pb2 import SendAccountMail
 from flownurture.suppression.v1.events_pb2 import SendsVetoed
 from services.sending.account_mail import AccountMail
 from services.sending.accounting import complete_if_settled
+from services.sending.confirmation_mail import send_confirmation
+from services.sending.erasure import forget
 
 
 class OutcomeReader:
@@ -48,6 +52,45 @@ class OutcomeReader:
         for campaign_id in sorted(campaign_ids - {""}):
             async with self._database.tenant_transaction(context) as session:
                 await complete_if_settled(session, parse_id(campaign_id))
+
+
+class ContactsReader:
+    """Does for the contacts process what takes mail: confirmations that it orders, and forgetting whom it has erased."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def consumers(self, bus: EventBus) -> list[Consumer]:
+        """Readers of the streams CONTACTS and CONFIRMATION_MAIL."""
+        return [
+            Consumer(
+                bus,
+                stream="CONTACTS",
+                durable="sending",
+                database=self._database,
+                handlers={ContactsDeleted: idempotent(self._on_contacts_deleted)},
+            ),
+            Consumer(
+                bus,
+                stream="CONFIRMATION_MAIL",
+                durable="sending",
+                database=self._database,
+                handlers={SendConfirmationMail: self._on_send_confirmation_mail},
+            ),
+        ]
+
+    async def _on_contacts_deleted(self, event: ContactsDeleted, context: RequestContext) -> None:
+        async with self._database.tenant_transaction(context) as session:
+            on_the_wire = await forget(session, list(map(parse_id, event.contact_ids)), event.email_digests)
+        if on_the_wire:
+            # What is being handed over needs its address until it is settled; the event comes again.
+            raise Unavailable("Messages to erased contacts are being handed over.")
+
+    async def _on_send_confirmation_mail(
+        self, order: SendConfirmationMail, context: RequestContext, inbox: Inbox
+    ) -> None:
+        async with self._database.tenant_transaction(context) as session:
+            await send_confirmation(session, inbox.event_id, order)
 
 
 class AccountMailReader:

@@ -1,14 +1,17 @@
 """The contacts process as the sending process asks it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from uuid import UUID
 
 from chassis.context import RequestContext
-from chassis.identifiers import parse_id
 from chassis.rpc.client import Peer
-from flownurture.contacts.v1.audience_pb2 import ListRecipientsRequest
+from flownurture.contacts.v1.audience_pb2 import Selection, StreamRecipientsRequest
 from flownurture.contacts.v1.audience_pb2_grpc import AudienceServiceStub
-from services.sending.recipients import Page, Recipient
+from services.sending.recipients import Recipient
+
+# A stream that lasts longer is taken up where it was.
+_MOST_SECONDS = 600.0
 
 
 class ContactsPeer:
@@ -17,21 +20,21 @@ class ContactsPeer:
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
 
-    async def page(
+    async def stream(
         self, context: RequestContext, list_ids: Sequence[UUID], *, after: UUID | None, size: int
-    ) -> Page:
-        """The next page of the lists' contacts behind `after`. Raises NotFound that names a list, or Unavailable."""
-        audience = AudienceServiceStub(self._peer.channel)
-        answer = await self._peer.call(
-            audience.ListRecipients,
-            ListRecipientsRequest(
-                list_ids=map(str, list_ids),
+    ) -> AsyncGenerator[Sequence[Recipient], None]:
+        """The lists' contacts behind `after`, in batches. Raises NotFound that names a list, Unavailable."""
+        batches = self._peer.stream(
+            AudienceServiceStub(self._peer.channel).StreamRecipients,
+            StreamRecipientsRequest(
+                include=Selection(list_ids=map(str, list_ids)),
                 after_contact_id=str(after) if after else "",
-                page_size=size,
+                batch_size=size,
             ),
             RequestContext.of_process("sending", context.organization, request_id=context.request_id),
+            _MOST_SECONDS,
         )
-        recipients = [
-            Recipient(parse_id(recipient.contact_id), recipient.email) for recipient in answer.recipients
-        ]
-        return Page(recipients, last=answer.last_page or not recipients)
+        async with aclosing(batches):
+            async for batch in batches:
+                rows = zip(batch.contact_ids, batch.emails, batch.email_digests, strict=True)
+                yield [Recipient(UUID(bytes=contact_id), email, digest) for contact_id, email, digest in rows]

@@ -6,6 +6,7 @@ So a crash loses nothing and repeats nothing: whoever goes on begins behind the 
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -14,7 +15,6 @@ from sqlalchemy import func, or_, text, update
 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase, TenantSession
-from chassis.email_address import EmailAddress
 from chassis.errors import NotFound, Unavailable
 from chassis.identifiers import new_id
 from chassis.logs import logger
@@ -110,21 +110,27 @@ class FanOut:
             await self._fail(context, claim)
 
     async def _make_pages(self, context: RequestContext, claim: Claim, allowance: Allowance) -> None:
-        after = claim.after_contact_id
-        while True:
-            page = await self._recipients.page(context, claim.list_ids, after=after, size=self._page)
-            async with self._database.tenant_transaction(context) as session:
-                places = await usage.places_left(session, allowance)
-                fitting = page.recipients[:places]
-                waits = len(fitting) < len(page.recipients)
-                last = page.last and not waits
-                added = await _write_page(session, claim, fitting, allowance, last=last)
-                await usage.take(session, allowance, added)
-                if waits:
-                    await _wait_for_quota(session, claim)
-            if last or waits:
-                return
-            after = page.recipients[-1].contact_id
+        recipients = self._recipients.stream(
+            context, claim.list_ids, after=claim.after_contact_id, size=self._page
+        )
+        async with aclosing(recipients):
+            async for page in recipients:
+                if not await self._make_page(context, claim, page, allowance):
+                    return
+        async with self._database.tenant_transaction(context) as session:
+            await _write_page(session, claim, [], None, last=True)
+
+    async def _make_page(
+        self, context: RequestContext, claim: Claim, page: Sequence[Recipient], allowance: Allowance
+    ) -> bool:
+        """Make messages of as many of the page as the plan allows; whether that was all of it."""
+        async with self._database.tenant_transaction(context) as session:
+            fitting = page[: await usage.places_left(session, allowance)]
+            added = await _write_page(session, claim, fitting, allowance, last=False)
+            await usage.take(session, allowance, added)
+            if len(fitting) < len(page):
+                await _wait_for_quota(session, claim)
+        return len(fitting) == len(page)
 
     async def _fail(self, context: RequestContext, claim: Claim) -> None:
         # A list was deleted after the launch: who is a message already gets it, nobody else can be found.
@@ -218,7 +224,7 @@ async def _add_messages(
             "ids": [new_id() for _ in recipients],
             "contact_ids": [recipient.contact_id for recipient in recipients],
             "emails": [recipient.email for recipient in recipients],
-            "digests": [EmailAddress.parse(recipient.email).digest for recipient in recipients],
+            "digests": [recipient.digest for recipient in recipients],
         },
     )
     return added.rowcount

@@ -14,6 +14,7 @@ from chassis.identifiers import new_id
 from services.sending import usage
 from services.sending.batches import request_batch
 from services.sending.bodies import Body
+from services.sending.categories import PASSES_OVER, Category
 from services.sending.statuses import MessageStatus, SuppressionReason
 from services.sending.tables import campaigns, message_contents, message_events, messages, suppressions
 
@@ -64,6 +65,7 @@ class Letter:
     from_name: str
     subject: str
     body: Body
+    category: Category = Category.ORDINARY
 
 
 async def send_letter(session: TenantSession, letter: Letter) -> Message:
@@ -84,13 +86,18 @@ async def send_letter_once(session: TenantSession, message_id: UUID, letter: Let
 
 
 async def _queue(session: TenantSession, message_id: UUID, letter: Letter) -> None:
-    await _refuse_suppressed(session, letter.to)
+    await _refuse_suppressed(session, letter)
     batch_id = new_id()
-    usage_cycle = await usage.take_one(session)
+    # Who confirms a subscription is not written to yet.
+    usage_cycle = None if letter.category is Category.CONFIRMATION else await usage.take_one(session)
     await request_batch(session, batch_id, size=1, usage_cycle=usage_cycle)
     await session.execute(
         insert(messages).values(
-            id=message_id, batch_id=batch_id, email=letter.to.text, email_digest=letter.to.digest
+            id=message_id,
+            batch_id=batch_id,
+            email=letter.to.text,
+            email_digest=letter.to.digest,
+            category=letter.category.value,
         )
     )
     await session.execute(
@@ -146,11 +153,11 @@ def _stored_as(status: MessageStatus) -> list[str]:
     return [status.value]
 
 
-async def _refuse_suppressed(session: TenantSession, address: EmailAddress) -> None:
+async def _refuse_suppressed(session: TenantSession, letter: Letter) -> None:
     reasons = await session.execute(
-        select(suppressions.c.reason).where(suppressions.c.email_digest == address.digest)
+        select(suppressions.c.reason).where(suppressions.c.email_digest == letter.to.digest)
     )
-    held = set(reasons.scalars())
+    held = set(reasons.scalars()) - {reason.value for reason in PASSES_OVER[letter.category]}
     for reason in SuppressionReason:
         if reason.value in held:
             raise FailedPrecondition(

@@ -1,6 +1,6 @@
 """Whom a campaign reaches, as its sender asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -10,24 +10,20 @@ from chassis.context import RequestContext
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A contact and where mail reaches it."""
+    """A contact, where mail reaches it, and the digest of that."""
 
     contact_id: UUID
     email: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some recipients by ascending id. A page that is not the last one is not empty."""
-
-    recipients: Sequence[Recipient]
-    last: bool
+    digest: bytes
 
 
 class Recipients(Protocol):
     """Where recipients come from."""
 
-    async def page(
+    def stream(
         self, context: RequestContext, list_ids: Sequence[UUID], *, after: UUID | None, size: int
-    ) -> Page:
-        """The next page behind `after`. Raises NotFound when a list does not exist, Unavailable."""
+    ) -> AsyncGenerator[Sequence[Recipient], None]:
+        """Batches of up to `size` by ascending id, behind `after`, none of them empty.
+
+        Raises NotFound when a list does not exist, Unavailable.
+        """

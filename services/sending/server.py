@@ -14,7 +14,7 @@ from services.sending.api.campaigns import CampaignApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.completion import Completion
-from services.sending.consumers import AccountMailReader, OutcomeReader
+from services.sending.consumers import AccountMailReader, ContactsReader, OutcomeReader
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
@@ -38,6 +38,7 @@ async def serve(settings: SendingSettings) -> None:
         consumers = [
             *OutcomeReader(database).consumers(bus),
             AccountMailReader(database, account_mail).consumer(bus),
+            *ContactsReader(database).consumers(bus),
         ]
         process.start(Relay(relay, bus, domain="sending", wake=database.outbox_written))
         for consumer in consumers:

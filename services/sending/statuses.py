@@ -47,3 +47,5 @@ class SuppressionReason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     HARD_BOUNCE = "hard_bounce"
     MANUAL = "manual"
+    # On no list: the contact was erased before the message was handed over.
+    ERASED = "erased"

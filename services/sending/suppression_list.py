@@ -20,14 +20,14 @@ _HOLD_STILL = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})")
 # Ordered, so that two additions that share addresses cannot wait for each other in a circle.
 _ADD = text("""
     INSERT INTO suppressions (email_digest, reason, email, note, message_id)
-    SELECT digest, reason, email, note, message_id
+    SELECT DISTINCT ON (digest, reason) digest, reason, email, note, message_id
     FROM unnest(
         CAST(:digests AS bytea[]), CAST(:reasons AS text[]), CAST(:emails AS text[]), CAST(:notes AS text[]),
         CAST(:message_ids AS uuid[])
     ) AS given (digest, reason, email, note, message_id)
     ORDER BY digest, reason
-    ON CONFLICT (organization_id, email_digest, reason) DO NOTHING
-    RETURNING email_digest, reason
+    ON CONFLICT (organization_id, email_digest, reason) DO UPDATE SET reaffirmed_at = clock_timestamp()
+    RETURNING email_digest, reason, old.id IS NULL AS added
 """)
 
 
@@ -57,7 +57,7 @@ async def suppress(session: TenantSession, entries: Sequence[Suppressed]) -> lis
             "message_ids": [entry.message_id for entry in entries],
         },
     )
-    new = {(bytes(row.email_digest), row.reason) for row in added}
+    new = {(bytes(row.email_digest), row.reason) for row in added if row.added}
     return [entry for entry in entries if (entry.digest, entry.reason.value) in new]
 
 

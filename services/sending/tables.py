@@ -81,6 +81,7 @@ messages = Table(
     Column("contact_id", Uuid),
     Column("email", Text, nullable=False),
     Column("email_digest", LargeBinary, nullable=False),
+    Column("category", Text, nullable=False, server_default="ordinary"),
     Column("status", Text, nullable=False, server_default="queued"),
     Column("veto_reason", Text),
     Column("lease_token", Uuid),
@@ -125,6 +126,8 @@ suppressions = Table(
     _text("note"),
     Column("message_id", Uuid),
     moment("created_at"),
+    # When it was last said, under the lock: who opts out once more, while they are being welcomed back, stays out.
+    moment("reaffirmed_at"),
 )
 
 # Platform tables: they belong to no organization.

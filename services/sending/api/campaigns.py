@@ -1,6 +1,7 @@
 """CampaignService: decode, call the domain, encode."""
 
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any, Literal
 
 from google.protobuf.empty_pb2 import Empty
@@ -140,7 +141,10 @@ class CampaignApi:
 
     async def _require_lists(self, context: RequestContext, campaign: campaigns.Campaign) -> None:
         try:
-            await self._recipients.page(context, campaign.list_ids, after=None, size=1)
+            async with aclosing(
+                self._recipients.stream(context, campaign.list_ids, after=None, size=1)
+            ) as recipients:
+                await anext(recipients, None)
         except NotFound as missing:
             raise InvalidRequest(FieldViolation("audience.list_ids", missing.message)) from None
 

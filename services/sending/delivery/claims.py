@@ -13,18 +13,19 @@ from sqlalchemy import text
 
 from chassis.database import TenantSession
 from services.sending import usage
+from services.sending.categories import STANDS_AGAINST
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.veto import Veto, announce_vetoes
 from services.sending.suppression_list import hold_still
 
 _ORDER = [reason.value for reason in SuppressionReason]
 
-_CLAIM = text("""
+_CLAIM = text(f"""
     WITH candidates AS (
         SELECT message.id, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
-              AND suppression.email_digest = message.email_digest
+              AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
             ORDER BY array_position(CAST(:order AS text[]), suppression.reason) LIMIT 1
         ) AS reason
         FROM messages AS message
@@ -44,7 +45,7 @@ _CLAIM = text("""
         SELECT id, 'vetoed', veto_reason FROM decided WHERE veto_reason IS NOT NULL
     )
     SELECT * FROM decided ORDER BY id
-""")
+""")  # noqa: S608 - of our own words alone
 _RELEASE = text("""
     UPDATE messages SET status = 'approved', lease_token = NULL
     WHERE id = ANY(:ids) AND lease_token = :token AND status = 'sending'

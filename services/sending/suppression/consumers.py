@@ -1,19 +1,23 @@
-"""Events in: batches to decide on, and bounces to tell of."""
+"""Events in: batches to decide on, bounces to tell of, and what people have decided elsewhere."""
+
+from datetime import UTC
 
 from chassis.consumer import Consumer, idempotent, transactional
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
+from flownurture.contacts.v1.events_pb2 import AddressChanged, AddressResubscribed
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1.events_pb2 import SendsRequested
 from flownurture.sending.v1.messages_pb2 import MESSAGE_STATUS_BOUNCED
 from services.sending.suppression.bounces import announce_bounces_of
+from services.sending.suppression.suppressions import follow_to, welcome_back
 from services.sending.suppression.veto import decide
 
 
 def consumers(bus: EventBus, database: Database) -> list[Consumer]:
-    """Readers of the streams SENDS_REQUESTED and DELIVERY."""
+    """Readers of the streams SENDS_REQUESTED, DELIVERY and CONTACTS."""
 
     async def on_sends_requested(event: SendsRequested, context: RequestContext) -> None:
         async with database.tenant_transaction(context) as session:
@@ -34,7 +38,29 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
             database=database,
             handlers={MessagesSettled: transactional(on_messages_settled)},
         ),
+        Consumer(
+            bus,
+            stream="CONTACTS",
+            durable="suppression",
+            database=database,
+            handlers={
+                AddressResubscribed: transactional(on_address_resubscribed),
+                AddressChanged: transactional(on_address_changed),
+            },
+        ),
     ]
+
+
+async def on_address_resubscribed(
+    event: AddressResubscribed, context: RequestContext, session: TenantSession
+) -> None:
+    """A person wants mail again: their unsubscribe from before that no longer stands."""
+    await welcome_back(session, event.email_digest, event.confirmed_at.ToDatetime(tzinfo=UTC))
+
+
+async def on_address_changed(event: AddressChanged, context: RequestContext, session: TenantSession) -> None:
+    """What a person refused at one address they refuse at the other."""
+    await follow_to(session, event.old_email_digest, event.new_email_digest)
 
 
 async def on_messages_settled(

@@ -60,6 +60,39 @@ async def opt_out(session: TenantSession, message_id: UUID, digest: bytes) -> No
     await _add(session, [entry])
 
 
+async def welcome_back(session: TenantSession, digest: bytes, confirmed_at: datetime) -> None:
+    """Take off the list the unsubscribe of who has confirmed that they want mail again; one that came later stays."""
+    lifted = await session.execute(
+        delete(suppressions)
+        .where(
+            suppressions.c.email_digest == digest,
+            suppressions.c.reason == SuppressionReason.UNSUBSCRIBE.value,
+            suppressions.c.reaffirmed_at < confirmed_at,
+        )
+        .returning(suppressions.c.email_digest)
+    )
+    entries = [Suppressed(bytes(found), SuppressionReason.UNSUBSCRIBE) for found in lifted.scalars()]
+    if entries:
+        announce_lifted(session, entries)
+
+
+async def follow_to(session: TenantSession, old_digest: bytes, new_digest: bytes) -> None:
+    """Put a person's other address on the list for what they refused at this one; a bounce is the mailbox' alone."""
+    refusals = await session.execute(
+        select(suppressions.c.reason, suppressions.c.note, suppressions.c.message_id).where(
+            suppressions.c.email_digest == old_digest,
+            suppressions.c.reason.in_([reason.value for reason in _ONLY_BY_THE_PERSON]),
+        )
+    )
+    await _add(
+        session,
+        [
+            Suppressed(new_digest, SuppressionReason(row.reason), note=row.note, message_id=row.message_id)
+            for row in refusals
+        ],
+    )
+
+
 async def page_suppressions(
     session: TenantSession,
     *,

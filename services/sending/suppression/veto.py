@@ -14,17 +14,18 @@ from chassis.database import TenantSession
 from flownurture.sending.v1.messages_pb2 import SuppressionReason as ReasonMessage
 from flownurture.suppression.v1.events_pb2 import SendsApproved, SendsVetoed, VetoedMessage
 from services.sending import usage
+from services.sending.categories import STANDS_AGAINST
 from services.sending.statuses import SuppressionReason
 
 # Where several reasons hold, the first one here is told.
 _ORDER = [reason.value for reason in SuppressionReason]
 
-_DECIDE = text("""
+_DECIDE = text(f"""
     WITH verdicts AS (
         SELECT message.id, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
-              AND suppression.email_digest = message.email_digest
+              AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
             ORDER BY array_position(CAST(:order AS text[]), suppression.reason) LIMIT 1
         ) AS reason
         FROM messages AS message
@@ -42,7 +43,7 @@ _DECIDE = text("""
         SELECT id, status, coalesce(veto_reason, '') FROM decided
     )
     SELECT id, contact_id, campaign_id, veto_reason FROM decided
-""")
+""")  # noqa: S608 - of our own words alone
 
 _CLOSE_BATCH = text("""
     UPDATE batches SET due_at = now() + interval '60 seconds', status = CASE WHEN EXISTS (

@@ -1,9 +1,10 @@
 """The part of the contacts service that sending asks, served over real gRPC."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
 from chassis.context import RequestContext
+from chassis.email_address import EmailAddress
 from chassis.errors import NotFound, Unavailable
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import audience_pb2 as pb
@@ -16,27 +17,41 @@ class Audience:
 
     def __init__(self) -> None:
         self.down = False
-        self._lists: dict[tuple[UUID, str], list[pb.Recipient]] = {}
+        # Batches after which a stream breaks off.
+        self.breaks_after: int | None = None
+        self.sent = 0
+        self._lists: dict[tuple[UUID, str], dict[bytes, str]] = {}
 
     def add(self, organization: UUID, emails: Iterable[str]) -> str:
         """Make a list; answers its id."""
         list_id = str(new_id())
-        self._lists[organization, list_id] = [
-            pb.Recipient(contact_id=str(new_id()), email=email) for email in emails
-        ]
+        self._lists[organization, list_id] = {new_id().bytes: email for email in emails}
         return list_id
 
-    async def list_recipients(
-        self, request: pb.ListRecipientsRequest, context: RequestContext
-    ) -> pb.ListRecipientsResponse:
-        """A page of the lists' contacts, by ascending id."""
+    async def stream_recipients(
+        self, request: pb.StreamRecipientsRequest, context: RequestContext
+    ) -> AsyncIterator[pb.RecipientBatch]:
+        """The lists' contacts, by ascending id, in batches; it breaks off after as many of them as a test says."""
         if self.down:
             raise Unavailable
-        found: dict[str, pb.Recipient] = {}
-        for list_id in request.list_ids:
+        found: dict[bytes, str] = {}
+        for list_id in request.include.list_ids:
             if (context.organization, list_id) not in self._lists:
                 raise NotFound(f"list as {list_id}")
-            found |= {each.contact_id: each for each in self._lists[context.organization, list_id]}
-        later = [found[key] for key in sorted(found) if key > request.after_contact_id]
-        page = later[: request.page_size]
-        return pb.ListRecipientsResponse(recipients=page, last_page=len(later) == len(page))
+            found |= self._lists[context.organization, list_id]
+        after = UUID(request.after_contact_id).bytes if request.after_contact_id else b""
+        later = [(id_, found[id_]) for id_ in sorted(found) if id_ > after]
+        for start in range(0, len(later), request.batch_size):
+            if self.breaks_after is not None and self.sent >= self.breaks_after:
+                self.sent = 0
+                raise Unavailable
+            self.sent += 1
+            yield _batch(later[start : start + request.batch_size])
+
+
+def _batch(contacts: Sequence[tuple[bytes, str]]) -> pb.RecipientBatch:
+    return pb.RecipientBatch(
+        contact_ids=[id_ for id_, _ in contacts],
+        emails=[email for _, email in contacts],
+        email_digests=[EmailAddress.parse(email).digest for _, email in contacts],
+    )

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy import text
 
+from chassis.consumer import Consumer
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.contract.events import message_type
 from chassis.database import Database
@@ -157,3 +158,15 @@ class Tenant:
             type=event.DESCRIPTOR.full_name,
             payload=event.SerializeToString(),
         ).SerializeToString()
+
+    async def hear(self, consumers: list[Consumer], event: Message, event_id: UUID | None = None) -> UUID:
+        """Let a process' consumers handle an event of another service; answers its id."""
+        envelope = Envelope(
+            id=str(event_id or new_id()),
+            organization_id=str(self.context.organization),
+            type=event.DESCRIPTOR.full_name,
+            payload=event.SerializeToString(),
+        )
+        for consumer in consumers:
+            await consumer.handle(envelope.SerializeToString())
+        return UUID(envelope.id)
