@@ -106,7 +106,10 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "SUPER_ADMIN_PASSWORD": secrets.super_admin_password,
         },
         "contacts": links
-        | {"DATABASE_LOOKUP_URL": _role_url("contacts_lookup", addresses, secrets)},
+        | {
+            "DATABASE_LOOKUP_URL": _role_url("contacts_lookup", addresses, secrets),
+            "IDENTITY_TARGET": addresses.listen["identity"],
+        },
         "sending": {
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "IDENTITY_TARGET": addresses.listen["identity"],

@@ -77,6 +77,15 @@ def announce_resubscribed(
     session.publish(event)
 
 
+def announce_submitted(session: TenantSession, form_id: UUID, submission_id: UUID, contact: Contact) -> None:
+    """Tell that somebody has subscribed by a form."""
+    session.publish(
+        events_pb2.FormSubmitted(
+            form_id=str(form_id), submission_id=str(submission_id), contact=as_message(contact)
+        )
+    )
+
+
 def announce_joined(session: TenantSession, pairs: Sequence[tuple[UUID, UUID]], source: Source) -> None:
     """Tell of contacts that joined lists, as pairs of contact and list."""
     for list_id, contact_ids in _by_target(pairs):

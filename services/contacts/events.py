@@ -66,6 +66,7 @@ class EventType(StrEnum):
 CONSENTS = frozenset(
     {
         EventType.SUBSCRIBED,
+        EventType.FORM_SUBMITTED,
         EventType.CONFIRMED,
         EventType.UNSUBSCRIBED,
         EventType.RESUBSCRIBED,

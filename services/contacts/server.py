@@ -7,19 +7,26 @@ from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import Prune
+from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from services.contacts.api.audience import AudienceApi
 from services.contacts.api.bulk_changes import BulkChangeApi
 from services.contacts.api.contacts import ContactApi
 from services.contacts.api.custom_fields import CustomFieldApi
 from services.contacts.api.exports import ExportApi
+from services.contacts.api.form_pages import FormPageApi
+from services.contacts.api.forms import FormApi
 from services.contacts.api.imports import ImportApi
 from services.contacts.api.lists import ListApi
 from services.contacts.api.segments import SegmentApi
 from services.contacts.api.tags import TagApi
 from services.contacts.api.usage import ContactUsageApi
 from services.contacts.bulk_changes import bulk_change_worker
+from services.contacts.confirmation_links import ConfirmationLinks
 from services.contacts.consumers import consumers
+from services.contacts.form_lookup import FormLookup
+from services.contacts.form_retention import ForgetUnconfirmed
+from services.contacts.identity_peer import IdentityPeer
 from services.contacts.import_worker import import_worker
 from services.contacts.settings import ContactsSettings
 
@@ -35,7 +42,10 @@ async def serve(settings: ContactsSettings) -> None:
         )
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
+        lookup = await process.enter(RoleDatabase(settings.database_lookup_url))
         bus = await process.enter(EventBus(settings))
+        identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
+        links = ConfirmationLinks(settings.link_keys, settings.public_url)
         readers = consumers(bus, database)
         imports = import_worker(database, scheduler)
         bulk_changes = bulk_change_worker(database, scheduler)
@@ -44,6 +54,7 @@ async def serve(settings: ContactsSettings) -> None:
             process.start(reader)
         process.start(Replays(relay, readers))
         process.start(Prune(scheduler))
+        process.start(ForgetUnconfirmed(scheduler))
         process.start(imports)
         process.start(bulk_changes)
         server = RpcServer("contacts", settings.listen, process.verifier, database)
@@ -56,6 +67,8 @@ async def serve(settings: ContactsSettings) -> None:
             BulkChangeApi(begun=bulk_changes.wake.set),
             ImportApi(database, created=imports.wake.set),
             ExportApi(database),
+            FormApi(settings.public_url),
+            FormPageApi(database, FormLookup(lookup), links, IdentityPeer(identity)),
             AudienceApi(database),
             ContactUsageApi(),
             DeadLetterService(relay, "contacts"),

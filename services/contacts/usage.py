@@ -21,13 +21,6 @@ class ContactLimitReached(PermissionDenied):
         )
 
 
-async def take_place(session: TenantSession) -> None:
-    """Count one contact that is about to be added. Raises ContactLimitReached when the plan has no place for it."""
-    limit = session.context.limit("contacts")
-    if await _count(session, 1) > limit:
-        raise ContactLimitReached(limit)
-
-
 async def hold(session: TenantSession) -> None:
     """Let nobody else add or take away contacts until the transaction ends."""
     await _count(session, 0)

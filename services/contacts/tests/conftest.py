@@ -14,14 +14,20 @@ from services.contacts.api.bulk_changes import BulkChangeApi
 from services.contacts.api.contacts import ContactApi
 from services.contacts.api.custom_fields import CustomFieldApi
 from services.contacts.api.exports import ExportApi
+from services.contacts.api.form_pages import FormPageApi
+from services.contacts.api.forms import FormApi
 from services.contacts.api.imports import ImportApi
 from services.contacts.api.lists import ListApi
 from services.contacts.api.segments import SegmentApi
 from services.contacts.api.tags import TagApi
 from services.contacts.api.usage import ContactUsageApi
 from services.contacts.bulk_changes import bulk_change_worker
+from services.contacts.confirmation_links import ConfirmationLinks
+from services.contacts.form_lookup import FormLookup
+from services.contacts.identity_peer import IdentityPeer
 from services.contacts.import_worker import import_worker
 from services.contacts.settings import ContactsSettings
+from services.contacts.tests.plan import Plan
 from services.contacts.tests.tenant import Tenant, Workers
 
 
@@ -49,8 +55,40 @@ def workers(database: Database, scheduler: RoleDatabase) -> Workers:
 
 
 @pytest.fixture(scope="session")
+def plan() -> Plan:
+    return Plan()
+
+
+@pytest.fixture(scope="session")
+async def identity(
+    plan: Plan, settings: ContactsSettings, service_environment: Callable[[str], dict[str, str]]
+) -> AsyncIterator[IdentityPeer]:
+    verifier = StampVerifier("identity", settings.stamp_trusted_keys)
+    key = Secret(service_environment("contacts")["STAMP_PRIVATE_KEY"])
+    async with (
+        RpcServer("identity", "127.0.0.1:0", verifier).add(plan) as server,
+        Peer(f"127.0.0.1:{server.port}", "identity", Stamper("contacts", key)) as peer,
+    ):
+        yield IdentityPeer(peer)
+
+
+@pytest.fixture(scope="session")
+async def lookup(settings: ContactsSettings) -> AsyncIterator[FormLookup]:
+    async with RoleDatabase(settings.database_lookup_url) as database:
+        yield FormLookup(database)
+
+
+@pytest.fixture(scope="session")
+def form_pages(
+    settings: ContactsSettings, database: Database, lookup: FormLookup, identity: IdentityPeer
+) -> FormPageApi:
+    links = ConfirmationLinks(settings.link_keys, settings.public_url)
+    return FormPageApi(database, lookup, links, identity)
+
+
+@pytest.fixture(scope="session")
 async def server(
-    settings: ContactsSettings, database: Database, workers: Workers
+    settings: ContactsSettings, database: Database, workers: Workers, form_pages: FormPageApi
 ) -> AsyncIterator[RpcServer]:
     verifier = StampVerifier("contacts", settings.stamp_trusted_keys)
     server = RpcServer("contacts", "127.0.0.1:0", verifier, database)
@@ -63,6 +101,8 @@ async def server(
         BulkChangeApi(begun=workers.bulk_changes.wake.set),
         ImportApi(database, created=workers.imports.wake.set),
         ExportApi(database),
+        FormApi(settings.public_url),
+        form_pages,
         AudienceApi(database),
         ContactUsageApi(),
     )

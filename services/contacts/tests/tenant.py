@@ -26,6 +26,8 @@ from flownurture.contacts.v1 import (
     custom_fields_pb2,
     events_pb2,
     exports_pb2,
+    form_pages_pb2,
+    forms_pb2,
     imports_pb2,
     lists_pb2,
     segments_pb2,
@@ -50,6 +52,8 @@ _SERVICES = [
         contacts_pb2,
         custom_fields_pb2,
         exports_pb2,
+        form_pages_pb2,
+        forms_pb2,
         imports_pb2,
         lists_pb2,
         segments_pb2,
@@ -85,18 +89,18 @@ class Tenant:
             limits=(("contacts", 1_000_000),),
             features=frozenset({"advanced_segments"}),
         )
-        self._peer = peer
+        self.peer = peer
         self._database = database
         self._workers = workers
 
     async def __call__(self, request: Message, *, key: str | None = None) -> Any:
         service, method = _RPC_OF[request.DESCRIPTOR.full_name]
-        stub = self._peer.channel.unary_unary(
+        stub = self.peer.channel.unary_unary(
             f"/{service.full_name}/{method.name}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        return await self._peer.call(stub, request, self._with_key(key))
+        return await self.peer.call(stub, request, self._with_key(key))
 
     def called_by(self, peer: Peer) -> "Tenant":
         """The same organization, on whose behalf another process calls."""
@@ -119,12 +123,12 @@ class Tenant:
             for request in requests:
                 yield request
 
-        stub = self._peer.channel.stream_unary(
+        stub = self.peer.channel.stream_unary(
             "/flownurture.contacts.v1.ImportService/CreateImport",
             request_serializer=imports_pb2.CreateImportRequest.SerializeToString,
             response_deserializer=imports_pb2.Import.FromString,
         )
-        return await self._peer.call(stub, sent(), self._with_key(key), timeout=60)
+        return await self.peer.call(stub, sent(), self._with_key(key), timeout=60)
 
     async def stream_and_vanish(self, requests: list[imports_pb2.CreateImportRequest]) -> None:
         """Send these messages as an upload, and be gone before its end; returns when the service has noticed."""
@@ -138,14 +142,14 @@ class Tenant:
             labels = {"method": "/flownurture.contacts.v1.ImportService/CreateImport", "code": "CANCELLED"}
             return REGISTRY.get_sample_value("flownurture_rpc_seconds_count", labels) or 0
 
-        stub = self._peer.channel.stream_unary(
+        stub = self.peer.channel.stream_unary(
             "/flownurture.contacts.v1.ImportService/CreateImport",
             request_serializer=imports_pb2.CreateImportRequest.SerializeToString,
             response_deserializer=imports_pb2.Import.FromString,
         )
         before = noticed()
         with pytest.raises(asyncio.CancelledError):
-            await self._peer.call(stub, sent(), self.context)
+            await self.peer.call(stub, sent(), self.context)
         await until(lambda: noticed() > before)
 
     async def import_file(self, file: bytes, **how: Any) -> Any:
@@ -172,19 +176,19 @@ class Tenant:
     async def download(self, request: Message) -> bytes:
         """The whole of a file."""
         service, method = _RPC_OF[request.DESCRIPTOR.full_name]
-        stub: Any = self._peer.channel.unary_stream(
+        stub: Any = self.peer.channel.unary_stream(
             f"/{service.full_name}/{method.name}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        return b"".join([piece.data async for piece in self._peer.stream(stub, request, self.context)])
+        return b"".join([piece.data async for piece in self.peer.stream(stub, request, self.context)])
 
     def stream_recipients(
         self, request: audience_pb2.StreamRecipientsRequest
     ) -> AsyncIterator[audience_pb2.RecipientBatch]:
         """An audience, as the sending process asks for it."""
-        audience = AudienceServiceStub(self._peer.channel)
-        return self._peer.stream(audience.StreamRecipients, request, self.context)
+        audience = AudienceServiceStub(self.peer.channel)
+        return self.peer.stream(audience.StreamRecipients, request, self.context)
 
     async def declare(self, key: str, kind: str, *choices: str) -> Any:
         """Declare a custom field."""
