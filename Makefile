@@ -60,8 +60,16 @@ doctor: install ## Say what this machine lacks
 demo: up ## Play the main job through on the running platform
 	@python -m deploy.demo
 
+.PHONY: chromium
+chromium: ## Install Chromium for the tests of pages, where that can be done
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install --quiet --quiet --yes \
+			--no-install-recommends chromium >/dev/null 2>&1 || { apt-get update --quiet --quiet \
+			&& apt-get install --quiet --quiet --yes --no-install-recommends chromium; } >/dev/null 2>&1; }; } \
+		|| echo "Without Chromium the tests of hosted pages are left out: install Debian's package chromium."
+
 .PHONY: test
-test: install ## Run the whole suite against real servers
+test: install chromium ## Run the whole suite against real servers
 	@python -m pytest -n 2
 
 FUZZ_EXAMPLES ?= 200

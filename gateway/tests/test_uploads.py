@@ -16,7 +16,7 @@ from flownurture.contacts.v1 import imports_pb2
 from gateway.tests.house import House
 
 PATH = "/v1/contacts/imports"
-LARGEST = 536_870_912
+LARGEST = 268_435_456
 
 
 @dataclass

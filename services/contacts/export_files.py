@@ -114,8 +114,7 @@ async def _events(
     )
     events: defaultdict[UUID, list[dict[str, object]]] = defaultdict(list)
     for row in found.mappings():
-        event = {
-            name: value for name, value in row.items() if name != "contact_id" and value not in (None, "")
-        }
-        events[row["contact_id"]].append(event)
+        # The names of columns are not quite strings.
+        event = {str(name): value for name, value in row.items() if value not in (None, "")}
+        events[event.pop("contact_id")].append(event)
     return events

@@ -15,8 +15,10 @@ from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import FieldViolation, InvalidRequest
 from services.contacts.contact_rows import SELECT_CONTACTS, Contact
+from services.contacts.lists import require_lists
 from services.contacts.statuses import Status
 from services.contacts.tables import contacts, memberships, taggings
+from services.contacts.tags import require_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,11 @@ class Wanted:
 async def page_contacts(
     session: TenantSession, wanted: Wanted, sort: Sort, *, token: str, size: int
 ) -> tuple[list[Contact], str]:
-    """Up to `size` contacts behind the page that `token` came with, and the token of the next page, "" behind the last."""
+    """Up to `size` contacts behind the page that `token` came with, and the token of the next page, "" behind the last.
+
+    Raises NotFound for a list or tag that does not exist, InvalidRequest for a token of another order.
+    """
+    await _require(session, wanted)
     order = sort.value
     statement = SELECT_CONTACTS.where(*_conditions(wanted)).limit(size + 1)
     keys = [contacts.c.id] if order.column is contacts.c.id else [order.column, contacts.c.id]
@@ -65,6 +71,13 @@ async def page_contacts(
         statement = statement.where(tuple_(*keys) < last if order.descending else tuple_(*keys) > last)
     found = [Contact(**row) for row in (await session.execute(statement)).mappings()]
     return found[:size], _token(sort, found[size - 1]) if len(found) > size else ""
+
+
+async def _require(session: TenantSession, wanted: Wanted) -> None:
+    if wanted.list_id is not None:
+        await require_lists(session, [wanted.list_id])
+    if wanted.tag_id is not None:
+        await require_tags(session, [wanted.tag_id])
 
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:

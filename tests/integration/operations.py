@@ -44,6 +44,30 @@ def _campaign(own: Belongings) -> dict[str, Any]:
     return content | {"audience": {"list_ids": [own["list_id"]]}}
 
 
+def _with_list(own: Belongings) -> dict[str, Any]:
+    return _somebody(own) | {"list_ids": [own["list_id"]]}
+
+
+def _rule(own: Belongings) -> dict[str, Any]:
+    return {
+        "any": [
+            {"list": {"list_id": own["list_id"]}},
+            {"not": {"tag": {"tag_id": own["tag_id"]}}},
+            {"field": {"name": "email", "operator": "contains", "value": "ada"}},
+        ]
+    }
+
+
+def _form(own: Belongings) -> dict[str, Any]:
+    return {
+        "name": "Blog",
+        "consent_text": "Yes",
+        "from_email": "news@green-grocer.test",
+        "list_ids": [own["list_id"]],
+        "tag_ids": [own["tag_id"]],
+    }
+
+
 def _letter(_: Belongings) -> dict[str, Any]:
     return {"to": "friend@example.test", "from_email": "a@example.test", "subject": "Hello", "text": "Hello."}
 
@@ -95,7 +119,50 @@ BODIES: dict[str, Body] = {
     "identity.v1.ApiKeyService.CreateApiKey": lambda _: {"name": "mine", "scopes": ["contacts:read"]},
     "identity.v1.ApiKeyService.ListApiKeys": _nothing,
     "identity.v1.ApiKeyService.DeleteApiKey": _nothing,
-    "contacts.v1.ContactService.CreateContact": _somebody,
+    "contacts.v1.ContactService.CreateContact": _with_list,
+    "contacts.v1.ContactService.UpsertContact": _with_list,
+    "contacts.v1.ContactService.BatchUpsertContacts": lambda own: {"contacts": [_with_list(own)]},
+    "contacts.v1.ContactService.ListContactMemberships": _nothing,
+    "contacts.v1.ContactService.ListContactEvents": _nothing,
+    "contacts.v1.ContactService.ListContactConsents": _nothing,
+    "contacts.v1.TagService.CreateTag": lambda _: {"name": uuid4().hex},
+    "contacts.v1.TagService.GetTag": _nothing,
+    "contacts.v1.TagService.ListTags": _nothing,
+    "contacts.v1.TagService.UpdateTag": lambda _: {"name": uuid4().hex},
+    "contacts.v1.TagService.DeleteTag": _nothing,
+    "contacts.v1.CustomFieldService.CreateCustomField": lambda _: {
+        "key": f"f{uuid4().hex}",
+        "type": "text",
+    },
+    "contacts.v1.CustomFieldService.GetCustomField": _nothing,
+    "contacts.v1.CustomFieldService.ListCustomFields": _nothing,
+    "contacts.v1.CustomFieldService.UpdateCustomField": lambda _: {"label": "Mine"},
+    "contacts.v1.CustomFieldService.DeleteCustomField": _nothing,
+    "contacts.v1.SegmentService.CreateSegment": lambda own: {"name": "Mine", "rule": _rule(own)},
+    "contacts.v1.SegmentService.GetSegment": _nothing,
+    "contacts.v1.SegmentService.ListSegments": _nothing,
+    "contacts.v1.SegmentService.UpdateSegment": lambda own: {"rule": _rule(own)},
+    "contacts.v1.SegmentService.DeleteSegment": _nothing,
+    "contacts.v1.SegmentService.PreviewSegment": lambda own: {"rule": _rule(own)},
+    "contacts.v1.SegmentService.ListSegmentContacts": _nothing,
+    "contacts.v1.BulkChangeService.CreateBulkChange": lambda own: {
+        "contact_ids": [own["contact_id"]],
+        "add_to_list_id": own["list_id"],
+    },
+    "contacts.v1.BulkChangeService.GetBulkChange": _nothing,
+    "contacts.v1.BulkChangeService.ListBulkChanges": _nothing,
+    "contacts.v1.ExportService.CreateExport": lambda own: {"list_id": own["list_id"]},
+    "contacts.v1.ExportService.GetExport": _nothing,
+    "contacts.v1.ExportService.ListExports": _nothing,
+    "contacts.v1.ExportService.DownloadExportCsv": _nothing,
+    "contacts.v1.ExportService.DownloadExportJson": _nothing,
+    "contacts.v1.ImportService.DownloadImportErrors": _nothing,
+    "contacts.v1.FormService.CreateForm": _form,
+    "contacts.v1.FormService.GetForm": _nothing,
+    "contacts.v1.FormService.ListForms": _nothing,
+    "contacts.v1.FormService.UpdateForm": _form,
+    "contacts.v1.FormService.DeleteForm": _nothing,
+    "contacts.v1.FormService.ListFormSubmissions": _nothing,
     "contacts.v1.ContactService.GetContact": _nothing,
     "contacts.v1.ContactService.ListContacts": _nothing,
     "contacts.v1.ContactService.UpdateContact": lambda _: {"first_name": "Mallory"},
@@ -129,6 +196,25 @@ BODIES: dict[str, Body] = {
     "suppression.v1.SuppressionService.ListSuppressions": _nothing,
     "suppression.v1.SuppressionService.DeleteSuppression": _nothing,
 }
+
+# Bodies that refer to what the others do not.
+FURTHER_BODIES: tuple[tuple[str, Body], ...] = (
+    (
+        "contacts.v1.BulkChangeService.CreateBulkChange",
+        lambda own: {"rule": _rule(own), "add_tag_id": own["tag_id"]},
+    ),
+    (
+        "contacts.v1.BulkChangeService.CreateBulkChange",
+        lambda own: {"segment_id": own["segment_id"], "remove_tag_id": own["tag_id"]},
+    ),
+    (
+        "contacts.v1.BulkChangeService.CreateBulkChange",
+        lambda own: {"segment_id": own["segment_id"], "remove_from_list_id": own["list_id"]},
+    ),
+    ("contacts.v1.ExportService.CreateExport", lambda own: {"tag_id": own["tag_id"]}),
+    ("contacts.v1.ExportService.CreateExport", lambda own: {"segment_id": own["segment_id"]}),
+    ("contacts.v1.ExportService.CreateExport", lambda own: {"contact_id": own["contact_id"]}),
+)
 
 # What the query must hold.
 QUERIES = {"identity.v1.PlanService.ExplainEntitlement": {"feature": "ai_writing"}}

@@ -1,8 +1,9 @@
 """Every operation of the contract, called by those who must not: the stranger, nobody, the wrong key, the wrong role."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -11,7 +12,15 @@ from chassis.contract.access import Audience
 from chassis.identifiers import new_id
 from deploy.demo.client import Json
 from tests.integration.house import House
-from tests.integration.operations import BODIES, ENDPOINTS, Belongings, names_of, operation
+from tests.integration.operations import (
+    BODIES,
+    ENDPOINTS,
+    FURTHER_BODIES,
+    Belongings,
+    Body,
+    names_of,
+    operation,
+)
 from tests.integration.tenants import (
     SCOPES,
     Tenant,
@@ -55,6 +64,16 @@ async def furnish(tenant: Tenant) -> Belongings:
     list_id = made["list"]["id"]
     made["contact"] = await key.post("/v1/contacts", {"email": "ada@example.test", "list_ids": [list_id]})
     made["import"] = await import_contacts(key, b"email\ngrace@example.test\n")
+    made["tag"] = await key.post("/v1/tags", {"name": "vip"})
+    made["custom_field"] = await key.post("/v1/custom-fields", {"key": "city", "type": "text"})
+    within = {"list_id": list_id, "tag_id": made["tag"]["id"], "contact_id": made["contact"]["id"]}
+    for thing, path, rpc in (
+        ("segment", "/v1/segments", "SegmentService.CreateSegment"),
+        ("form", "/v1/forms", "FormService.CreateForm"),
+        ("export", "/v1/contacts/exports", "ExportService.CreateExport"),
+        ("bulk_change", "/v1/contacts/bulk-changes", "BulkChangeService.CreateBulkChange"),
+    ):
+        made[thing] = await key.post(path, BODIES[f"contacts.v1.{rpc}"](within))
     made["campaign"] = await key.post(
         "/v1/campaigns", BODIES["sending.v1.CampaignService.CreateCampaign"]({"list_id": list_id})
     )
@@ -142,6 +161,73 @@ async def test_a_new_organization_lists_nothing(
         assert page["next_page_token"] == ""
 
 
+def _places(
+    body: object, ids: Mapping[str, str], path: tuple[object, ...] = ()
+) -> Iterator[tuple[object, ...]]:
+    """Where in a body something of one's own is referred to."""
+    if isinstance(body, dict | list):
+        for key, value in body.items() if isinstance(body, dict) else enumerate(body):
+            yield from _places(value, ids, (*path, key))
+    elif body in ids:
+        yield path
+
+
+def _replaced(body: Any, path: tuple[Any, ...], value: str) -> Any:
+    if not path:
+        return value
+    changed = dict(body) if isinstance(body, dict) else list(body)
+    changed[path[0]] = _replaced(body[path[0]], path[1:], value)
+    return changed
+
+
+REFERRING = [
+    (name, build)
+    for name, build in (*BODIES.items(), *FURTHER_BODIES)
+    if name in TENANT
+    and name.startswith("contacts.")
+    and ENDPOINTS[name].body
+    and not ENDPOINTS[name].is_upload
+]
+
+
+@pytest.mark.parametrize(("name", "build"), REFERRING)
+async def test_no_place_in_a_body_takes_what_is_another_organizations(
+    clients: httpx.AsyncClient, shop: Shop, rival: Shop, name: str, build: Body
+) -> None:
+    path = ENDPOINTS[name].template.text
+    for variable in ENDPOINTS[name].template.variables:
+        path = path.replace(f"{{{variable}}}", rival.own[variable])
+    kinds = {rival.own[kind]: kind for kind in rival.own if kind.endswith("_id")}
+    body = build(rival.own)
+    for place in _places(body, kinds):
+        value = body
+        for step in place:
+            value = value[step]  # type: ignore[index]
+        for foreign in (shop.own[kinds[value]], str(new_id())):  # type: ignore[index]
+            answer = await clients.request(
+                ENDPOINTS[name].verb,
+                path,
+                headers=authorization(rival.tenant.secret),
+                json=_replaced(body, place, foreign),
+            )
+            problem(answer, 404, "not-found")
+    good = await clients.request(
+        ENDPOINTS[name].verb, path, headers=authorization(rival.tenant.secret), json=body
+    )
+    assert good.status_code == ENDPOINTS[name].success_status
+
+
+@pytest.mark.parametrize("kind", ["list_id", "tag_id"])
+async def test_no_query_takes_what_is_another_organizations(
+    clients: httpx.AsyncClient, shop: Shop, rival: Shop, kind: str
+) -> None:
+    for foreign in (shop.own[kind], str(new_id())):
+        answer = await clients.get(
+            "/v1/contacts", params={kind: foreign}, headers=authorization(rival.tenant.secret)
+        )
+        problem(answer, 404, "not-found")
+
+
 async def test_an_id_of_another_organization_in_a_body_is_as_if_it_did_not_exist(
     clients: httpx.AsyncClient, shop: Shop, rival: Shop
 ) -> None:
@@ -180,13 +266,17 @@ async def test_what_strangers_tried_to_change_is_as_it_was(
             for name in (*readable, *LISTS)
         ]
         assert {answer.status_code for answer in answers} == {200}
-        return [answer.json() for answer in answers]
+        return [answer.json() if _is_json(answer) else answer.text for answer in answers]
 
     # The one message of the shop comes to its end meanwhile.
     before = await everything()
     for name in BY_ID:
         await operation(name).call(clients, rival.tenant.access_token, shop.own)
     assert _unsettled(await everything()) == _unsettled(before)
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    return answer.headers["content-type"] == "application/json"
 
 
 def _unsettled(things: object) -> object:
@@ -214,12 +304,14 @@ async def test_a_key_does_what_its_scope_says_and_nothing_else(
     clients: httpx.AsyncClient, limited_keys: dict[str, tuple[str, str]], name: str
 ) -> None:
     wanted = operation(name)
-    nowhere = dict.fromkeys(("list_id", *wanted.endpoint.template.variables, "contact_id"), str(new_id()))
+    nowhere = dict.fromkeys(
+        ("list_id", "tag_id", *wanted.endpoint.template.variables, "contact_id"), str(new_id())
+    )
     lacking, holding = limited_keys[wanted.endpoint.access.scope]
     problem(await wanted.call(clients, lacking, nowhere), 403, "insufficient-scope")
     # Allowed: then either done, or there is nothing of that id.
     answer = await wanted.call(clients, holding, nowhere)
-    assert answer.status_code in ((404,) if wanted.endpoint.template.variables else (200, 201, 202))
+    assert answer.status_code in ((404,) if wanted.endpoint.template.variables else (200, 201, 202, 404))
 
 
 @pytest.mark.parametrize("name", UNSCOPED)

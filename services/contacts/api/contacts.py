@@ -130,10 +130,9 @@ class ContactApi:
     ) -> pb.ListContactMembershipsResponse:
         """The contact's lists and tags, or NOT_FOUND."""
         size, contact_id = page_size(request.page_size), parse_id(request.contact_id)
+        before = decode_cursor(request.page_token)
         await contacts.require_contact(session, contact_id)
-        found = await page_memberships(
-            session, contact_id, before=decode_cursor(request.page_token), size=size + 1
-        )
+        found = await page_memberships(session, contact_id, before=before, size=size + 1)
         return pb.ListContactMembershipsResponse(
             memberships=map(_membership, found[:size]), next_page_token=next_cursor(found, size)
         )
@@ -143,10 +142,9 @@ class ContactApi:
     ) -> pb.ListContactEventsResponse:
         """What happened to the contact, newest first, or NOT_FOUND."""
         size, contact_id = page_size(request.page_size), parse_id(request.contact_id)
+        before = decode_cursor(request.page_token)
         await contacts.require_contact(session, contact_id)
-        found = await events.page_events(
-            session, contact_id, before=decode_cursor(request.page_token), size=size + 1
-        )
+        found = await events.page_events(session, contact_id, before=before, size=size + 1)
         return pb.ListContactEventsResponse(
             events=map(event_message, found[:size]), next_page_token=next_cursor(found, size)
         )
@@ -156,10 +154,9 @@ class ContactApi:
     ) -> pb.ListContactConsentsResponse:
         """The contact's consent ledger, newest first, or NOT_FOUND."""
         size, contact_id = page_size(request.page_size), parse_id(request.contact_id)
+        before = decode_cursor(request.page_token)
         await contacts.require_contact(session, contact_id)
-        found = await events.page_events(
-            session, contact_id, before=decode_cursor(request.page_token), size=size + 1, types=CONSENTS
-        )
+        found = await events.page_events(session, contact_id, before=before, size=size + 1, types=CONSENTS)
         return pb.ListContactConsentsResponse(
             consents=map(event_message, found[:size]), next_page_token=next_cursor(found, size)
         )

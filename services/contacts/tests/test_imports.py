@@ -236,11 +236,11 @@ async def test_a_malformed_upload_is_refused_and_leaves_nothing(
     assert await tenant.count("imports") == await tenant.count("import_parts") == 0
 
 
-async def test_a_file_beyond_512_mib_is_refused_and_leaves_nothing(tenant: Tenant) -> None:
+async def test_a_file_beyond_256_mib_is_refused_and_leaves_nothing(tenant: Tenant) -> None:
     options = pb.CreateImportRequest(options=pb.ImportOptions())
     chunk = pb.CreateImportRequest(chunk=b"x" * MIB)
-    with pytest.raises(InvalidRequest, match="536,870,912"):
-        await tenant.stream([options, *[chunk] * 512, pb.CreateImportRequest(chunk=b"x")])
+    with pytest.raises(InvalidRequest, match="268,435,456"):
+        await tenant.stream([options, *[chunk] * 256, pb.CreateImportRequest(chunk=b"x")])
     assert await tenant.count("imports") == await tenant.count("import_parts") == 0
 
 
