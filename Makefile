@@ -101,3 +101,7 @@ promise: install ## Show each sentence of the security page with the tests that 
 .PHONY: bench-gateway
 bench-gateway: install ## Measure the gateway against a bare FastAPI route
 	@python -m bench.gateway
+
+.PHONY: bench-contacts
+bench-contacts: install ## Measure imports, segments and audiences at a million contacts (PostgreSQL of its own)
+	@python -m bench.contacts

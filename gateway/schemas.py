@@ -7,6 +7,8 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet, S
 
 from chassis.contract.bounds import rule_of
 from chassis.contract.rules import FieldRule, Format
+from gateway.endpoints import ContractError
+from gateway.transcoding.encoding import is_sparse
 from gateway.transcoding.names import json_names
 
 Json = dict[str, Any]
@@ -63,6 +65,7 @@ class Schemas:
 
     def __init__(self, comments: Comments) -> None:
         self._comments = comments
+        self._meant: dict[str, str] = {}
         self.named: dict[str, Json] = {}
 
     def answer(self, message: Descriptor) -> Json:
@@ -98,6 +101,8 @@ class Schemas:
     def _reference(
         self, message: Descriptor, name: str, *, written: bool, left_out: frozenset[str] = frozenset()
     ) -> Json:
+        if self._meant.setdefault(name, message.full_name) != message.full_name:
+            raise ContractError(f"{message.full_name} and {self._meant[name]} would both be called {name}")
         if name not in self.named:
             self.named[name] = {}  # a message may refer to itself
             fields = [field for field in message.fields if field.name not in left_out]
@@ -107,7 +112,11 @@ class Schemas:
             }
             if comment := self._comments.of(message):
                 schema["description"] = comment
-            if required := [field.name for field in fields if not written or rule_of(field).required]:
+            if required := [
+                field.name
+                for field in fields
+                if rule_of(field).required or not (written or is_sparse(message))
+            ]:
                 schema["required"] = required
             if written:
                 schema["additionalProperties"] = False

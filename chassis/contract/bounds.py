@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from chassis.contract.formats import is_text
 from chassis.contract.rules import FieldRule, Format, rule_of
 from chassis.contract.values import NUMBERS, WELL_KNOWN, value_check
 from chassis.errors import FieldViolation
@@ -25,7 +26,8 @@ MOST_VIOLATIONS = 20
 FieldCheck = Callable[[Message, str, list[FieldViolation]], None]
 
 _REQUIRED = "must be given"
-# Bounded in bytes; what else they may hold, their domain says.
+_NO_TEXT = "must not contain control characters"
+# Bounded in bytes, and holding text where they hold any; what else they may be, their domain says.
 _FREE_FORM = frozenset(("google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"))
 
 
@@ -166,6 +168,7 @@ def _message_judge(
             found.append(FieldViolation(path, f"must be at most {most:,} bytes"))
             return
         if kind.full_name in _FREE_FORM:
+            _judge_texts(value, path, found)
             return
         path += "."
         # Looked up here, not above: a message type may contain itself.
@@ -173,6 +176,23 @@ def _message_judge(
             check(value, path, found)
 
     return judge
+
+
+def _judge_texts(value: Any, path: str, found: list[FieldViolation]) -> None:
+    """Each text in a Struct, Value or ListValue, by the path that a client knows it by."""
+    match value.DESCRIPTOR.name:
+        case "Struct":
+            for name, member in value.fields.items():
+                if not is_text(name):
+                    found.append(FieldViolation(path, _NO_TEXT))
+                _judge_texts(member, f"{path}.{name[:60]}", found)
+        case "ListValue":
+            for index, element in enumerate(value.values):
+                _judge_texts(element, f"{path}[{index}]", found)
+        case _ if (kind := value.WhichOneof("kind")) in ("struct_value", "list_value"):
+            _judge_texts(getattr(value, kind), path, found)
+        case _ if not is_text(value.string_value):
+            found.append(FieldViolation(path, _NO_TEXT))
 
 
 def _is_map(field: FieldDescriptor) -> bool:

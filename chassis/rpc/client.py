@@ -27,8 +27,8 @@ class Peer:
 
     A stub's method is called through the peer, and never without a context:
 
-        contacts = AudienceServiceStub(peer.channel)
-        page = await peer.call(contacts.ListRecipients, request, context)
+        entitlements = EntitlementServiceStub(peer.channel)
+        answer = await peer.call(entitlements.GetEntitlements, request, context)
     """
 
     channel: grpc.aio.Channel

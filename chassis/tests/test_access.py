@@ -52,7 +52,7 @@ def method(module: Any, service: str, name: str) -> MethodDescriptor:
 READS = AccessRule.of(method(contacts_pb2, "ContactService", "GetContact"))
 ADMINISTERS = AccessRule.of(method(api_keys_pb2, "ApiKeyService", "CreateApiKey"))
 OPERATES = AccessRule.of(method(admin_pb2, "AdminService", "ListOrganizations"))
-WORKS = AccessRule.of(method(audience_pb2, "AudienceService", "ListRecipients"))
+WORKS = AccessRule.of(method(audience_pb2, "AudienceService", "StreamRecipients"))
 SIGNS_UP = AccessRule.of(method(auth_pb2, "AuthService", "SignUp"))
 KNOWS_ITSELF = AccessRule.of(method(auth_pb2, "AuthService", "GetMe"))
 

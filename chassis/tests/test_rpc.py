@@ -387,7 +387,7 @@ async def test_half_of_a_stream_is_never_taken_for_the_whole() -> None:
 async def test_an_upload_is_bounded_as_a_whole(wire: Wire) -> None:
     imports = ImportServiceStub(wire.peer.channel)
     with pytest.raises(InvalidRequest) as refusal:
-        await wire.peer.call(imports.CreateImport, upload(*[b"a" * 1_048_576] * 101), member())
+        await wire.peer.call(imports.CreateImport, upload(*[b"a" * 1_048_576] * 257), member())
     assert refusal.value.reason == "PAYLOAD_TOO_LARGE"
 
 

@@ -37,6 +37,8 @@ async def test_a_post_becomes_one_stamped_call_and_its_answer_json(house: House)
         "last_name": "",
         "status": "subscribed",
         "list_ids": [],
+        "tags": [],
+        "custom_fields": None,
         "created_at": "2026-01-02T03:04:05Z",
         "updated_at": None,
     }
@@ -138,8 +140,8 @@ async def test_an_unknown_path_is_404_and_a_wrong_method_405_with_what_is_allowe
         404,
         "https://flownurture.dev/problems/not-found",
     )
-    wrong = await house.call("PUT", "/v1/contacts")
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, POST")
+    wrong = await house.call("PATCH", "/v1/contacts")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, POST, PUT")
     assert (await house.call("GET", "/v1/contacts/")).status_code == 404
     assert (await house.call("GET", "/" + "/".join("a" * 40))).status_code == 404
 
@@ -148,7 +150,7 @@ async def test_internal_rpcs_have_no_route(house: House) -> None:
     for path in (
         "/flownurture.identity.v1.AdmissionService/ResolveCredential",
         "/v1/admission",
-        "/flownurture.contacts.v1.AudienceService/ListRecipients",
+        "/flownurture.contacts.v1.AudienceService/StreamRecipients",
     ):
         assert (await house.call("POST", path, json={})).status_code == 404
 

@@ -2,7 +2,7 @@
 
 snake_case names; enum values by their JSON names; 64-bit integers as numbers; times in RFC 3339; a Struct as the JSON
 that it stands for; what is not set is null; empty strings and lists are there, so that a client sees the same members
-every time.
+every time. A message that is sparse is as it was written instead.
 """
 
 from base64 import b64encode
@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from flownurture.options.v1 import json_pb2
 from gateway.transcoding.free_form import plain_struct, plain_value
 from gateway.transcoding.names import json_names
 from gateway.transcoding.timestamps import format_timestamp
@@ -27,6 +28,7 @@ class Encoder:
 
     def __init__(self, descriptor: Descriptor) -> None:
         fields = descriptor.fields
+        self._is_sparse = is_sparse(descriptor)
         self._names = tuple(field.name for field in fields)
         # One C call reads every field; only those whose value is not JSON already are touched again.
         self._read = attrgetter(*self._names) if len(fields) > 1 else self._read_few
@@ -41,6 +43,8 @@ class Encoder:
         members = dict(zip(self._names, self._read(message), strict=True))
         for name, has_presence, convert in self._conversions:
             members[name] = None if has_presence and not message.HasField(name) else convert(members[name])
+        if self._is_sparse:
+            return {field.name: members[field.name] for field, _ in message.ListFields()}
         return members
 
     def _read_few(self, message: Message) -> tuple[Any, ...]:
@@ -51,6 +55,12 @@ class Encoder:
 def encoder(descriptor: Descriptor) -> Encoder:
     """The encoder of a message type."""
     return Encoder(descriptor)
+
+
+def is_sparse(descriptor: Descriptor) -> bool:
+    """Whether what is not set of a message is left out."""
+    sparse: bool = descriptor.GetOptions().Extensions[json_pb2.sparse]
+    return sparse
 
 
 def _conversion(field: FieldDescriptor) -> Convert | None:

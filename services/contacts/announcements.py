@@ -20,9 +20,9 @@ _MOST_CONTACTS = 500
 _MOST_BYTES = 500_000
 
 
-def announce_created(session: TenantSession, created: Iterable[Contact], source: Source) -> None:
+def announce_created(session: TenantSession, created: Iterable[contacts_pb2.Contact], source: Source) -> None:
     """Tell of new contacts."""
-    for batch in _batches(created):
+    for batch in _batches_of(created):
         session.publish(events_pb2.ContactsCreated(contacts=batch, source=SOURCES[source]))
 
 
@@ -131,14 +131,18 @@ def _by_target(pairs: Sequence[tuple[UUID, UUID]]) -> Iterator[tuple[str, list[s
 
 
 def _batches(contacts: Iterable[Contact]) -> Iterator[list[contacts_pb2.Contact]]:
+    return _batches_of(map(as_message, contacts))
+
+
+def _batches_of(messages: Iterable[contacts_pb2.Contact]) -> Iterator[list[contacts_pb2.Contact]]:
     batch: list[contacts_pb2.Contact] = []
     size = 0
-    for contact in contacts:
-        message = as_message(contact)
-        if batch and (len(batch) == _MOST_CONTACTS or size + message.ByteSize() > _MOST_BYTES):
+    for message in messages:
+        length = message.ByteSize()
+        if batch and (len(batch) == _MOST_CONTACTS or size + length > _MOST_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(message)
-        size += message.ByteSize()
+        size += length
     if batch:
         yield batch

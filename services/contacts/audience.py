@@ -125,7 +125,8 @@ def _first_of_lists(
         .correlate(chosen)
     )
     if after is not None:
-        first_of_list = first_of_list.where(memberships.c.contact_id > after)
+        # Said of both, since it is not inferred: a merge would read the contacts from the first one on, for every page.
+        first_of_list = first_of_list.where(memberships.c.contact_id > after, contacts.c.id > after)
     member = lateral(first_of_list, "member")
     page = select(*(member.c[column.name] for column in _RECIPIENT)).select_from(chosen.join(member, true()))
     return page.ext(distinct_on(member.c.id)).order_by(member.c.id).limit(size)

@@ -1,5 +1,8 @@
 """A contact as the contract writes it, in answers and in events."""
 
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from flownurture.contacts.v1 import contacts_pb2
 from services.contacts.contact_rows import Contact
 from services.contacts.events import Source
@@ -12,7 +15,32 @@ STATUSES = {
     Status.COMPLAINED: contacts_pb2.CONTACT_STATUS_COMPLAINED,
 }
 
+_NONE = Struct()
 SOURCES = {source: contacts_pb2.ContactSource.Value(f"CONTACT_SOURCE_{source.name}") for source in Source}
+
+
+def new_contact(
+    contact_id: str,
+    email: str,
+    *,
+    first_name: str,
+    last_name: str,
+    status: str,
+    created_at: Timestamp,
+    list_ids: list[str],
+) -> contacts_pb2.Contact:
+    """The contract's contact of somebody of whom nothing else is known yet."""
+    return contacts_pb2.Contact(
+        id=contact_id,
+        email=email,
+        first_name=first_name,
+        last_name=last_name,
+        status=STATUSES[Status(status)],
+        list_ids=list_ids,
+        created_at=created_at,
+        updated_at=created_at,
+        custom_fields=_NONE,
+    )
 
 
 def as_message(contact: Contact) -> contacts_pb2.Contact:

@@ -6,18 +6,20 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Row, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
+from flownurture.contacts.v1 import contacts_pb2
 from services.contacts import usage
 from services.contacts.announcements import announce_import
+from services.contacts.contact_messages import new_contact
 from services.contacts.events import Origin, Source
 from services.contacts.import_rows import Chunk, Person, RowError
 from services.contacts.imports import MOST_ROW_ERRORS, end_import
 from services.contacts.jobs import Lease, advance, fence
-from services.contacts.lists import join
 from services.contacts.sets import among, rows_of
 from services.contacts.statuses import hold_statuses
 from services.contacts.tables import contacts, import_addresses, import_row_errors, lists
@@ -110,31 +112,54 @@ async def _write(session: TenantSession, job: Row[Any], people: Sequence[Person]
     if not people:
         return Written(0, 0)
     origin = Origin(Source.IMPORT, job.id)
-    list_ids = await _list_to_join(session, job.list_id)
+    list_id = await _list_to_join(session, job.list_id)
     tag_ids = await tags_named(session, {*job.tags, *(tag for person in people for tag in person.tags)})
     await hold_statuses(session)
     await _stage(session, people)
-    upserted = (
-        await session.execute(
-            _UPSERT,
-            {
-                "source": origin.source.value,
-                "source_id": origin.id,
-                "import_id": job.id,
-                "only_new": job.only_new,
-            },
-        )
-    ).all()
-    ids = {bytes(row.email_digest): row.contact_id for row in upserted}
+    given = {
+        "source": origin.source.value,
+        "source_id": origin.id,
+        "import_id": job.id,
+        "only_new": job.only_new,
+        "list_id": list_id,
+    }
+    upserted = (await session.execute(_UPSERT, given)).all()
+    ids = {row.email_digest: row.contact_id for row in upserted}
     created = {row.contact_id for row in upserted if row.created}
-    changed = {row.contact_id for row in upserted if row.changed}
-    joined = await join(
-        session, [(contact_id, each) for contact_id in ids.values() for each in list_ids], origin
-    )
     tagged = await tag_contacts(session, _taggings(people, job.tags, tag_ids, ids), origin)
     await usage.take_places(session, len(created))
-    await announce_upserted(session, Effect(created, changed, joined, tagged), origin.source)
+    effect = Effect(
+        created,
+        {row.contact_id for row in upserted if row.changed},
+        [(row.contact_id, list_id) for row in upserted if row.joined and list_id],
+        tagged,
+        {} if job.tags else _known_already(people, upserted, list_id),
+    )
+    await announce_upserted(session, effect, origin.source)
     return Written(len(created), len(upserted) - len(created))
+
+
+def _known_already(
+    people: Sequence[Person], upserted: Sequence[Row[Any]], list_id: UUID | None
+) -> dict[UUID, contacts_pb2.Contact]:
+    """The contacts that the file made, of whom there is nothing but what it said: most of them, in most files."""
+    rows = {row.email_digest: row for row in upserted if row.created}
+    list_ids, now = [str(list_id)] if list_id else [], Timestamp()
+    if upserted:
+        now.FromDatetime(upserted[0].moment)
+    return {
+        row.contact_id: new_contact(
+            str(row.contact_id),
+            person.email.text,
+            first_name=person.first_name or "",
+            last_name=person.last_name or "",
+            status=row.status,
+            created_at=now,
+            list_ids=list_ids,
+        )
+        for person in people
+        if not (person.values or person.tags) and (row := rows.get(person.email.digest)) is not None
+    }
 
 
 async def _rehearse(session: TenantSession, job: Row[Any], people: Sequence[Person]) -> Written:
@@ -162,10 +187,13 @@ async def _rehearse(session: TenantSession, job: Row[Any], people: Sequence[Pers
     return Written(len(fresh) - len(known), len(known))
 
 
-async def _list_to_join(session: TenantSession, list_id: UUID | None) -> list[UUID]:
+async def _list_to_join(session: TenantSession, list_id: UUID | None) -> UUID | None:
     """The list, if there is one and it still exists, kept from being deleted until the transaction ends."""
+    if list_id is None:
+        return None
     held = select(lists.c.id).where(lists.c.id == list_id).with_for_update(key_share=True, read=True)
-    return list((await session.execute(held)).scalars())
+    found: UUID | None = await session.scalar(held)
+    return found
 
 
 def _taggings(

@@ -18,7 +18,7 @@ from services.contacts.jobs import JobWorker, Lease, Turn, release
 from services.contacts.tables import imports
 
 # Small enough that requests in the same process do not notice.
-_CHUNK_ROWS = 1_000
+_CHUNK_ROWS = 2_000
 _GIVEN_UP = "The file could not be processed. Nothing that was imported before is undone."
 
 
@@ -34,16 +34,22 @@ def import_worker(database: Database, scheduler: RoleDatabase, *, chunk_rows: in
             header.end,
             key=lambda place: place.offset,
         )
+        chunk = await _read(file, position, header, chunk_rows)
         while True:
-            chunk = await _read(file, position, header, chunk_rows)
-            over = not chunk.finished and turn.over
-            async with database.tenant_transaction(context) as session:
-                await store_chunk(session, lease, chunk)
-                if over:
-                    await release(session, lease)
-            if chunk.finished or over:
+            over = chunk.finished or turn.over
+            # While the database takes this chunk, the next one is read.
+            ahead = None if over else asyncio.create_task(_read(file, chunk.end, header, chunk_rows))
+            try:
+                async with database.tenant_transaction(context) as session:
+                    await store_chunk(session, lease, chunk)
+                    if over and not chunk.finished:
+                        await release(session, lease)
+            except BaseException:
+                await _forget(ahead)
+                raise
+            if ahead is None:
                 return
-            position = chunk.end
+            chunk = await ahead
 
     async def give_up(session: TenantSession, lease: Lease, failure: str) -> None:
         await end_import(session, lease, failure=failure)
@@ -56,6 +62,12 @@ async def _header(database: Database, context: RequestContext, job: Row[Any], fi
         columns = Columns(job.columns, await read_fields(session))
     beginning, whole = await file.read(0)
     return read_header(beginning, columns, at_end=whole)
+
+
+async def _forget(ahead: asyncio.Task[Chunk] | None) -> None:
+    if ahead is not None:
+        ahead.cancel()
+        await asyncio.gather(ahead, return_exceptions=True)
 
 
 async def _read(file: ImportFile, position: Position, header: Header, rows: int) -> Chunk:

@@ -170,7 +170,8 @@ async def page_contacts_of(
         .limit(size)
     )
     if before is not None:
-        wanted = wanted.where(memberships.c.contact_id < before)
+        # Said of both, since it is not inferred.
+        wanted = wanted.where(memberships.c.contact_id < before, contacts.c.id < before)
     return [Contact(**row) for row in (await session.execute(wanted)).mappings()]
 
 

@@ -5,6 +5,7 @@ What is written never changes a status: it follows from the suppressed addresses
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from uuid import UUID
 
 import orjson
@@ -13,6 +14,7 @@ from sqlalchemy import TextClause, text
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.identifiers import new_id
+from flownurture.contacts.v1 import contacts_pb2
 from services.contacts import lists, tags, usage
 from services.contacts.announcements import (
     announce_created,
@@ -20,6 +22,7 @@ from services.contacts.announcements import (
     announce_tag_added,
     announce_updated,
 )
+from services.contacts.contact_messages import as_message
 from services.contacts.contact_rows import read_contacts
 from services.contacts.events import Origin, Source
 from services.contacts.statuses import STATUS_OF_GIVEN, hold_statuses
@@ -56,7 +59,7 @@ _MERGED = "jsonb_strip_nulls(contact.custom_fields || CAST(given.custom AS jsonb
 def upsert_statement(given: str) -> TextClause:
     """The statement that writes the rows of `given`, which is named so, and tells what became of each.
 
-    Its parameters are `source`, `source_id`, `import_id` and `only_new`. An import leaves its mark on every contact it meets; what
+    Its parameters are `source`, `source_id`, `import_id`, `only_new`, and `list_id`: what all of them join, or None. An import leaves its mark on every contact it meets; what
     it has met already belongs to an earlier row, and is left out. Nobody else gives a contact an address meanwhile (`hold_statuses`,
     `usage`), so what is not there at the beginning is not there when it is inserted.
     """
@@ -95,10 +98,21 @@ def upsert_statement(given: str) -> TextClause:
                 last_import_id = coalesce(CAST(:import_id AS uuid), contact.last_import_id)
             FROM known AS given
             WHERE contact.id = given.id AND (NOT stays OR CAST(:import_id AS uuid) IS NOT NULL)
+        ), joined AS (
+            INSERT INTO memberships (list_id, contact_id, source)
+            SELECT CAST(:list_id AS uuid), id, :source
+            FROM (SELECT id FROM created UNION ALL SELECT id FROM known) AS met
+            WHERE CAST(:list_id AS uuid) IS NOT NULL
+            ON CONFLICT DO NOTHING RETURNING contact_id
+        ), noted_too AS (
+            INSERT INTO contact_events (contact_id, type, source, source_id, about_id)
+            SELECT contact_id, 'list_joined', :source, CAST(:source_id AS uuid), CAST(:list_id AS uuid) FROM joined
         )
         SELECT given.email_digest, coalesce(given.contact_id, given.id) AS contact_id,
-               given.contact_id IS NULL AS created, known.stays IS FALSE AS changed
-        FROM given LEFT JOIN known ON known.id = given.contact_id
+               given.contact_id IS NULL AS created, known.stays IS FALSE AS changed,
+               joined.contact_id IS NOT NULL AS joined, created.status, now() AS moment
+        FROM given LEFT JOIN known ON known.id = given.contact_id LEFT JOIN created ON created.id = given.id
+        LEFT JOIN joined ON joined.contact_id = coalesce(given.contact_id, given.id)
     """)  # noqa: S608 - of our own names alone
 
 
@@ -132,19 +146,25 @@ async def upsert(session: TenantSession, people: Sequence[Upsert], origin: Origi
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What an upsert brought about: contacts created, changed in themselves, joined to lists, tagged."""
+    """What an upsert brought about: contacts created, changed in themselves, joined to lists, tagged.
+
+    Those that are known as messages already need not be read.
+    """
 
     created: Collection[UUID]
     changed: Collection[UUID]
     joined: Sequence[lists.Pair]
     tagged: Sequence[tags.Pair]
+    known: Mapping[UUID, contacts_pb2.Contact] = field(default_factory=dict)
 
 
 async def announce_upserted(session: TenantSession, effect: Effect, source: Source) -> None:
     """Tell of it: who is new first, then who is different, then who is where."""
     moved = {contact_id for contact_id, _ in (*effect.joined, *effect.tagged)}
-    told = await read_contacts(session, {*effect.created, *effect.changed, *moved})
-    announce_created(session, (contact for contact in told if contact.id in effect.created), source)
+    unknown = {*effect.created, *effect.changed, *moved} - effect.known.keys()
+    told = await read_contacts(session, unknown) if unknown else []
+    created = map(as_message, (contact for contact in told if contact.id in effect.created))
+    announce_created(session, chain(effect.known.values(), created), source)
     announce_updated(session, (contact for contact in told if contact.id not in effect.created))
     announce_joined(session, effect.joined, source)
     announce_tag_added(session, effect.tagged, source)
@@ -175,4 +195,5 @@ def _parameters(people: Sequence[Upsert], origin: Origin) -> dict[str, object]:
         "source_id": origin.id,
         "import_id": None,
         "only_new": False,
+        "list_id": None,
     }

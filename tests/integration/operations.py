@@ -220,12 +220,31 @@ FURTHER_BODIES: tuple[tuple[str, Body], ...] = (
 QUERIES = {"identity.v1.PlanService.ExplainEntitlement": {"feature": "ai_writing"}}
 
 
+class _Asked(dict[str, str]):
+    """Notes which ids somebody wants to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __missing__(self, name: str) -> str:
+        self.names.append(name)
+        return str(uuid4())
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation and how to call it."""
 
     name: str
     endpoint: Endpoint
+
+    @property
+    def names_things(self) -> bool:
+        """Whether its path or its body says by an id what it is about."""
+        asked = _Asked()
+        BODIES.get(self.name, _nothing)(asked)
+        return bool(self.endpoint.template.variables or asked.names)
 
     async def call(
         self, api: httpx.AsyncClient, credential: str | None, own: Belongings, **elsewhere: str

@@ -317,7 +317,7 @@ def agrees(wanted: Operation, verdict: Answer | str, answer: Answer) -> bool:
         return answer[0] in (200, 202, 404, 422) or answer == UNAUTHENTICATED
     if wanted.name in PASSING:
         return answer in PASSING[wanted.name]
-    if wanted.endpoint.template.variables:
+    if wanted.names_things:
         return answer == NOT_FOUND
     return answer == (wanted.endpoint.success_status, "")
 

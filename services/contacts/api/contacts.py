@@ -216,8 +216,8 @@ def _refuse_repeated(people: Sequence[Upsert]) -> None:
         raise InvalidRequest(*found)
 
 
-def _membership(membership: Membership) -> pb.Membership:
-    message = pb.Membership(
+def _membership(membership: Membership) -> pb.ContactMembership:
+    message = pb.ContactMembership(
         list_id="" if membership.is_tag else str(membership.id),
         tag_id=str(membership.id) if membership.is_tag else "",
         name=membership.name,

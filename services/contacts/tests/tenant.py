@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from prometheus_client import REGISTRY
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.contract.events import message_type
@@ -224,6 +225,18 @@ class Tenant:
         """Change rows behind the service's back."""
         async with self._database.tenant_transaction(self.context) as session:
             await session.execute(text(statement))
+
+    async def refused(self, statement: str) -> bool:
+        """Whether the service's own role may not do that to its rows."""
+        try:
+            await self.execute(statement)
+        except ProgrammingError:
+            return True
+        return False
+
+    def allow(self, **limits: int) -> None:
+        """Put the organization on a plan."""
+        self.context = replace(self.context, limits=tuple(limits.items()))
 
     async def published(self) -> list[Any]:
         """The events so far, in order."""

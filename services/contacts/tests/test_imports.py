@@ -258,3 +258,64 @@ async def test_imports_are_paged_newest_first_without_their_errors(tenant: Tenan
     assert [one.id for one in found] == ids[::-1]
     assert all(one.failed_rows == 1 and not one.errors for one in found)
     assert not rest.next_page_token
+
+
+async def test_columns_tags_and_custom_fields_are_what_the_owner_says(tenant: Tenant) -> None:
+    await tenant.declare("city", "text")
+    await tenant.declare("score", "number")
+    await tenant.declare("vip", "boolean")
+    found = await tenant.import_file(
+        b"Kontakt,Ort,score,vip,Rollen,email\n"
+        b'ada@example.com,London,1.5,yes,"a, B",x\n'
+        b"eve@example.com,,,,,x\n"
+        b"bad@example.com,,much,,,x\n"
+        b"sad@example.com,,,maybe,,x\n",
+        columns={"Kontakt": "email", "Ort": "city", "Rollen": "tags", "email": "ignore"},
+        tags=["imported"],
+    )
+    assert counts(found) == (4, 2, 0, 0, 2)
+    assert [(error.line, error.field, error.message) for error in found.errors] == [
+        (4, "score", "must be a number"),
+        (5, "vip", "must be true or false"),
+    ]
+    everybody = await tenant.everybody()
+    ada, eve = everybody["ada@example.com"], everybody["eve@example.com"]
+    assert dict(ada.custom_fields) == {"city": "London", "score": 1.5, "vip": True}
+    assert list(ada.tags) == ["a", "B", "imported"]
+    assert (dict(eve.custom_fields), list(eve.tags)) == ({}, ["imported"])
+
+
+async def test_a_column_cannot_be_what_there_is_not(tenant: Tenant) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await tenant.upload(b"email\n", columns={"Ort": "city", "x": "ignore"})
+    assert [violation.field for violation in refused.value.violations] == ["options.columns['Ort']"]
+    assert await tenant.count("imports") == 0
+
+
+async def test_a_dry_run_counts_everything_and_changes_nothing(tenant: Tenant) -> None:
+    readers = await tenant.add_list()
+    await tenant.add("ada@example.com", first_name="Ada")
+    tenant.allow(contacts=3)
+    before, told = await tenant.everybody(), await tenant.published()
+    file = (
+        b"email,first name\nada@example.com,Augusta\neve@example.com,Eve\nEVE@example.com,x\n"
+        b"nobody,x\nkim@example.com,Kim\njoan@example.com,Joan\n"
+    )
+    rehearsed = await tenant.import_file(file, dry_run=True, list_id=readers.id, tags=["new"])
+    assert rehearsed.dry_run
+    assert (await tenant.everybody(), await tenant.published()) == (before, told)
+    assert await tenant.count("tags") == await tenant.count("import_addresses") == 0
+    done = await tenant.import_file(file, list_id=readers.id, tags=["new"])
+    assert counts(done) == counts(rehearsed) == (6, 2, 1, 1, 2)
+    assert list(done.errors) == list(rehearsed.errors)
+
+
+async def test_only_new_leaves_who_is_there_as_they_are(tenant: Tenant) -> None:
+    readers = await tenant.add_list()
+    await tenant.add("ada@example.com", first_name="Ada")
+    file = b"email,first name\nada@example.com,Augusta\neve@example.com,Eve\n"
+    found = await tenant.import_file(file, only_new=True, list_id=readers.id)
+    assert counts(found) == (2, 1, 1, 0, 0)
+    everybody = await tenant.everybody()
+    assert everybody["ada@example.com"].first_name == "Ada"
+    assert {tuple(contact.list_ids) for contact in everybody.values()} == {(readers.id,)}

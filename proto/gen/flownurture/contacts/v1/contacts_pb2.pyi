@@ -575,11 +575,11 @@ class ListContactMembershipsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     @_builtins.property
-    def memberships(self) -> _containers.RepeatedCompositeFieldContainer[Global___Membership]: ...
+    def memberships(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactMembership]: ...
     def __init__(
         self,
         *,
-        memberships: _abc.Iterable[Global___Membership] | None = ...,
+        memberships: _abc.Iterable[Global___ContactMembership] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -591,7 +591,7 @@ class ListContactMembershipsResponse(_message.Message):
 Global___ListContactMembershipsResponse: _TypeAlias = ListContactMembershipsResponse  # noqa: Y015
 
 @_typing.final
-class Membership(_message.Message):
+class ContactMembership(_message.Message):
     """That a contact is in a list, or has a tag."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -623,7 +623,7 @@ class Membership(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Membership: _TypeAlias = Membership  # noqa: Y015
+Global___ContactMembership: _TypeAlias = ContactMembership  # noqa: Y015
 
 @_typing.final
 class ListContactEventsRequest(_message.Message):

@@ -29,9 +29,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from flownurture.contacts.v1 import contacts_pb2 as flownurture_dot_contacts_dot_v1_dot_contacts__pb2
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
+from flownurture.options.v1 import json_pb2 as flownurture_dot_options_dot_v1_dot_json__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flownurture/contacts/v1/segments.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xc5\x01\n\x07Segment\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12+\n\x04rule\x18\x04 \x01(\x0b\x32\x1d.flownurture.contacts.v1.Rule\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc3\x03\n\x04Rule\x12\x32\n\x03\x61ll\x18\x01 \x03(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x06\x92\xb5\x18\x02\x30\x64\x12\x32\n\x03\x61ny\x18\x02 \x03(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x06\x92\xb5\x18\x02\x30\x64\x12*\n\x03not\x18\x03 \x01(\x0b\x32\x1d.flownurture.contacts.v1.Rule\x12\x36\n\x05\x66ield\x18\x04 \x01(\x0b\x32\'.flownurture.contacts.v1.FieldCondition\x12\x43\n\x0c\x63ustom_field\x18\x05 \x01(\x0b\x32-.flownurture.contacts.v1.CustomFieldCondition\x12\x34\n\x04list\x18\x06 \x01(\x0b\x32&.flownurture.contacts.v1.ListCondition\x12\x32\n\x03tag\x18\x07 \x01(\x0b\x32%.flownurture.contacts.v1.TagCondition\x12@\n\nengagement\x18\x08 \x01(\x0b\x32,.flownurture.contacts.v1.EngagementCondition\"\xba\x01\n\x0e\x46ieldCondition\x12;\n\x04name\x18\x01 \x01(\x0e\x32%.flownurture.contacts.v1.ContactFieldB\x06\x92\xb5\x18\x02\x08\x01\x12;\n\x08operator\x18\x02 \x01(\x0e\x32!.flownurture.contacts.v1.OperatorB\x06\x92\xb5\x18\x02\x08\x01\x12.\n\x05value\x18\x03 \x01(\x0b\x32\x16.google.protobuf.ValueB\x07\x92\xb5\x18\x03@\x80@\"\x9c\x01\n\x14\x43ustomFieldCondition\x12\x17\n\x03key\x18\x01 \x01(\tB\n\x92\xb5\x18\x06\x08\x01\x18\x32H\x01\x12;\n\x08operator\x18\x02 \x01(\x0e\x32!.flownurture.contacts.v1.OperatorB\x06\x92\xb5\x18\x02\x08\x01\x12.\n\x05value\x18\x03 \x01(\x0b\x32\x16.google.protobuf.ValueB\x07\x92\xb5\x18\x03@\x80@\"*\n\rListCondition\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"(\n\x0cTagCondition\x12\x18\n\x06tag_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"\x8d\x01\n\x13\x45ngagementCondition\x12:\n\x05\x65vent\x18\x01 \x01(\x0e\x32#.flownurture.contacts.v1.EngagementB\x06\x92\xb5\x18\x02\x08\x01\x12\x1d\n\x0bwithin_days\x18\x02 \x01(\rB\x08\x92\xb5\x18\x04(\xa8\xba\x04\x12\x1b\n\x0b\x63\x61mpaign_id\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\"\x82\x01\n\x14\x43reateSegmentRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\x12\x1c\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07\x12\x33\n\x04rule\x18\x03 \x01(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x06\x92\xb5\x18\x02\x08\x01\"1\n\x11GetSegmentRequest\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"M\n\x13ListSegmentsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"c\n\x14ListSegmentsResponse\x12\x32\n\x08segments\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Segment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x14UpdateSegmentRequest\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1c\n\x04name\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x10\x01\x18\xc8\x01H\x00\x88\x01\x01\x12!\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07H\x01\x88\x01\x01\x12+\n\x04rule\x18\x04 \x01(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x07\n\x05_nameB\x0e\n\x0c_description\"4\n\x14\x44\x65leteSegmentRequest\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"i\n\x15PreviewSegmentRequest\x12\x33\n\x04rule\x18\x01 \x01(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x06\x92\xb5\x18\x02\x08\x01\x12\x1b\n\x0bsample_size\x18\x02 \x01(\rB\x06\x92\xb5\x18\x02(d\"Y\n\x16PreviewSegmentResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x30\n\x06sample\x18\x02 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\"r\n\x1aListSegmentContactsRequest\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"j\n\x1bListSegmentContactsResponse\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd7\x01\n\x0c\x43ontactField\x12\x1d\n\x19\x43ONTACT_FIELD_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONTACT_FIELD_EMAIL\x10\x01\x12\x1c\n\x18\x43ONTACT_FIELD_FIRST_NAME\x10\x02\x12\x1b\n\x17\x43ONTACT_FIELD_LAST_NAME\x10\x03\x12\x18\n\x14\x43ONTACT_FIELD_STATUS\x10\x04\x12\x1c\n\x18\x43ONTACT_FIELD_CREATED_AT\x10\x05\x12\x1c\n\x18\x43ONTACT_FIELD_UPDATED_AT\x10\x06*\xcf\x03\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPERATOR_EQUALS\x10\x01\x12\x17\n\x13OPERATOR_NOT_EQUALS\x10\x02\x12\x13\n\x0fOPERATOR_ONE_OF\x10\x03\x12\x13\n\x0fOPERATOR_IS_SET\x10\x04\x12\x17\n\x13OPERATOR_IS_NOT_SET\x10\x05\x12\x15\n\x11OPERATOR_CONTAINS\x10\x06\x12\x18\n\x14OPERATOR_STARTS_WITH\x10\x07\x12\x16\n\x12OPERATOR_ENDS_WITH\x10\x08\x12\x16\n\x12OPERATOR_LESS_THAN\x10\t\x12\x14\n\x10OPERATOR_AT_MOST\x10\n\x12\x19\n\x15OPERATOR_GREATER_THAN\x10\x0b\x12\x15\n\x11OPERATOR_AT_LEAST\x10\x0c\x12\x13\n\x0fOPERATOR_BEFORE\x10\r\x12\x12\n\x0eOPERATOR_AFTER\x10\x0e\x12\x0f\n\x0bOPERATOR_ON\x10\x0f\x12\x19\n\x15OPERATOR_IN_LAST_DAYS\x10\x10\x12\x19\n\x15OPERATOR_IN_NEXT_DAYS\x10\x11\x12\x1f\n\x1bOPERATOR_MORE_THAN_DAYS_AGO\x10\x12*\x88\x01\n\nEngagement\x12\x1a\n\x16\x45NGAGEMENT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45NGAGEMENT_RECEIVED\x10\x01\x12\x15\n\x11\x45NGAGEMENT_OPENED\x10\x02\x12\x16\n\x12\x45NGAGEMENT_CLICKED\x10\x03\x12\x16\n\x12\x45NGAGEMENT_BOUNCED\x10\x04\x32\xfe\x08\n\x0eSegmentService\x12\x91\x01\n\rCreateSegment\x12-.flownurture.contacts.v1.CreateSegmentRequest\x1a .flownurture.contacts.v1.Segment\"/\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0esegments:write\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/segments:\x01*\x12\x94\x01\n\nGetSegment\x12*.flownurture.contacts.v1.GetSegmentRequest\x1a .flownurture.contacts.v1.Segment\"8\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rsegments:read\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/segments/{segment_id}\x12\x98\x01\n\x0cListSegments\x12,.flownurture.contacts.v1.ListSegmentsRequest\x1a-.flownurture.contacts.v1.ListSegmentsResponse\"+\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rsegments:read\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/segments\x12\x9e\x01\n\rUpdateSegment\x12-.flownurture.contacts.v1.UpdateSegmentRequest\x1a .flownurture.contacts.v1.Segment\"<\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0esegments:write\x82\xd3\xe4\x93\x02\x1e\x32\x19/v1/segments/{segment_id}:\x01*\x12\x91\x01\n\rDeleteSegment\x12-.flownurture.contacts.v1.DeleteSegmentRequest\x1a\x16.google.protobuf.Empty\"9\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0esegments:write\x82\xd3\xe4\x93\x02\x1b*\x19/v1/segments/{segment_id}\x12\xaa\x01\n\x0ePreviewSegment\x12..flownurture.contacts.v1.PreviewSegmentRequest\x1a/.flownurture.contacts.v1.PreviewSegmentResponse\"7\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0esegments:write\x82\xd3\xe4\x93\x02\x19\"\x14/v1/segments/preview:\x01*\x12\xc3\x01\n\x13ListSegmentContacts\x12\x33.flownurture.contacts.v1.ListSegmentContactsRequest\x1a\x34.flownurture.contacts.v1.ListSegmentContactsResponse\"A\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rsegments:read\x82\xd3\xe4\x93\x02$\x12\"/v1/segments/{segment_id}/contactsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flownurture/contacts/v1/segments.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\x1a!flownurture/options/v1/json.proto\"\xc5\x01\n\x07Segment\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12+\n\x04rule\x18\x04 \x01(\x0b\x32\x1d.flownurture.contacts.v1.Rule\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc9\x03\n\x04Rule\x12\x32\n\x03\x61ll\x18\x01 \x03(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x06\x92\xb5\x18\x02\x30\x64\x12\x32\n\x03\x61ny\x18\x02 \x03(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x06\x92\xb5\x18\x02\x30\x64\x12*\n\x03not\x18\x03 \x01(\x0b\x32\x1d.flownurture.contacts.v1.Rule\x12\x36\n\x05\x66ield\x18\x04 \x01(\x0b\x32\'.flownurture.contacts.v1.FieldCondition\x12\x43\n\x0c\x63ustom_field\x18\x05 \x01(\x0b\x32-.flownurture.contacts.v1.CustomFieldCondition\x12\x34\n\x04list\x18\x06 \x01(\x0b\x32&.flownurture.contacts.v1.ListCondition\x12\x32\n\x03tag\x18\x07 \x01(\x0b\x32%.flownurture.contacts.v1.TagCondition\x12@\n\nengagement\x18\x08 \x01(\x0b\x32,.flownurture.contacts.v1.EngagementCondition:\x04\xb8\xb5\x18\x01\"\xc0\x01\n\x0e\x46ieldCondition\x12;\n\x04name\x18\x01 \x01(\x0e\x32%.flownurture.contacts.v1.ContactFieldB\x06\x92\xb5\x18\x02\x08\x01\x12;\n\x08operator\x18\x02 \x01(\x0e\x32!.flownurture.contacts.v1.OperatorB\x06\x92\xb5\x18\x02\x08\x01\x12.\n\x05value\x18\x03 \x01(\x0b\x32\x16.google.protobuf.ValueB\x07\x92\xb5\x18\x03@\x80@:\x04\xb8\xb5\x18\x01\"\xa2\x01\n\x14\x43ustomFieldCondition\x12\x17\n\x03key\x18\x01 \x01(\tB\n\x92\xb5\x18\x06\x08\x01\x18\x32H\x01\x12;\n\x08operator\x18\x02 \x01(\x0e\x32!.flownurture.contacts.v1.OperatorB\x06\x92\xb5\x18\x02\x08\x01\x12.\n\x05value\x18\x03 \x01(\x0b\x32\x16.google.protobuf.ValueB\x07\x92\xb5\x18\x03@\x80@:\x04\xb8\xb5\x18\x01\"*\n\rListCondition\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"(\n\x0cTagCondition\x12\x18\n\x06tag_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"\x93\x01\n\x13\x45ngagementCondition\x12:\n\x05\x65vent\x18\x01 \x01(\x0e\x32#.flownurture.contacts.v1.EngagementB\x06\x92\xb5\x18\x02\x08\x01\x12\x1d\n\x0bwithin_days\x18\x02 \x01(\rB\x08\x92\xb5\x18\x04(\xa8\xba\x04\x12\x1b\n\x0b\x63\x61mpaign_id\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01:\x04\xb8\xb5\x18\x01\"\x82\x01\n\x14\x43reateSegmentRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\x12\x1c\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07\x12\x33\n\x04rule\x18\x03 \x01(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x06\x92\xb5\x18\x02\x08\x01\"1\n\x11GetSegmentRequest\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"M\n\x13ListSegmentsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"c\n\x14ListSegmentsResponse\x12\x32\n\x08segments\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Segment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x14UpdateSegmentRequest\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1c\n\x04name\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x10\x01\x18\xc8\x01H\x00\x88\x01\x01\x12!\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07H\x01\x88\x01\x01\x12+\n\x04rule\x18\x04 \x01(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x07\n\x05_nameB\x0e\n\x0c_description\"4\n\x14\x44\x65leteSegmentRequest\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"i\n\x15PreviewSegmentRequest\x12\x33\n\x04rule\x18\x01 \x01(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x06\x92\xb5\x18\x02\x08\x01\x12\x1b\n\x0bsample_size\x18\x02 \x01(\rB\x06\x92\xb5\x18\x02(d\"Y\n\x16PreviewSegmentResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x30\n\x06sample\x18\x02 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\"r\n\x1aListSegmentContactsRequest\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"j\n\x1bListSegmentContactsResponse\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd7\x01\n\x0c\x43ontactField\x12\x1d\n\x19\x43ONTACT_FIELD_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONTACT_FIELD_EMAIL\x10\x01\x12\x1c\n\x18\x43ONTACT_FIELD_FIRST_NAME\x10\x02\x12\x1b\n\x17\x43ONTACT_FIELD_LAST_NAME\x10\x03\x12\x18\n\x14\x43ONTACT_FIELD_STATUS\x10\x04\x12\x1c\n\x18\x43ONTACT_FIELD_CREATED_AT\x10\x05\x12\x1c\n\x18\x43ONTACT_FIELD_UPDATED_AT\x10\x06*\xcf\x03\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPERATOR_EQUALS\x10\x01\x12\x17\n\x13OPERATOR_NOT_EQUALS\x10\x02\x12\x13\n\x0fOPERATOR_ONE_OF\x10\x03\x12\x13\n\x0fOPERATOR_IS_SET\x10\x04\x12\x17\n\x13OPERATOR_IS_NOT_SET\x10\x05\x12\x15\n\x11OPERATOR_CONTAINS\x10\x06\x12\x18\n\x14OPERATOR_STARTS_WITH\x10\x07\x12\x16\n\x12OPERATOR_ENDS_WITH\x10\x08\x12\x16\n\x12OPERATOR_LESS_THAN\x10\t\x12\x14\n\x10OPERATOR_AT_MOST\x10\n\x12\x19\n\x15OPERATOR_GREATER_THAN\x10\x0b\x12\x15\n\x11OPERATOR_AT_LEAST\x10\x0c\x12\x13\n\x0fOPERATOR_BEFORE\x10\r\x12\x12\n\x0eOPERATOR_AFTER\x10\x0e\x12\x0f\n\x0bOPERATOR_ON\x10\x0f\x12\x19\n\x15OPERATOR_IN_LAST_DAYS\x10\x10\x12\x19\n\x15OPERATOR_IN_NEXT_DAYS\x10\x11\x12\x1f\n\x1bOPERATOR_MORE_THAN_DAYS_AGO\x10\x12*\x88\x01\n\nEngagement\x12\x1a\n\x16\x45NGAGEMENT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45NGAGEMENT_RECEIVED\x10\x01\x12\x15\n\x11\x45NGAGEMENT_OPENED\x10\x02\x12\x16\n\x12\x45NGAGEMENT_CLICKED\x10\x03\x12\x16\n\x12\x45NGAGEMENT_BOUNCED\x10\x04\x32\xfe\x08\n\x0eSegmentService\x12\x91\x01\n\rCreateSegment\x12-.flownurture.contacts.v1.CreateSegmentRequest\x1a .flownurture.contacts.v1.Segment\"/\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0esegments:write\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/segments:\x01*\x12\x94\x01\n\nGetSegment\x12*.flownurture.contacts.v1.GetSegmentRequest\x1a .flownurture.contacts.v1.Segment\"8\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rsegments:read\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/segments/{segment_id}\x12\x98\x01\n\x0cListSegments\x12,.flownurture.contacts.v1.ListSegmentsRequest\x1a-.flownurture.contacts.v1.ListSegmentsResponse\"+\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rsegments:read\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/segments\x12\x9e\x01\n\rUpdateSegment\x12-.flownurture.contacts.v1.UpdateSegmentRequest\x1a .flownurture.contacts.v1.Segment\"<\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0esegments:write\x82\xd3\xe4\x93\x02\x1e\x32\x19/v1/segments/{segment_id}:\x01*\x12\x91\x01\n\rDeleteSegment\x12-.flownurture.contacts.v1.DeleteSegmentRequest\x1a\x16.google.protobuf.Empty\"9\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0esegments:write\x82\xd3\xe4\x93\x02\x1b*\x19/v1/segments/{segment_id}\x12\xaa\x01\n\x0ePreviewSegment\x12..flownurture.contacts.v1.PreviewSegmentRequest\x1a/.flownurture.contacts.v1.PreviewSegmentResponse\"7\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0esegments:write\x82\xd3\xe4\x93\x02\x19\"\x14/v1/segments/preview:\x01*\x12\xc3\x01\n\x13ListSegmentContacts\x12\x33.flownurture.contacts.v1.ListSegmentContactsRequest\x1a\x34.flownurture.contacts.v1.ListSegmentContactsResponse\"A\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rsegments:read\x82\xd3\xe4\x93\x02$\x12\"/v1/segments/{segment_id}/contactsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,18 +43,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RULE'].fields_by_name['all']._serialized_options = b'\222\265\030\0020d'
   _globals['_RULE'].fields_by_name['any']._loaded_options = None
   _globals['_RULE'].fields_by_name['any']._serialized_options = b'\222\265\030\0020d'
+  _globals['_RULE']._loaded_options = None
+  _globals['_RULE']._serialized_options = b'\270\265\030\001'
   _globals['_FIELDCONDITION'].fields_by_name['name']._loaded_options = None
   _globals['_FIELDCONDITION'].fields_by_name['name']._serialized_options = b'\222\265\030\002\010\001'
   _globals['_FIELDCONDITION'].fields_by_name['operator']._loaded_options = None
   _globals['_FIELDCONDITION'].fields_by_name['operator']._serialized_options = b'\222\265\030\002\010\001'
   _globals['_FIELDCONDITION'].fields_by_name['value']._loaded_options = None
   _globals['_FIELDCONDITION'].fields_by_name['value']._serialized_options = b'\222\265\030\003@\200@'
+  _globals['_FIELDCONDITION']._loaded_options = None
+  _globals['_FIELDCONDITION']._serialized_options = b'\270\265\030\001'
   _globals['_CUSTOMFIELDCONDITION'].fields_by_name['key']._loaded_options = None
   _globals['_CUSTOMFIELDCONDITION'].fields_by_name['key']._serialized_options = b'\222\265\030\006\010\001\0302H\001'
   _globals['_CUSTOMFIELDCONDITION'].fields_by_name['operator']._loaded_options = None
   _globals['_CUSTOMFIELDCONDITION'].fields_by_name['operator']._serialized_options = b'\222\265\030\002\010\001'
   _globals['_CUSTOMFIELDCONDITION'].fields_by_name['value']._loaded_options = None
   _globals['_CUSTOMFIELDCONDITION'].fields_by_name['value']._serialized_options = b'\222\265\030\003@\200@'
+  _globals['_CUSTOMFIELDCONDITION']._loaded_options = None
+  _globals['_CUSTOMFIELDCONDITION']._serialized_options = b'\270\265\030\001'
   _globals['_LISTCONDITION'].fields_by_name['list_id']._loaded_options = None
   _globals['_LISTCONDITION'].fields_by_name['list_id']._serialized_options = b'\222\265\030\004\010\0018\001'
   _globals['_TAGCONDITION'].fields_by_name['tag_id']._loaded_options = None
@@ -64,6 +71,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENGAGEMENTCONDITION'].fields_by_name['within_days']._serialized_options = b'\222\265\030\004(\250\272\004'
   _globals['_ENGAGEMENTCONDITION'].fields_by_name['campaign_id']._loaded_options = None
   _globals['_ENGAGEMENTCONDITION'].fields_by_name['campaign_id']._serialized_options = b'\222\265\030\0028\001'
+  _globals['_ENGAGEMENTCONDITION']._loaded_options = None
+  _globals['_ENGAGEMENTCONDITION']._serialized_options = b'\270\265\030\001'
   _globals['_CREATESEGMENTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CREATESEGMENTREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\005\010\001\030\310\001'
   _globals['_CREATESEGMENTREQUEST'].fields_by_name['description']._loaded_options = None
@@ -108,46 +117,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENTSERVICE'].methods_by_name['PreviewSegment']._serialized_options = b'\212\265\030\024\010\002\020\001\032\016segments:write\202\323\344\223\002\031\"\024/v1/segments/preview:\001*'
   _globals['_SEGMENTSERVICE'].methods_by_name['ListSegmentContacts']._loaded_options = None
   _globals['_SEGMENTSERVICE'].methods_by_name['ListSegmentContacts']._serialized_options = b'\212\265\030\023\010\002\020\001\032\rsegments:read\202\323\344\223\002$\022\"/v1/segments/{segment_id}/contacts'
-  _globals['_CONTACTFIELD']._serialized_start=2565
-  _globals['_CONTACTFIELD']._serialized_end=2780
-  _globals['_OPERATOR']._serialized_start=2783
-  _globals['_OPERATOR']._serialized_end=3246
-  _globals['_ENGAGEMENT']._serialized_start=3249
-  _globals['_ENGAGEMENT']._serialized_end=3385
-  _globals['_SEGMENT']._serialized_start=303
-  _globals['_SEGMENT']._serialized_end=500
-  _globals['_RULE']._serialized_start=503
-  _globals['_RULE']._serialized_end=954
-  _globals['_FIELDCONDITION']._serialized_start=957
-  _globals['_FIELDCONDITION']._serialized_end=1143
-  _globals['_CUSTOMFIELDCONDITION']._serialized_start=1146
-  _globals['_CUSTOMFIELDCONDITION']._serialized_end=1302
-  _globals['_LISTCONDITION']._serialized_start=1304
-  _globals['_LISTCONDITION']._serialized_end=1346
-  _globals['_TAGCONDITION']._serialized_start=1348
-  _globals['_TAGCONDITION']._serialized_end=1388
-  _globals['_ENGAGEMENTCONDITION']._serialized_start=1391
-  _globals['_ENGAGEMENTCONDITION']._serialized_end=1532
-  _globals['_CREATESEGMENTREQUEST']._serialized_start=1535
-  _globals['_CREATESEGMENTREQUEST']._serialized_end=1665
-  _globals['_GETSEGMENTREQUEST']._serialized_start=1667
-  _globals['_GETSEGMENTREQUEST']._serialized_end=1716
-  _globals['_LISTSEGMENTSREQUEST']._serialized_start=1718
-  _globals['_LISTSEGMENTSREQUEST']._serialized_end=1795
-  _globals['_LISTSEGMENTSRESPONSE']._serialized_start=1797
-  _globals['_LISTSEGMENTSRESPONSE']._serialized_end=1896
-  _globals['_UPDATESEGMENTREQUEST']._serialized_start=1899
-  _globals['_UPDATESEGMENTREQUEST']._serialized_end=2086
-  _globals['_DELETESEGMENTREQUEST']._serialized_start=2088
-  _globals['_DELETESEGMENTREQUEST']._serialized_end=2140
-  _globals['_PREVIEWSEGMENTREQUEST']._serialized_start=2142
-  _globals['_PREVIEWSEGMENTREQUEST']._serialized_end=2247
-  _globals['_PREVIEWSEGMENTRESPONSE']._serialized_start=2249
-  _globals['_PREVIEWSEGMENTRESPONSE']._serialized_end=2338
-  _globals['_LISTSEGMENTCONTACTSREQUEST']._serialized_start=2340
-  _globals['_LISTSEGMENTCONTACTSREQUEST']._serialized_end=2454
-  _globals['_LISTSEGMENTCONTACTSRESPONSE']._serialized_start=2456
-  _globals['_LISTSEGMENTCONTACTSRESPONSE']._serialized_end=2562
-  _globals['_SEGMENTSERVICE']._serialized_start=3388
-  _globals['_SEGMENTSERVICE']._serialized_end=4538
+  _globals['_CONTACTFIELD']._serialized_start=2624
+  _globals['_CONTACTFIELD']._serialized_end=2839
+  _globals['_OPERATOR']._serialized_start=2842
+  _globals['_OPERATOR']._serialized_end=3305
+  _globals['_ENGAGEMENT']._serialized_start=3308
+  _globals['_ENGAGEMENT']._serialized_end=3444
+  _globals['_SEGMENT']._serialized_start=338
+  _globals['_SEGMENT']._serialized_end=535
+  _globals['_RULE']._serialized_start=538
+  _globals['_RULE']._serialized_end=995
+  _globals['_FIELDCONDITION']._serialized_start=998
+  _globals['_FIELDCONDITION']._serialized_end=1190
+  _globals['_CUSTOMFIELDCONDITION']._serialized_start=1193
+  _globals['_CUSTOMFIELDCONDITION']._serialized_end=1355
+  _globals['_LISTCONDITION']._serialized_start=1357
+  _globals['_LISTCONDITION']._serialized_end=1399
+  _globals['_TAGCONDITION']._serialized_start=1401
+  _globals['_TAGCONDITION']._serialized_end=1441
+  _globals['_ENGAGEMENTCONDITION']._serialized_start=1444
+  _globals['_ENGAGEMENTCONDITION']._serialized_end=1591
+  _globals['_CREATESEGMENTREQUEST']._serialized_start=1594
+  _globals['_CREATESEGMENTREQUEST']._serialized_end=1724
+  _globals['_GETSEGMENTREQUEST']._serialized_start=1726
+  _globals['_GETSEGMENTREQUEST']._serialized_end=1775
+  _globals['_LISTSEGMENTSREQUEST']._serialized_start=1777
+  _globals['_LISTSEGMENTSREQUEST']._serialized_end=1854
+  _globals['_LISTSEGMENTSRESPONSE']._serialized_start=1856
+  _globals['_LISTSEGMENTSRESPONSE']._serialized_end=1955
+  _globals['_UPDATESEGMENTREQUEST']._serialized_start=1958
+  _globals['_UPDATESEGMENTREQUEST']._serialized_end=2145
+  _globals['_DELETESEGMENTREQUEST']._serialized_start=2147
+  _globals['_DELETESEGMENTREQUEST']._serialized_end=2199
+  _globals['_PREVIEWSEGMENTREQUEST']._serialized_start=2201
+  _globals['_PREVIEWSEGMENTREQUEST']._serialized_end=2306
+  _globals['_PREVIEWSEGMENTRESPONSE']._serialized_start=2308
+  _globals['_PREVIEWSEGMENTRESPONSE']._serialized_end=2397
+  _globals['_LISTSEGMENTCONTACTSREQUEST']._serialized_start=2399
+  _globals['_LISTSEGMENTCONTACTSREQUEST']._serialized_end=2513
+  _globals['_LISTSEGMENTCONTACTSRESPONSE']._serialized_start=2515
+  _globals['_LISTSEGMENTCONTACTSRESPONSE']._serialized_end=2621
+  _globals['_SEGMENTSERVICE']._serialized_start=3447
+  _globals['_SEGMENTSERVICE']._serialized_end=4597
 # @@protoc_insertion_point(module_scope)

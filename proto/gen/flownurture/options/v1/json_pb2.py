@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!flownurture/options/v1/json.proto\x12\x16\x66lownurture.options.v1\x1a google/protobuf/descriptor.proto:7\n\njson_value\x12!.google.protobuf.EnumValueOptions\x18\xd4\x86\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!flownurture/options/v1/json.proto\x12\x16\x66lownurture.options.v1\x1a google/protobuf/descriptor.proto:7\n\njson_value\x12!.google.protobuf.EnumValueOptions\x18\xd4\x86\x03 \x01(\t:1\n\x06sparse\x12\x1f.google.protobuf.MessageOptions\x18\xd7\x86\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)

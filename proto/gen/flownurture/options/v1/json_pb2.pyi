@@ -11,5 +11,8 @@ import builtins as _builtins
 DESCRIPTOR: _descriptor.FileDescriptor
 
 JSON_VALUE_FIELD_NUMBER: _builtins.int
+SPARSE_FIELD_NUMBER: _builtins.int
 json_value: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """The value's name in JSON. Without it: the name less its enum's prefix, in lower case."""
+sparse: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _builtins.bool]
+"""What is not set is left out of the JSON, instead of being null or empty. For documents that a client wrote."""
