@@ -59,6 +59,8 @@ PASSING: dict[str, set[Answer]] = {
     "identity.v1.SessionService.SwitchMembership": {NOT_FOUND},
     # A member leaves; who is alone cannot.
     "identity.v1.TeamService.LeaveTeam": {(204, ""), (409, "conflict")},
+    # Its lists are looked for when it is launched.
+    "sending.v1.CampaignService.CreateCampaign": {(201, "")},
 }
 # Operations that end the session which asks: each cell has one of its own to spend.
 ENDS_ITS_SESSION = {
