@@ -16,6 +16,7 @@ class Plan:
 
     def __init__(self) -> None:
         self.down = False
+        self.suspended: set[UUID] = set()
         self._contacts: dict[UUID, int] = {}
 
     def allow(self, organization: UUID, contacts: int) -> None:
@@ -29,4 +30,6 @@ class Plan:
         if self.down:
             raise Unavailable
         contacts = self._contacts.get(context.organization, PLENTY)
-        return pb.GetEntitlementsResponse(limits={"contacts": contacts})
+        return pb.GetEntitlementsResponse(
+            limits={"contacts": contacts}, suspended=context.organization in self.suspended
+        )

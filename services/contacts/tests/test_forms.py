@@ -13,7 +13,7 @@ from google.api.httpbody_pb2 import HttpBody
 from chassis.context import ActorKind, RequestContext
 from chassis.database import RoleDatabase
 from chassis.email_address import EmailAddress
-from chassis.errors import InvalidRequest, NotFound, RateLimited, Unavailable
+from chassis.errors import InvalidRequest, NotFound, PermissionDenied, RateLimited, Unavailable
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import contacts_pb2, events_pb2, form_pages_pb2, tags_pb2
 from flownurture.contacts.v1 import forms_pb2 as pb
@@ -383,6 +383,18 @@ async def test_what_the_plan_allows_is_never_guessed(tenant: Tenant, ada: Visito
         plan.down = False
     await ada.confirm(await token_of(tenant))
     assert ADA in await tenant.everybody()
+
+
+async def test_a_suspended_organization_takes_nobody_in(tenant: Tenant, ada: Visitor, plan: Plan) -> None:
+    form = await make_form(tenant)
+    await ada.submit(form, email=ADA)
+    plan.suspended.add(tenant.context.organization)
+    for act in (ada.submit(form, email="eve@example.com"), ada.confirm(await token_of(tenant))):
+        with pytest.raises(PermissionDenied) as refused:
+            await act
+        assert refused.value.reason == "ORGANIZATION_SUSPENDED"
+    assert await tenant.everybody() == {}
+    assert len(await mails(tenant)) == 1
 
 
 async def test_a_list_that_is_gone_by_then_stops_nobody(tenant: Tenant, ada: Visitor) -> None:

@@ -123,8 +123,10 @@ class EntitlementService:
         self, request: pb.GetEntitlementsRequest, context: RequestContext, session: TenantSession
     ) -> pb.GetEntitlementsResponse:
         """The features and limits of the context's organization at this moment."""
-        standing = (await organizations.get(session)).subscription.at(self._clock())
+        organization = await organizations.get(session)
+        standing = organization.subscription.at(self._clock())
         return pb.GetEntitlementsResponse(
+            suspended=organization.suspended,
             features=sorted(standing.entitlements.features),
             limits=standing.entitlements.limits,
             cycle_started_at=timestamp(standing.cycle.started_at),
