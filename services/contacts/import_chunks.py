@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,6 @@ from sqlalchemy import Row, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
-from chassis.identifiers import new_id
 from flownurture.contacts.v1 import contacts_pb2
 from services.contacts import usage
 from services.contacts.announcements import announce_import
@@ -21,7 +21,7 @@ from services.contacts.import_rows import Chunk, Person, RowError
 from services.contacts.imports import MOST_ROW_ERRORS, end_import
 from services.contacts.jobs import Lease, advance, fence
 from services.contacts.sets import among, rows_of
-from services.contacts.statuses import hold_statuses
+from services.contacts.statuses import Status, hold_statuses
 from services.contacts.tables import contacts, import_addresses, import_row_errors, lists
 from services.contacts.tags import tag_contacts, tags_named
 from services.contacts.upserts import Effect, announce_upserted, upsert_statement
@@ -116,49 +116,58 @@ async def _write(session: TenantSession, job: Row[Any], people: Sequence[Person]
     tag_ids = await tags_named(session, {*job.tags, *(tag for person in people for tag in person.tags)})
     await hold_statuses(session)
     await _stage(session, people)
-    given = {
-        "source": origin.source.value,
-        "source_id": origin.id,
-        "import_id": job.id,
-        "only_new": job.only_new,
-        "list_id": list_id,
-    }
-    upserted = (await session.execute(_UPSERT, given)).all()
-    ids = {row.email_digest: row.contact_id for row in upserted}
-    created = {row.contact_id for row in upserted if row.created}
+    now = datetime.now(UTC)
+    told = await session.execute(
+        _UPSERT,
+        {
+            "source": origin.source.value,
+            "source_id": origin.id,
+            "moment": now,
+            "import_id": job.id,
+            "only_new": job.only_new,
+            "list_id": list_id,
+            "terse": True,
+        },
+    )
+    special = {row.email_digest: row for row in told}
+    # Of whom nothing is told: most of them, in most files.
+    plain = [person for person in people if person.email.digest not in special]
+    met = [row for row in special.values() if not row.seen]
+    created = {person.id for person in plain} | {row.contact_id for row in met if row.created}
+    ids = {person.email.digest: person.id for person in plain}
+    ids |= {row.email_digest: row.contact_id for row in met}
     tagged = await tag_contacts(session, _taggings(people, job.tags, tag_ids, ids), origin)
     await usage.take_places(session, len(created))
+    in_list = [person.id for person in plain] + [row.contact_id for row in met if row.joined]
     effect = Effect(
         created,
-        {row.contact_id for row in upserted if row.changed},
-        [(row.contact_id, list_id) for row in upserted if row.joined and list_id],
+        {row.contact_id for row in met if row.changed},
+        [(contact_id, list_id) for contact_id in in_list] if list_id else [],
         tagged,
-        {} if job.tags else _known_already(people, upserted, list_id),
+        {} if job.tags else _as_the_file_says(plain, list_id, now),
     )
     await announce_upserted(session, effect, origin.source)
-    return Written(len(created), len(upserted) - len(created))
+    return Written(len(created), len(ids) - len(created))
 
 
-def _known_already(
-    people: Sequence[Person], upserted: Sequence[Row[Any]], list_id: UUID | None
+def _as_the_file_says(
+    plain: Sequence[Person], list_id: UUID | None, now: datetime
 ) -> dict[UUID, contacts_pb2.Contact]:
-    """The contacts that the file made, of whom there is nothing but what it said: most of them, in most files."""
-    rows = {row.email_digest: row for row in upserted if row.created}
-    list_ids, now = [str(list_id)] if list_id else [], Timestamp()
-    if upserted:
-        now.FromDatetime(upserted[0].moment)
+    """The new contacts of whom there is nothing but what the file said, so that they need not be read."""
+    list_ids, created_at = [str(list_id)] if list_id else [], Timestamp()
+    created_at.FromDatetime(now)
     return {
-        row.contact_id: new_contact(
-            str(row.contact_id),
+        person.id: new_contact(
+            str(person.id),
             person.email.text,
             first_name=person.first_name or "",
             last_name=person.last_name or "",
-            status=row.status,
-            created_at=now,
+            status=Status.SUBSCRIBED.value,
+            created_at=created_at,
             list_ids=list_ids,
         )
-        for person in people
-        if not (person.values or person.tags) and (row := rows.get(person.email.digest)) is not None
+        for person in plain
+        if not (person.values or person.tags)
     }
 
 
@@ -220,7 +229,7 @@ async def _stage(session: TenantSession, people: Sequence[Person]) -> None:
         for person in people:
             await copy.write_row(
                 (
-                    new_id(),
+                    person.id,
                     person.email.text,
                     person.email.digest,
                     person.first_name,

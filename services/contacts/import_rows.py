@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from chassis.email_address import EmailAddress
+from chassis.identifiers import new_id
 from services.contacts.csv_files import unguarded
 from services.contacts.csv_header import Header
 from services.contacts.csv_rows import Position, Row, UnreadableRow, read_rows
@@ -29,6 +31,8 @@ class Person:
     # Of custom fields, by their numbers.
     values: Mapping[str, object] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    # Which contact it will be, unless there is one.
+    id: UUID = field(default_factory=new_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ What is written never changes a status: it follows from the suppressed addresses
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import chain
 from uuid import UUID
 
@@ -59,21 +60,23 @@ _MERGED = "jsonb_strip_nulls(contact.custom_fields || CAST(given.custom AS jsonb
 def upsert_statement(given: str) -> TextClause:
     """The statement that writes the rows of `given`, which is named so, and tells what became of each.
 
-    Its parameters are `source`, `source_id`, `import_id`, `only_new`, and `list_id`: what all of them join, or None. An import leaves its mark on every contact it meets; what
-    it has met already belongs to an earlier row, and is left out. Nobody else gives a contact an address meanwhile (`hold_statuses`,
-    `usage`), so what is not there at the beginning is not there when it is inserted.
+    Its parameters are `source`, `source_id`, `moment`, `import_id`, `only_new`; `list_id`, what all of them join, or None; and `terse`:
+    to be silent of those who were created, subscribed, and joined, under the id that was given. An import leaves its mark on every
+    contact it meets: what it has `seen` already belongs to an earlier row, and stays as it is. Nobody else gives a contact an
+    address meanwhile (`hold_statuses`, `usage`), so what is not there at the beginning is not there when it is inserted.
     """
     return text(f"""
         WITH given AS MATERIALIZED (
-            SELECT given.*, contact.id AS contact_id
+            SELECT given.*, contact.id AS contact_id,
+                   coalesce(contact.last_import_id = CAST(:import_id AS uuid), false) AS seen
             FROM {given} LEFT JOIN contacts AS contact ON contact.email_digest = given.email_digest
-            WHERE contact.last_import_id IS NULL OR CAST(:import_id AS uuid) IS NULL
-               OR contact.last_import_id <> CAST(:import_id AS uuid)
         ), created AS (
             INSERT INTO contacts
-                (id, email, email_digest, first_name, last_name, custom_fields, status, last_import_id)
+                (id, email, email_digest, first_name, last_name, custom_fields, status, last_import_id,
+                 created_at, updated_at)
             SELECT id, email, email_digest, coalesce(first_name, ''), coalesce(last_name, ''),
-                   jsonb_strip_nulls(CAST(custom AS jsonb)), {STATUS_OF_GIVEN}, CAST(:import_id AS uuid)
+                   jsonb_strip_nulls(CAST(custom AS jsonb)), {STATUS_OF_GIVEN}, CAST(:import_id AS uuid),
+                   CAST(:moment AS timestamptz), CAST(:moment AS timestamptz)
             FROM given WHERE contact_id IS NULL
             RETURNING id, status
         ), noted AS (
@@ -86,7 +89,7 @@ def upsert_statement(given: str) -> TextClause:
                 coalesce(given.first_name, contact.first_name), coalesce(given.last_name, contact.last_name), {_MERGED}
             ) = (contact.first_name, contact.last_name, contact.custom_fields) AS stays, given.first_name,
                 given.last_name, given.custom
-            FROM given JOIN contacts AS contact ON contact.id = given.contact_id
+            FROM given JOIN contacts AS contact ON contact.id = given.contact_id WHERE NOT given.seen
         ), changed AS (
             UPDATE contacts AS contact SET
                 first_name = CASE WHEN stays THEN contact.first_name
@@ -110,9 +113,11 @@ def upsert_statement(given: str) -> TextClause:
         )
         SELECT given.email_digest, coalesce(given.contact_id, given.id) AS contact_id,
                given.contact_id IS NULL AS created, known.stays IS FALSE AS changed,
-               joined.contact_id IS NOT NULL AS joined, created.status, now() AS moment
+               joined.contact_id IS NOT NULL AS joined, created.status, given.seen
         FROM given LEFT JOIN known ON known.id = given.contact_id LEFT JOIN created ON created.id = given.id
         LEFT JOIN joined ON joined.contact_id = coalesce(given.contact_id, given.id)
+        WHERE NOT (:terse AND coalesce(created.status = 'subscribed', false)
+                   AND (CAST(:list_id AS uuid) IS NULL OR joined.contact_id IS NOT NULL))
     """)  # noqa: S608 - of our own names alone
 
 
@@ -196,4 +201,6 @@ def _parameters(people: Sequence[Upsert], origin: Origin) -> dict[str, object]:
         "import_id": None,
         "only_new": False,
         "list_id": None,
+        "terse": False,
+        "moment": datetime.now(UTC),
     }
