@@ -10,7 +10,7 @@ from chassis.context import RequestContext
 from chassis.database import TenantSession
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.mime import Content, Skeleton, skeleton, wire_form
-from services.sending.delivery.smtp import Envelope
+from services.sending.delivery.smtp.envelope import Envelope
 from services.sending.tables import campaigns, message_contents
 from services.sending.unsubscribe_links import UnsubscribeLinks
 

@@ -12,7 +12,7 @@ from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes
 from services.sending.delivery.settings import DeliverySettings
-from services.sending.delivery.smtp import ConnectionPool
+from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
 from services.sending.unsubscribe_links import UnsubscribeLinks

@@ -15,7 +15,9 @@ from services.sending.delivery.letters import Letters
 from services.sending.delivery.mime import Skeleton
 from services.sending.delivery.outcomes import Outcomes, Result
 from services.sending.delivery.replies import Verdict, judge, put_off
-from services.sending.delivery.smtp import Connection, ConnectionPool, InDoubt, NotBegun
+from services.sending.delivery.smtp.connection import Connection
+from services.sending.delivery.smtp.envelope import Answer, Broken, Envelope
+from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.statuses import MessageStatus
 
 # Small: what a connection has claimed is in doubt when its process is killed.
@@ -74,10 +76,10 @@ class Worker:
         async with self._database.tenant_transaction(context) as session:
             chunk = await claim(session, batch_id, token, _CHUNK)
             skeletons = await self._letters.skeletons(session, chunk.claimed)
-        await self._hand_over(context, connection, chunk.claimed, skeletons)
+        answered = await self._hand_over(context, connection, chunk.claimed, skeletons)
         # Before the connection claims more: a kill leaves no more than one chunk of each in doubt.
         await self._outcomes.flushed()
-        if not connection.usable and connection.answers == 0:
+        if not connection.usable and not answered:
             raise Unavailable("The mail relay takes connections and breaks them.")
         return not chunk.empty
 
@@ -87,26 +89,43 @@ class Worker:
         connection: Connection,
         claimed: Sequence[Claimed],
         skeletons: Mapping[UUID, Skeleton],
-    ) -> None:
+    ) -> int:
+        """Hand over what was claimed and give back what was not begun; answers how many messages were answered."""
         unbegun = deque(claimed)
+        begun: dict[Envelope, Claimed] = {}
+        answered = 0
         try:
-            while unbegun and connection.usable and self._may_begin(unbegun[0]):
-                # Once it has left the queue it is never released, whatever happens to us meanwhile.
-                message = unbegun.popleft()
-                envelope = self._letters.envelope(context, message, skeletons[message.id])
-                try:
-                    answer = await connection.send(envelope)
-                except NotBegun:
-                    unbegun.appendleft(message)
-                except InDoubt as broken:
-                    self._outcomes.record(context, Result(message, _in_doubt(message, str(broken))))
-                else:
-                    verdict = judge(answer.reply, to_recipient=answer.to_recipient, attempts=message.attempts)
-                    self._outcomes.record(context, Result(message, verdict))
+            written = deque(
+                self._letters.envelope(context, message, skeletons[message.id]) for message in claimed
+            )
+
+            def next_envelope() -> Envelope | None:
+                if not unbegun or not self._may_begin(unbegun[0]):
+                    return None
+                # Once it has left the queue it is not released, whatever happens to us meanwhile.
+                envelope = written.popleft()
+                begun[envelope] = unbegun.popleft()
+                return envelope
+
+            def settle(envelope: Envelope, answer: Answer) -> None:
+                nonlocal answered
+                answered += 1
+                message = begun.pop(envelope)
+                verdict = judge(answer.reply, to_recipient=answer.to_recipient, attempts=message.attempts)
+                self._outcomes.record(context, Result(message, verdict))
+
+            await connection.hand_over(next_envelope, settle)
+        except Broken as broken:
+            if broken.in_doubt is not None:
+                message = begun.pop(broken.in_doubt)
+                self._outcomes.record(context, Result(message, _in_doubt(message, str(broken))))
+            if broken.not_begun is not None:
+                unbegun.appendleft(begun.pop(broken.not_begun))
         finally:
             if unbegun:
                 async with self._database.tenant_transaction(context) as session:
                     await release(session, unbegun)
+        return answered
 
     def _may_begin(self, message: Claimed) -> bool:
         return not self._stopping and self._lease.covers(message.token)

@@ -68,17 +68,28 @@ class MailRelay:
 
         say("220 relay.test")
         recipient = ""
+        in_transaction = False
         while line := (await reader.readline()).decode():
             verb = line[:4].upper()
             if verb == "EHLO":
-                say("250-relay.test\r\n250 SMTPUTF8")
+                say("250-relay.test\r\n250-PIPELINING\r\n250 SMTPUTF8")
+            elif verb == "MAIL":
+                say("503 5.5.1 nested MAIL" if in_transaction else "250 OK")
+                in_transaction, recipient = True, ""
+            elif verb == "RSET":
+                in_transaction, recipient = False, ""
+                say("250 OK")
             elif verb == "RCPT":
                 recipient = line[line.index("<") + 1 : line.rindex(">")]
                 answer = await self.on_recipient(recipient)
                 if answer is None:
                     return
+                recipient = recipient if answer.startswith("2") else ""
                 say(answer)
+            elif verb == "DATA" and not recipient:
+                say("554 5.5.1 no valid recipients")
             elif verb == "DATA":
+                in_transaction = False
                 say("354 go on")
                 content = (await reader.readuntil(b"\r\n.\r\n"))[:-3].replace(b"\r\n..", b"\r\n.")
                 self.seen.append(recipient)
