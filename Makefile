@@ -105,3 +105,7 @@ bench-gateway: install ## Measure the gateway against a bare FastAPI route
 .PHONY: bench-contacts
 bench-contacts: install ## Measure imports, segments and audiences at a million contacts (PostgreSQL of its own)
 	@python -m bench.contacts
+
+.PHONY: bench-sending
+bench-sending: install ## Measure the SMTP engine against aiosmtplib and smtp-source (Debian's package postfix)
+	@python -m bench.sending

@@ -182,7 +182,8 @@ def _size_limit(extensions: Extensions) -> int | None:
 
 def _stuffed(content: bytes) -> bytes:
     """Ready for the wire: no line of it ends the message (RFC 5321 §4.5.2)."""
-    stuffed = content.replace(b"\r\n.", b"\r\n..")
+    # Looked for first: most mails have none, and looking is cheaper than replacing.
+    stuffed = content.replace(b"\r\n.", b"\r\n..") if b"\r\n." in content else content
     if content.startswith(b"."):
         stuffed = b"." + stuffed
     return stuffed + (b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n")
