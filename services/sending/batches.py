@@ -3,10 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
 
 from chassis.database import TenantSession
 from flownurture.sending.v1.events_pb2 import SendsRequested
+from flownurture.suppression.v1.events_pb2 import SendsApproved
 from services.sending.statuses import BatchStatus
 from services.sending.tables import batches
 
@@ -62,6 +63,17 @@ async def request_batch(
         )
     )
     session.publish(SendsRequested(batch_id=str(batch_id), message_count=size))
+
+
+async def order_again(session: TenantSession, campaign_id: UUID) -> None:
+    """Order delivery to look at all approved batches of a campaign; those that have nothing left are none the worse."""
+    open_batches = await session.execute(
+        select(batches.c.id).where(
+            batches.c.campaign_id == campaign_id, batches.c.status == BatchStatus.APPROVED.value
+        )
+    )
+    for batch_id in open_batches.scalars():
+        session.publish(SendsApproved(batch_id=str(batch_id)))
 
 
 async def begin_batch(session: TenantSession, batch_id: UUID) -> int:

@@ -12,6 +12,7 @@ from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
 from chassis.identifiers import new_id
 from flownurture.sending.v1.events_pb2 import CampaignLaunched
+from services.sending.batches import order_again
 from services.sending.bodies import Body
 from services.sending.statuses import CampaignStatus
 from services.sending.tables import campaigns
@@ -37,6 +38,12 @@ _COLUMNS = (
 _COLUMNS_BUT_BODIES = tuple(
     literal("").label(column.name) if column.name in ("html", "text") else column for column in _COLUMNS
 )
+
+_SAID_OF = {
+    CampaignStatus.DRAFT: "a draft",
+    CampaignStatus.COMPLETED: "completed",
+    CampaignStatus.FAILED: "failed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,37 @@ async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
     )
     session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=draft.name))
     return Campaign(**launched.mappings().one())
+
+
+async def pause_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
+    """Let nothing more of it be made or claimed. Raises NotFound, or Conflict when it is not being sent."""
+    await _turn(session, campaign_id, CampaignStatus.SENDING, CampaignStatus.PAUSED)
+    return await get_campaign(session, campaign_id)
+
+
+async def resume_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
+    """Let it go on where it was. Raises NotFound, or Conflict when it is not being sent."""
+    if await _turn(session, campaign_id, CampaignStatus.PAUSED, CampaignStatus.SENDING):
+        await order_again(session, campaign_id)
+    return await get_campaign(session, campaign_id)
+
+
+async def _turn(session: TenantSession, campaign_id: UUID, old: CampaignStatus, new: CampaignStatus) -> bool:
+    """Whether it was the old and now is the new; False when it was the new already."""
+    status = CampaignStatus(await _held_status(session, campaign_id))
+    if status == new:
+        return False
+    if status != old:
+        raise Conflict(
+            f"A campaign is paused and resumed while it is being sent; this one is {_SAID_OF[status]}."
+        )
+    # A lease that a fan-out holds on it ends: whoever goes on takes a new one.
+    await session.execute(
+        update(campaigns)
+        .where(campaigns.c.id == campaign_id)
+        .values(status=new.value, lease_token=None, lease_until=None)
+    )
+    return True
 
 
 async def _hold_draft(session: TenantSession, campaign_id: UUID, what: str) -> None:

@@ -52,7 +52,7 @@ _ADD_MESSAGES = text("""
 
 
 class LeaseLost(Exception):
-    """Another worker has taken the campaign over; this page must not be written."""
+    """Another worker has taken the campaign over, or it was paused; this page must not be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class FanOut:
         try:
             await self._make_pages(context, claim, allowance)
         except LeaseLost:
-            logger().warning("fan_out_taken_over", campaign_id=str(campaign_id))
+            logger().info("fan_out_given_up", campaign_id=str(campaign_id))
         except NotFound:
             await self._fail(context, claim)
 
@@ -198,7 +198,11 @@ async def _write_page(
         added = await _add_messages(session, batch_id, claim.campaign_id, recipients)
     moved = await session.execute(
         update(campaigns)
-        .where(campaigns.c.id == claim.campaign_id, campaigns.c.lease_token == claim.token)
+        .where(
+            campaigns.c.id == claim.campaign_id,
+            campaigns.c.lease_token == claim.token,
+            campaigns.c.status == CampaignStatus.SENDING.value,
+        )
         .values(
             audience=campaigns.c.audience + added,
             audience_complete=last,

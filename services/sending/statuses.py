@@ -36,6 +36,8 @@ class CampaignStatus(StrEnum):
 
     DRAFT = "draft"
     SENDING = "sending"
+    # Nothing is fanned out or claimed; what had been goes on where it was.
+    PAUSED = "paused"
     COMPLETED = "completed"
     FAILED = "failed"
 

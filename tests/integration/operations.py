@@ -184,6 +184,8 @@ BODIES: dict[str, Body] = {
     "sending.v1.CampaignService.UpdateCampaign": lambda _: {"name": "Mine"},
     "sending.v1.CampaignService.DeleteCampaign": _nothing,
     "sending.v1.CampaignService.LaunchCampaign": _nothing,
+    "sending.v1.CampaignService.PauseCampaign": _nothing,
+    "sending.v1.CampaignService.ResumeCampaign": _nothing,
     "sending.v1.CampaignService.GetCampaignReport": _nothing,
     "sending.v1.CampaignService.ListCampaignMessages": _nothing,
     "sending.v1.MessageService.CreateMessage": _letter,

@@ -29,7 +29,7 @@ _TEXTS: tuple[Literal["name", "subject", "from_name", "html", "text"], ...] = (
 
 
 class CampaignApi:
-    """One mail to many people. `launched` is called once a launch has committed."""
+    """One mail to many people. `launched` is called once a launch, or a resumption, has committed."""
 
     service = pb.DESCRIPTOR.services_by_name["CampaignService"]
 
@@ -98,6 +98,21 @@ class CampaignApi:
             async with self._database.tenant_transaction(context) as session:
                 campaign = await campaigns.launch_campaign(session, campaign_id)
             self._launched()
+        return _as_message(campaign)
+
+    async def pause_campaign(
+        self, request: pb.PauseCampaignRequest, context: RequestContext, session: TenantSession
+    ) -> pb.Campaign:
+        """Hold it; NOT_FOUND, or CONFLICT when it is not being sent."""
+        return _as_message(await campaigns.pause_campaign(session, parse_id(request.campaign_id)))
+
+    async def resume_campaign(
+        self, request: pb.ResumeCampaignRequest, context: RequestContext
+    ) -> pb.Campaign:
+        """Let it go on, once however often it is asked; NOT_FOUND, or CONFLICT when it is not being sent."""
+        async with self._database.tenant_transaction(context) as session:
+            campaign = await campaigns.resume_campaign(session, parse_id(request.campaign_id))
+        self._launched()
         return _as_message(campaign)
 
     async def get_campaign_report(

@@ -29,7 +29,11 @@ _CLAIM = text(f"""
             ORDER BY array_position(CAST(:order AS text[]), suppression.reason) LIMIT 1
         ) AS reason
         FROM messages AS message
-        WHERE message.batch_id = :batch_id AND message.status = 'approved'
+        WHERE message.batch_id = :batch_id AND message.status = 'approved' AND NOT EXISTS (
+            SELECT FROM campaigns AS campaign
+            WHERE campaign.organization_id = message.organization_id AND campaign.id = message.campaign_id
+              AND campaign.status = 'paused'
+        )
         ORDER BY message.id LIMIT :size FOR UPDATE OF message SKIP LOCKED
     ), decided AS (
         UPDATE messages AS message
@@ -74,7 +78,10 @@ class Chunk:
 
 
 async def claim(session: TenantSession, batch_id: UUID, token: UUID, size: int) -> Chunk:
-    """Claim up to `size` approved messages of a batch, vetoing those whose address was suppressed meanwhile."""
+    """Claim up to `size` approved messages of a batch, vetoing those whose address was suppressed meanwhile.
+
+    A campaign that is paused has none.
+    """
     await hold_still(session)
     decided = await session.execute(
         _CLAIM, {"batch_id": batch_id, "token": token, "size": size, "order": _ORDER}

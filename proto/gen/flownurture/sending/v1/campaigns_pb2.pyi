@@ -32,6 +32,7 @@ class _CampaignStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Campai
     CAMPAIGN_STATUS_SENDING: _CampaignStatus.ValueType  # 2
     CAMPAIGN_STATUS_COMPLETED: _CampaignStatus.ValueType  # 3
     CAMPAIGN_STATUS_FAILED: _CampaignStatus.ValueType  # 4
+    CAMPAIGN_STATUS_PAUSED: _CampaignStatus.ValueType  # 5
 
 class CampaignStatus(_CampaignStatus, metaclass=_CampaignStatusEnumTypeWrapper): ...
 
@@ -40,6 +41,7 @@ CAMPAIGN_STATUS_DRAFT: CampaignStatus.ValueType  # 1
 CAMPAIGN_STATUS_SENDING: CampaignStatus.ValueType  # 2
 CAMPAIGN_STATUS_COMPLETED: CampaignStatus.ValueType  # 3
 CAMPAIGN_STATUS_FAILED: CampaignStatus.ValueType  # 4
+CAMPAIGN_STATUS_PAUSED: CampaignStatus.ValueType  # 5
 Global___CampaignStatus: _TypeAlias = CampaignStatus  # noqa: Y015
 
 @_typing.final
@@ -327,6 +329,44 @@ class LaunchCampaignRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LaunchCampaignRequest: _TypeAlias = LaunchCampaignRequest  # noqa: Y015
+
+@_typing.final
+class PauseCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseCampaignRequest: _TypeAlias = PauseCampaignRequest  # noqa: Y015
+
+@_typing.final
+class ResumeCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeCampaignRequest: _TypeAlias = ResumeCampaignRequest  # noqa: Y015
 
 @_typing.final
 class GetCampaignReportRequest(_message.Message):

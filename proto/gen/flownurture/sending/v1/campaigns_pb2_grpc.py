@@ -66,6 +66,16 @@ class CampaignServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.LaunchCampaignRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
                 _registered_method=True)
+        self.PauseCampaign = channel.unary_unary(
+                '/flownurture.sending.v1.CampaignService/PauseCampaign',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.PauseCampaignRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+                _registered_method=True)
+        self.ResumeCampaign = channel.unary_unary(
+                '/flownurture.sending.v1.CampaignService/ResumeCampaign',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ResumeCampaignRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+                _registered_method=True)
         self.GetCampaignReport = channel.unary_unary(
                 '/flownurture.sending.v1.CampaignService/GetCampaignReport',
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.GetCampaignReportRequest.SerializeToString,
@@ -124,6 +134,21 @@ class CampaignServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseCampaign(self, request, context):
+        """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
+        pausing once. CONFLICT for a draft, or once it is completed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeCampaign(self, request, context):
+        """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCampaignReport(self, request, context):
         """How many were reached, vetoed, bounced; the figures add up to the audience.
         """
@@ -169,6 +194,16 @@ def add_CampaignServiceServicer_to_server(servicer, server):
             'LaunchCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.LaunchCampaign,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.LaunchCampaignRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
+            ),
+            'PauseCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseCampaign,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.PauseCampaignRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
+            ),
+            'ResumeCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeCampaign,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ResumeCampaignRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
             ),
             'GetCampaignReport': grpc.unary_unary_rpc_method_handler(
@@ -344,6 +379,60 @@ class CampaignService:
             target,
             '/flownurture.sending.v1.CampaignService/LaunchCampaign',
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.LaunchCampaignRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.CampaignService/PauseCampaign',
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.PauseCampaignRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.CampaignService/ResumeCampaign',
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ResumeCampaignRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
             options,
             channel_credentials,

@@ -46,6 +46,12 @@ class CampaignServiceStub:
     """Deletes a draft. CONFLICT once it was launched."""
     LaunchCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.LaunchCampaignRequest, _campaigns_pb2.Campaign]
     """Starts sending. Launching twice is launching once."""
+    PauseCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.PauseCampaignRequest, _campaigns_pb2.Campaign]
+    """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
+    pausing once. CONFLICT for a draft, or once it is completed.
+    """
+    ResumeCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ResumeCampaignRequest, _campaigns_pb2.Campaign]
+    """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed."""
     GetCampaignReport: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.GetCampaignReportRequest, _campaigns_pb2.CampaignReport]
     """How many were reached, vetoed, bounced; the figures add up to the audience."""
     ListCampaignMessages: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignMessagesRequest, _campaigns_pb2.ListCampaignMessagesResponse]
@@ -68,6 +74,12 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     """Deletes a draft. CONFLICT once it was launched."""
     LaunchCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.LaunchCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Starts sending. Launching twice is launching once."""
+    PauseCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.PauseCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
+    """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
+    pausing once. CONFLICT for a draft, or once it is completed.
+    """
+    ResumeCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ResumeCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
+    """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed."""
     GetCampaignReport: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.GetCampaignReportRequest, _campaigns_pb2.CampaignReport]  # type: ignore[assignment]
     """How many were reached, vetoed, bounced; the figures add up to the audience."""
     ListCampaignMessages: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignMessagesRequest, _campaigns_pb2.ListCampaignMessagesResponse]  # type: ignore[assignment]
@@ -123,6 +135,24 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
         """Starts sending. Launching twice is launching once."""
+
+    @_abc_1.abstractmethod
+    def PauseCampaign(
+        self,
+        request: _campaigns_pb2.PauseCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
+        """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
+        pausing once. CONFLICT for a draft, or once it is completed.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeCampaign(
+        self,
+        request: _campaigns_pb2.ResumeCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
+        """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed."""
 
     @_abc_1.abstractmethod
     def GetCampaignReport(
