@@ -43,6 +43,7 @@ _SAID_OF = {
     CampaignStatus.DRAFT: "a draft",
     CampaignStatus.COMPLETED: "completed",
     CampaignStatus.FAILED: "failed",
+    CampaignStatus.CANCELLED: "cancelled",
 }
 
 
@@ -148,15 +149,34 @@ async def resume_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
     return await get_campaign(session, campaign_id)
 
 
+async def cancel_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
+    """End it for good; what has not gone out is vetoed afterwards. Raises NotFound, or Conflict when it is not being sent."""
+    status = CampaignStatus(await _held_status(session, campaign_id))
+    if status not in (CampaignStatus.SENDING, CampaignStatus.PAUSED, CampaignStatus.CANCELLED):
+        raise _not_under_way(status)
+    if status != CampaignStatus.CANCELLED:
+        await session.execute(
+            update(campaigns)
+            .where(campaigns.c.id == campaign_id)
+            # Complete again once nothing of it is open.
+            .values(
+                status=CampaignStatus.CANCELLED.value,
+                audience_complete=False,
+                lease_token=None,
+                lease_until=None,
+                waiting_for_quota_since=None,
+            )
+        )
+    return await get_campaign(session, campaign_id)
+
+
 async def _turn(session: TenantSession, campaign_id: UUID, old: CampaignStatus, new: CampaignStatus) -> bool:
     """Whether it was the old and now is the new; False when it was the new already."""
     status = CampaignStatus(await _held_status(session, campaign_id))
     if status == new:
         return False
     if status != old:
-        raise Conflict(
-            f"A campaign is paused and resumed while it is being sent; this one is {_SAID_OF[status]}."
-        )
+        raise _not_under_way(status)
     # A lease that a fan-out holds on it ends: whoever goes on takes a new one.
     await session.execute(
         update(campaigns)
@@ -178,6 +198,10 @@ async def _held_status(session: TenantSession, campaign_id: UUID) -> str:
     if status is None:
         raise _no_such(campaign_id)
     return status
+
+
+def _not_under_way(status: CampaignStatus) -> Conflict:
+    return Conflict(f"This takes a campaign that is being sent; this one is {_SAID_OF[status]}.")
 
 
 def _no_such(campaign_id: UUID) -> NotFound:

@@ -13,6 +13,7 @@ from services.sending.account_mail import AccountMail
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.usage import EmailUsageApi
+from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
 from services.sending.consumers import AccountMailReader, ContactsReader, OutcomeReader
 from services.sending.contacts_peer import ContactsPeer
@@ -47,6 +48,7 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Prune(scheduler))
         process.start(fan_out)
         process.start(Completion(database, scheduler))
+        process.start(Cancellation(database, scheduler))
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(
             CampaignApi(database, recipients, launched=fan_out.wake.set),

@@ -38,6 +38,8 @@ class CampaignStatus(StrEnum):
     SENDING = "sending"
     # Nothing is fanned out or claimed; what had been goes on where it was.
     PAUSED = "paused"
+    # Ended for good; it is over once what had not gone out is vetoed.
+    CANCELLED = "cancelled"
     COMPLETED = "completed"
     FAILED = "failed"
 
@@ -51,3 +53,5 @@ class SuppressionReason(StrEnum):
     MANUAL = "manual"
     # On no list: the contact was erased before the message was handed over.
     ERASED = "erased"
+    # On no list: its campaign was cancelled.
+    CANCELLED = "cancelled"

@@ -186,6 +186,7 @@ BODIES: dict[str, Body] = {
     "sending.v1.CampaignService.LaunchCampaign": _nothing,
     "sending.v1.CampaignService.PauseCampaign": _nothing,
     "sending.v1.CampaignService.ResumeCampaign": _nothing,
+    "sending.v1.CampaignService.CancelCampaign": _nothing,
     "sending.v1.CampaignService.GetCampaignReport": _nothing,
     "sending.v1.CampaignService.ListCampaignMessages": _nothing,
     "sending.v1.MessageService.CreateMessage": _letter,

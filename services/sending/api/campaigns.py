@@ -115,6 +115,12 @@ class CampaignApi:
         self._launched()
         return _as_message(campaign)
 
+    async def cancel_campaign(
+        self, request: pb.CancelCampaignRequest, context: RequestContext, session: TenantSession
+    ) -> pb.Campaign:
+        """End it, once however often it is asked; NOT_FOUND, or CONFLICT when it is not being sent."""
+        return _as_message(await campaigns.cancel_campaign(session, parse_id(request.campaign_id)))
+
     async def get_campaign_report(
         self, request: pb.GetCampaignReportRequest, context: RequestContext, session: TenantSession
     ) -> pb.CampaignReport:

@@ -32,7 +32,7 @@ _CLAIM = text(f"""
         WHERE message.batch_id = :batch_id AND message.status = 'approved' AND NOT EXISTS (
             SELECT FROM campaigns AS campaign
             WHERE campaign.organization_id = message.organization_id AND campaign.id = message.campaign_id
-              AND campaign.status = 'paused'
+              AND campaign.status IN ('paused', 'cancelled')
         )
         ORDER BY message.id LIMIT :size FOR UPDATE OF message SKIP LOCKED
     ), decided AS (
@@ -80,7 +80,7 @@ class Chunk:
 async def claim(session: TenantSession, batch_id: UUID, token: UUID, size: int) -> Chunk:
     """Claim up to `size` approved messages of a batch, vetoing those whose address was suppressed meanwhile.
 
-    A campaign that is paused has none.
+    A campaign that is paused or cancelled has none.
     """
     await hold_still(session)
     decided = await session.execute(

@@ -223,7 +223,7 @@ async def test_a_refusal_follows_a_person_to_another_address_and_a_bounce_does_n
     tenant: Tenant, worker: Worker, relay: MailRelay
 ) -> None:
     for reason in SuppressionReason:
-        if reason is not SuppressionReason.ERASED:
+        if reason not in (SuppressionReason.ERASED, SuppressionReason.CANCELLED):
             await refuse(tenant, READER, reason)
     event = pb.AddressChanged(
         contact_id=str(new_id()),

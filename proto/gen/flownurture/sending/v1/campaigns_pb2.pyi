@@ -33,6 +33,7 @@ class _CampaignStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Campai
     CAMPAIGN_STATUS_COMPLETED: _CampaignStatus.ValueType  # 3
     CAMPAIGN_STATUS_FAILED: _CampaignStatus.ValueType  # 4
     CAMPAIGN_STATUS_PAUSED: _CampaignStatus.ValueType  # 5
+    CAMPAIGN_STATUS_CANCELLED: _CampaignStatus.ValueType  # 6
 
 class CampaignStatus(_CampaignStatus, metaclass=_CampaignStatusEnumTypeWrapper): ...
 
@@ -42,6 +43,7 @@ CAMPAIGN_STATUS_SENDING: CampaignStatus.ValueType  # 2
 CAMPAIGN_STATUS_COMPLETED: CampaignStatus.ValueType  # 3
 CAMPAIGN_STATUS_FAILED: CampaignStatus.ValueType  # 4
 CAMPAIGN_STATUS_PAUSED: CampaignStatus.ValueType  # 5
+CAMPAIGN_STATUS_CANCELLED: CampaignStatus.ValueType  # 6
 Global___CampaignStatus: _TypeAlias = CampaignStatus  # noqa: Y015
 
 @_typing.final
@@ -367,6 +369,25 @@ class ResumeCampaignRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeCampaignRequest: _TypeAlias = ResumeCampaignRequest  # noqa: Y015
+
+@_typing.final
+class CancelCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelCampaignRequest: _TypeAlias = CancelCampaignRequest  # noqa: Y015
 
 @_typing.final
 class GetCampaignReportRequest(_message.Message):

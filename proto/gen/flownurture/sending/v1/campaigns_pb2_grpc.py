@@ -76,6 +76,11 @@ class CampaignServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ResumeCampaignRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
                 _registered_method=True)
+        self.CancelCampaign = channel.unary_unary(
+                '/flownurture.sending.v1.CampaignService/CancelCampaign',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+                _registered_method=True)
         self.GetCampaignReport = channel.unary_unary(
                 '/flownurture.sending.v1.CampaignService/GetCampaignReport',
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.GetCampaignReportRequest.SerializeToString,
@@ -149,6 +154,14 @@ class CampaignServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelCampaign(self, request, context):
+        """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
+        given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCampaignReport(self, request, context):
         """How many were reached, vetoed, bounced; the figures add up to the audience.
         """
@@ -204,6 +217,11 @@ def add_CampaignServiceServicer_to_server(servicer, server):
             'ResumeCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeCampaign,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ResumeCampaignRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
+            ),
+            'CancelCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelCampaign,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
             ),
             'GetCampaignReport': grpc.unary_unary_rpc_method_handler(
@@ -433,6 +451,33 @@ class CampaignService:
             target,
             '/flownurture.sending.v1.CampaignService/ResumeCampaign',
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ResumeCampaignRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.CampaignService/CancelCampaign',
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
             options,
             channel_credentials,

@@ -52,6 +52,10 @@ class CampaignServiceStub:
     """
     ResumeCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ResumeCampaignRequest, _campaigns_pb2.Campaign]
     """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed."""
+    CancelCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.CancelCampaignRequest, _campaigns_pb2.Campaign]
+    """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
+    given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+    """
     GetCampaignReport: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.GetCampaignReportRequest, _campaigns_pb2.CampaignReport]
     """How many were reached, vetoed, bounced; the figures add up to the audience."""
     ListCampaignMessages: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignMessagesRequest, _campaigns_pb2.ListCampaignMessagesResponse]
@@ -80,6 +84,10 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     """
     ResumeCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ResumeCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed."""
+    CancelCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.CancelCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
+    """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
+    given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+    """
     GetCampaignReport: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.GetCampaignReportRequest, _campaigns_pb2.CampaignReport]  # type: ignore[assignment]
     """How many were reached, vetoed, bounced; the figures add up to the audience."""
     ListCampaignMessages: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignMessagesRequest, _campaigns_pb2.ListCampaignMessagesResponse]  # type: ignore[assignment]
@@ -153,6 +161,16 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
         """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed."""
+
+    @_abc_1.abstractmethod
+    def CancelCampaign(
+        self,
+        request: _campaigns_pb2.CancelCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
+        """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
+        given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+        """
 
     @_abc_1.abstractmethod
     def GetCampaignReport(

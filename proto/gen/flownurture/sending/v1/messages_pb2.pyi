@@ -64,6 +64,8 @@ class _SuppressionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sup
     SUPPRESSION_REASON_MANUAL: _SuppressionReason.ValueType  # 4
     SUPPRESSION_REASON_ERASED: _SuppressionReason.ValueType  # 5
     """Of a veto alone: the contact was erased before the message was handed over."""
+    SUPPRESSION_REASON_CANCELLED: _SuppressionReason.ValueType  # 6
+    """Of a veto alone: the campaign was cancelled before the message was handed over."""
 
 class SuppressionReason(_SuppressionReason, metaclass=_SuppressionReasonEnumTypeWrapper): ...
 
@@ -74,6 +76,8 @@ SUPPRESSION_REASON_COMPLAINT: SuppressionReason.ValueType  # 3
 SUPPRESSION_REASON_MANUAL: SuppressionReason.ValueType  # 4
 SUPPRESSION_REASON_ERASED: SuppressionReason.ValueType  # 5
 """Of a veto alone: the contact was erased before the message was handed over."""
+SUPPRESSION_REASON_CANCELLED: SuppressionReason.ValueType  # 6
+"""Of a veto alone: the campaign was cancelled before the message was handed over."""
 Global___SuppressionReason: _TypeAlias = SuppressionReason  # noqa: Y015
 
 @_typing.final
