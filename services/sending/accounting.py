@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import ColumnElement, exists, func, select, text, update
 
 from chassis.database import TenantSession
 from flownurture.sending.v1.events_pb2 import CampaignCompleted
@@ -44,6 +44,15 @@ async def report_on(session: TenantSession, campaign_id: UUID) -> Report:
     return Report(campaign, {row.status: row.messages for row in counts})
 
 
+def nothing_is_open() -> ColumnElement[bool]:
+    """Of a row of `campaigns`: that each of its messages is settled."""
+    return ~exists().where(
+        messages.c.organization_id == campaigns.c.organization_id,
+        messages.c.campaign_id == campaigns.c.id,
+        messages.c.status.in_([status.value for status in UNSETTLED]),
+    )
+
+
 async def complete_if_settled(session: TenantSession, campaign_id: UUID) -> bool:
     """Complete the campaign when nothing of it is open; True for the one call that does."""
     completed = await session.execute(
@@ -52,11 +61,7 @@ async def complete_if_settled(session: TenantSession, campaign_id: UUID) -> bool
             campaigns.c.id == campaign_id,
             campaigns.c.status == CampaignStatus.SENDING.value,
             campaigns.c.audience_complete,
-            ~exists().where(
-                messages.c.organization_id == campaigns.c.organization_id,
-                messages.c.campaign_id == campaign_id,
-                messages.c.status.in_([status.value for status in UNSETTLED]),
-            ),
+            nothing_is_open(),
         )
         .values(status=CampaignStatus.COMPLETED.value, completed_at=func.clock_timestamp())
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, text
 
 from chassis.database import TenantSession
 from flownurture.sending.v1.events_pb2 import SendsRequested
@@ -27,6 +27,11 @@ _CLOSE = text("""
     SET status = CASE WHEN left_over.open = 0 THEN 'settled' ELSE batches.status END,
         due_at = CASE
             WHEN left_over.open = left_over.deferred THEN coalesce(left_over.next_attempt_at, batches.due_at)
+            -- Those of a paused campaign are ordered again when it is resumed; until then they leave the sweep to others.
+            WHEN EXISTS (
+                SELECT FROM campaigns WHERE campaigns.organization_id = batches.organization_id
+                  AND campaigns.id = batches.campaign_id AND campaigns.status = 'paused'
+            ) THEN now() + interval '10 minutes'
             ELSE now() + interval '60 seconds'
         END
     FROM (
@@ -36,6 +41,12 @@ _CLOSE = text("""
         WHERE batch_id = :batch_id AND status IN ('queued', 'approved', 'sending', 'deferred')
     ) AS left_over
     WHERE batches.id = :batch_id AND batches.status = 'approved'
+""")
+
+_ORDER_AGAIN = text("""
+    UPDATE batches SET due_at = now() + interval '60 seconds'
+    WHERE campaign_id = :campaign_id AND status = 'approved'
+    RETURNING id
 """)
 
 # For the scheduler's role: approved batches whose event was lost, or whose deferred messages are due.
@@ -67,12 +78,8 @@ async def request_batch(
 
 async def order_again(session: TenantSession, campaign_id: UUID) -> None:
     """Order delivery to look at all approved batches of a campaign; those that have nothing left are none the worse."""
-    open_batches = await session.execute(
-        select(batches.c.id).where(
-            batches.c.campaign_id == campaign_id, batches.c.status == BatchStatus.APPROVED.value
-        )
-    )
-    for batch_id in open_batches.scalars():
+    ordered = await session.execute(_ORDER_AGAIN, {"campaign_id": campaign_id})
+    for batch_id in ordered.scalars():
         session.publish(SendsApproved(batch_id=str(batch_id)))
 
 

@@ -39,13 +39,6 @@ _COLUMNS_BUT_BODIES = tuple(
     literal("").label(column.name) if column.name in ("html", "text") else column for column in _COLUMNS
 )
 
-_SAID_OF = {
-    CampaignStatus.DRAFT: "a draft",
-    CampaignStatus.COMPLETED: "completed",
-    CampaignStatus.FAILED: "failed",
-    CampaignStatus.CANCELLED: "cancelled",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
@@ -201,7 +194,9 @@ async def _held_status(session: TenantSession, campaign_id: UUID) -> str:
 
 
 def _not_under_way(status: CampaignStatus) -> Conflict:
-    return Conflict(f"This takes a campaign that is being sent; this one is {_SAID_OF[status]}.")
+    return Conflict(
+        f"This takes a campaign that is being sent, and the status of this one is {status.value}."
+    )
 
 
 def _no_such(campaign_id: UUID) -> NotFound:

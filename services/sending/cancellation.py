@@ -6,15 +6,17 @@ A batch is a transaction, so that a crash loses nothing and a large campaign hol
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import func, select, text, update
 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase, TenantSession
 from chassis.scheduler import Scheduler
 from services.sending import usage
-from services.sending.statuses import UNSETTLED, BatchStatus, CampaignStatus, SuppressionReason
+from services.sending.accounting import nothing_is_open
+from services.sending.batches import close_batch
+from services.sending.statuses import BatchStatus, CampaignStatus, SuppressionReason
 from services.sending.suppression.veto import Veto, announce_vetoes
-from services.sending.tables import batches, campaigns, messages
+from services.sending.tables import batches, campaigns
 
 _EVERY = timedelta(seconds=2)
 
@@ -32,11 +34,6 @@ _VETO = text("""
         INSERT INTO message_events (message_id, status, detail) SELECT id, 'vetoed', 'cancelled' FROM vetoed
     )
     SELECT * FROM vetoed
-""")
-_CLOSE_BATCH = text("""
-    UPDATE batches SET status = 'settled' WHERE id = :batch_id AND NOT EXISTS (
-        SELECT FROM messages WHERE batch_id = :batch_id AND status IN ('queued', 'approved', 'sending', 'deferred')
-    )
 """)
 
 
@@ -78,7 +75,8 @@ async def _open_batches(session: TenantSession, campaign_id: UUID) -> list[UUID]
 
 async def _veto_rest(session: TenantSession, campaign_id: UUID, batch_id: UUID) -> None:
     vetoed = (await session.execute(_VETO, {"batch_id": batch_id})).all()
-    await session.execute(_CLOSE_BATCH, {"batch_id": batch_id})
+    # One that still waits for its decision is closed by that.
+    await close_batch(session, batch_id)
     await usage.give_back(session, batch_id, len(vetoed))
     if vetoed:
         vetoes = [Veto(row.id, row.contact_id, SuppressionReason.CANCELLED) for row in vetoed]
@@ -92,11 +90,7 @@ async def _complete_if_settled(session: TenantSession, campaign_id: UUID) -> Non
         .where(
             campaigns.c.id == campaign_id,
             campaigns.c.status == CampaignStatus.CANCELLED.value,
-            ~exists().where(
-                messages.c.organization_id == campaigns.c.organization_id,
-                messages.c.campaign_id == campaign_id,
-                messages.c.status.in_([status.value for status in UNSETTLED]),
-            ),
+            nothing_is_open(),
         )
         .values(audience_complete=True, completed_at=func.clock_timestamp())
     )

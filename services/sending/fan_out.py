@@ -106,17 +106,19 @@ class FanOut:
             await self._make_pages(context, claim, allowance)
         except LeaseLost:
             logger().info("fan_out_given_up", campaign_id=str(campaign_id))
-        except NotFound:
-            await self._fail(context, claim)
 
     async def _make_pages(self, context: RequestContext, claim: Claim, allowance: Allowance) -> None:
         recipients = self._recipients.stream(
             context, claim.list_ids, after=claim.after_contact_id, size=self._page
         )
-        async with aclosing(recipients):
-            async for page in recipients:
-                if not await self._make_page(context, claim, page, allowance):
-                    return
+        try:
+            async with aclosing(recipients):
+                async for page in recipients:
+                    if not await self._make_page(context, claim, page, allowance):
+                        return
+        except NotFound:
+            # A list was deleted after the launch: who is a message already gets it, nobody else can be found.
+            logger().warning("audience_incomplete", campaign_id=str(claim.campaign_id))
         async with self._database.tenant_transaction(context) as session:
             await _write_page(session, claim, [], None, last=True)
 
@@ -131,12 +133,6 @@ class FanOut:
             if len(fitting) < len(page):
                 await _wait_for_quota(session, claim)
         return len(fitting) == len(page)
-
-    async def _fail(self, context: RequestContext, claim: Claim) -> None:
-        # A list was deleted after the launch: who is a message already gets it, nobody else can be found.
-        logger().warning("audience_incomplete", campaign_id=str(claim.campaign_id))
-        async with self._database.tenant_transaction(context) as session:
-            await _write_page(session, claim, [], None, last=True)
 
     async def _rest(self) -> None:
         try:

@@ -13,5 +13,7 @@ class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings):
         description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
     )
     public_url: str = Field(description="where the gateway is reached from outside, as https://host")
-    smtp_url: Secret = Field(description="the relay, as smtp://[user:password@]host:port or smtps://…")
+    smtp_url: Secret = Field(
+        description="the relay, as smtp://[user:password@]host:port or smtps://…; TLS wherever it is offered, and verified"
+    )
     mail_hostname: str = Field(description="our name in EHLO, Message-ID and the return path")

@@ -1,6 +1,7 @@
 """One connection to the relay: its opening (EHLO, TLS, AUTH), and the messages that go over it."""
 
 import asyncio
+import re
 import ssl
 from base64 import b64encode
 from collections.abc import Callable
@@ -19,6 +20,8 @@ _GOODBYE_SECONDS = 2.0
 # RFC 5321 §4.5.3.2. Whoever gives up on a body too early has it in doubt.
 _ANSWER_SECONDS = 300.0
 _BODY_ANSWER_SECONDS = 600.0
+# A line of a reply (RFC 5321 §4.2): its code, whether more follow, its text.
+_REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:(-)| |$)(.*)", re.DOTALL)
 # No reply is as long; a relay that goes on and on is none.
 _LONGEST_REPLY = 64 * 1024
 
@@ -52,14 +55,11 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def open(cls, relay: RelayAddress, hostname: str, tls: ssl.SSLContext) -> "Connection":
         """Connect, with TLS when the relay has it, and log in. Raises Unavailable."""
-        connection: Connection | None = None
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 connection = await _connected(relay, tls)
-                await connection._introduce(relay, hostname, tls)
+                await connection._introduced(relay, hostname, tls)
         except (OSError, Broken, Refused) as error:
-            if connection is not None:
-                connection._transport.abort()
             why = str(error) or "it took too long"
             raise Unavailable(f"The mail relay does not answer: {why}") from error
         return connection
@@ -103,21 +103,27 @@ class Connection(asyncio.Protocol):
         """Read replies (RFC 5321 §4.2) and go on with what they answer."""
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
-            text = line.rstrip(b"\r").decode(errors="replace")
-            if not text[:3].isdecimal():
-                self._give_up("it does not speak SMTP")
-                return
-            self._lines.append(text[4:])
-            if text[3:4] != "-":
-                reply = Reply(int(text[:3]), "\n".join(self._lines))
-                self._lines = []
-                self._heard(reply)
-        if len(self._unread) + sum(map(len, self._lines)) > _LONGEST_REPLY:
+            # Given up in the middle of what came in: the rest answers nothing any more.
+            if self.usable:
+                self._read_line(line.rstrip(b"\r"))
+        if len(self._unread) + sum(len(line) + 1 for line in self._lines) > _LONGEST_REPLY:
             self._give_up("its reply has no end")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever waits for a reply waits in vain."""
         self._give_up(str(exc) if exc else "it was closed")
+
+    def _read_line(self, line: bytes) -> None:
+        read = _REPLY_LINE.fullmatch(line)
+        if read is None:
+            self._give_up("it does not speak SMTP")
+            return
+        code, more, text = read.groups()
+        self._lines.append(text.decode(errors="replace"))
+        if not more:
+            reply = Reply(int(code), "\n".join(self._lines))
+            self._lines = []
+            self._heard(reply)
 
     def _heard(self, reply: Reply) -> None:
         self._last_heard = monotonic()
@@ -164,6 +170,14 @@ class Connection(asyncio.Protocol):
             else:
                 await asyncio.wait({over}, timeout=left)
         over.result()
+
+    async def _introduced(self, relay: RelayAddress, hostname: str, tls: ssl.SSLContext) -> None:
+        try:
+            await self._introduce(relay, hostname, tls)
+        except BaseException:
+            # Nobody else knows of it.
+            self._transport.abort()
+            raise
 
     async def _introduce(self, relay: RelayAddress, hostname: str, tls: ssl.SSLContext) -> None:
         _require(await self._greeting, "greeting")

@@ -66,7 +66,12 @@ class Dialogue:
         return self._aloud()
 
     def heard(self, reply: Reply) -> bytes:
-        """Take the reply to what was said first and is not answered; answers what to say next."""
+        """Take the reply to what was said first and is not answered; answers what to say next.
+
+        Once the relay takes its leave, what it says to the rest of what it was told counts for nothing.
+        """
+        if self.closing:
+            return b""
         match self._said.popleft() if self._said else None:
             case None:
                 # Nobody asked: the relay takes its leave (RFC 5321 §4.2.1).

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import uvloop
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from aiosmtpd.smtp import Envelope as Received
 from cryptography import x509
@@ -90,6 +91,23 @@ async def listening(
         yield server.sockets[0].getsockname()[1]
 
 
+class Scripted(asyncio.Protocol):
+    """Says one thing at once, one at each thing it hears, and then hangs up."""
+
+    def __init__(self, says: list[bytes]) -> None:
+        self._unsaid = deque(says)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._unsaid.popleft())
+
+    def data_received(self, data: bytes) -> None:
+        if self._unsaid:
+            self._transport.write(self._unsaid.popleft())
+        else:
+            self._transport.close()
+
+
 def known(server: SMTP, session: Any, envelope: Any, mechanism: str, given: LoginPassword) -> AuthResult:
     right = (given.login, given.password) == (USER.encode(), PASSWORD.encode())
     return AuthResult(success=right, handled=False)
@@ -100,8 +118,7 @@ def pool_to(port: int) -> ConnectionPool:
 
 
 def hang_up(session: SMTP) -> None:
-    assert isinstance(session.transport, asyncio.Transport)
-    session.transport.abort()
+    cast("asyncio.Transport", session.transport).abort()
 
 
 async def hand_over(pool: ConnectionPool, *recipients: str) -> list[int]:
@@ -139,6 +156,13 @@ async def test_a_password_goes_over_starttls(
             assert await hand_over(pool, "a@example.com", "b@example.com") == [250, 250]
     assert [envelope.rcpt_tos for envelope in inbox.received] == [["a@example.com"], ["b@example.com"]]
     assert {envelope.content for envelope in inbox.received} == {b"Subject: x\r\n\r\n.x\r\n"}
+
+
+def test_starttls_works_on_the_loop_that_processes_run_on(
+    served: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    # Its TLS is its own.
+    uvloop.run(test_a_password_goes_over_starttls(served, trusting, []))
 
 
 async def test_tls_may_be_there_from_the_beginning(served: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
@@ -203,25 +227,15 @@ async def test_a_wrong_password_is_told(served: ssl.SSLContext, trusting: ssl.SS
         ([b"554 go away\r\n"], "554"),
         ([b"HTTP/1.1 400 Bad Request\r\n"], "SMTP"),
         ([b"220 " + b"x" * 100_000], "no end"),
+        ([b"220-\r\n" * 100_000], "no end"),
+        ([b"22\r\n"], "SMTP"),
         # What is said before the TLS and heard after it would be an attacker's (RFC 3207 §5).
         ([b"220 a\r\n", b"250-a\r\n250 STARTTLS\r\n", b"220 go on\r\n250 injected\r\n"], "between"),
         ([b"220 a\r\n", b"250-a\r\n250 STARTTLS\r\n", b"220 go on\r\n25"], "between"),
     ],
 )
 async def test_what_is_no_relay_is_left_alone(says: list[bytes], why: str) -> None:
-    class Impostor(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            self.transport, self.unsaid = transport, deque(says)
-            self.transport.write(self.unsaid.popleft())
-
-        def data_received(self, data: bytes) -> None:
-            if self.unsaid:
-                self.transport.write(self.unsaid.popleft())
-            else:
-                self.transport.close()
-
-    async with listening(Impostor) as port, pool_to(port) as pool:
+    async with listening(lambda: Scripted(says)) as port, pool_to(port) as pool:
         with pytest.raises(Unavailable, match=why):
             await hand_over(pool, "a@example.com")
 
@@ -253,6 +267,26 @@ async def test_a_connection_that_breaks_tells_what_is_in_doubt_and_what_was_not_
             await hand_over(pool, "a@example.com", "b@example.com")
     assert broken.value.in_doubt is not None
     assert broken.value.in_doubt.recipient == "a@example.com"
+
+
+async def test_a_relay_that_takes_its_leave_and_talks_on_has_answered_no_message() -> None:
+    settled: list[Answer] = []
+    letter = Envelope("bounces@mail.test", "a@example.com", b"x")
+    unbegun = deque([letter, letter])
+
+    # The replies to RCPT and DATA come in with it, and say nothing of the message.
+    says = [b"220 a\r\n", b"250-a\r\n250 PIPELINING\r\n", b"421 bye\r\n503 what\r\n503 what\r\n"]
+    async with (
+        listening(lambda: Scripted(says)) as port,
+        pool_to(port) as pool,
+        pool.connection() as connection,
+    ):
+        with pytest.raises(Broken, match="421 bye") as broken:
+            await connection.hand_over(unbegun.popleft, lambda _, answer: settled.append(answer))
+    assert not settled
+    assert broken.value.not_begun is letter
+    assert broken.value.in_doubt is None
+    assert len(unbegun) == 1
 
 
 def test_no_address_of_an_envelope_begins_a_command() -> None:
