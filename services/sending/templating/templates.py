@@ -1,0 +1,169 @@
+"""Templates: checked when they are saved, compiled once, rendered for each recipient within bounds."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any, Protocol, TextIO, cast
+
+from liquid import BoundTemplate
+from liquid.builtin.content import ContentNode
+from liquid.exceptions import LiquidError, LiquidInterrupt
+
+from chassis.errors import FieldViolation, InvalidRequest
+from services.sending.templating.bounds import MOST_OUTPUT, TOO_LONG, Context
+from services.sending.templating.language import Language, nodes_within
+
+# What a template may speak of.
+NAMES = ("campaign", "contact", "unsubscribe_url", "variables")
+_OF_THE_LANGUAGE = {"now", "today"}
+
+_MOST_MARKS = 5_000
+_LONGEST_MARK = 2_000
+_DEEPEST_MARK = 20
+_MOST_JUNCTORS = 50
+# Each is looked for up to the end of the template.
+_MOST_RAW_MARKS = 100
+_MARK_BEGINS = re.compile(r"\{[{%]")
+_RAW_MARK = re.compile(r"\{%-?\s*(?:raw|doc)\b")
+_JUNCTOR = re.compile(r"\b(?:and|or)\b")
+
+
+class TemplateError(InvalidRequest):
+    """What a template says cannot be done; tells the field, the line and the column, both from 1 on."""
+
+    def __init__(self, field: str, message: str, source: str, index: int) -> None:
+        line = source.count("\n", 0, index) + 1
+        column = index - source.rfind("\n", 0, index)
+        super().__init__(FieldViolation(field, f"line {line}, column {column}: {message}"))
+
+
+class Writer(Protocol):
+    """Where a rendering goes, piece by piece."""
+
+    def write(self, text: str, /) -> int:
+        """Take a piece. Raises ResourceLimitError when it has been given too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template that was found good. Raises TemplateError from here on only for what it makes of its data."""
+
+    field: str
+    source: str
+    # The texts between its marks, and the paths of what it speaks of: ("contact", "custom_fields", "city").
+    literals: frozenset[str]
+    paths: frozenset[tuple[str, ...]]
+    _bound: BoundTemplate
+
+    @classmethod
+    def compile(cls, field: str, source: str, language: Language) -> "Template":
+        """Read it. `field` is where errors are said to be. Raises TemplateError."""
+        _check_marks(field, source)
+        try:
+            bound = language.from_string(source)
+            nodes = list(nodes_within(bound.nodes, Context(bound)))
+            spoken_of = bound.analyze().globals
+        except LiquidError as error:
+            # What was still expected at the end is missing there.
+            raise _located(field, source, error, len(source)) from error
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise TemplateError(field, "this cannot be read as a template", source, 0) from error
+        literals = frozenset(node.text for node in nodes if isinstance(node, ContentNode))
+        return cls(field, source, literals, _paths(field, source, spoken_of), bound)
+
+    def render(self, data: Mapping[str, object], writer: Writer) -> None:
+        """Write what it says of this data, which is of what JSON has. Raises TemplateError."""
+        context = Context(self._bound, globals=data)
+        at = 0
+        try:
+            for node in self._bound.nodes:
+                at = node.token.start_index
+                # All that a node does with it is to write.
+                node.render(context, cast(TextIO, writer))
+        except LiquidError as error:
+            raise _located(self.field, self.source, error, at) from error
+        except LiquidInterrupt as interrupt:
+            raise TemplateError(
+                self.field, f"there is no loop for this '{interrupt}'", self.source, at
+            ) from interrupt
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise TemplateError(
+                self.field, "this cannot be done with these values", self.source, at
+            ) from error
+
+    def text(self, data: Mapping[str, object]) -> str:
+        """What it says of this data, as one text. Raises TemplateError."""
+        text = _BoundedText()
+        self.render(data, text)
+        return text.getvalue()
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether it says the same to everybody."""
+        return all(isinstance(node, ContentNode) for node in self._bound.nodes)
+
+
+class _BoundedText(StringIO):
+    def write(self, text: str, /) -> int:
+        if self.tell() + len(text) > MOST_OUTPUT:
+            raise TOO_LONG
+        return super().write(text)
+
+
+def _check_marks(field: str, source: str) -> None:
+    """Before anything is parsed, which takes a thousand times longer."""
+    begins = [found.start() for found in _MARK_BEGINS.finditer(source)]
+    if len(begins) > _MOST_MARKS:
+        raise TemplateError(field, f"there are more than {_MOST_MARKS:,} tags", source, begins[_MOST_MARKS])
+    raw = [found.start() for found in _RAW_MARK.finditer(source)]
+    if len(raw) > _MOST_RAW_MARKS:
+        raise TemplateError(
+            field, f"there are more than {_MOST_RAW_MARKS} tags as this", source, raw[_MOST_RAW_MARKS]
+        )
+    for begin in begins:
+        closing = "}}" if source[begin + 1] == "{" else "%}"
+        end = source.find(closing, begin, begin + _LONGEST_MARK)
+        if end < 0:
+            raise TemplateError(
+                field, f"this has no '{closing}' within {_LONGEST_MARK:,} characters", source, begin
+            )
+        mark = source[begin:end]
+        if mark.count("[") + mark.count("(") > _DEEPEST_MARK or len(_JUNCTOR.findall(mark)) > _MOST_JUNCTORS:
+            raise TemplateError(field, "this is too involved", source, begin)
+
+
+def _paths(field: str, source: str, spoken_of: Mapping[str, Sequence[Any]]) -> frozenset[tuple[str, ...]]:
+    paths = set()
+    for name, places in spoken_of.items():
+        if name in _OF_THE_LANGUAGE:
+            continue
+        if name not in NAMES:
+            raise TemplateError(
+                field, f"'{name}' is not known; known are {', '.join(NAMES)}", source, places[0].span.index
+            )
+        paths |= {_fixed_part(place.segments) for place in places}
+    return frozenset(paths)
+
+
+def _fixed_part(segments: Sequence[object]) -> tuple[str, ...]:
+    """What is known of a path before there is data: it ends where it goes on by a value."""
+    fixed: list[str] = []
+    for segment in segments:
+        if not isinstance(segment, str):
+            break
+        fixed.append(segment)
+    return tuple(fixed)
+
+
+def _located(field: str, source: str, error: LiquidError, otherwise: int) -> TemplateError:
+    known = error.token is not None and error.token.start_index >= 0
+    index = error.token.start_index if known and error.token else otherwise
+    return TemplateError(field, str(error.message).replace("\n", " ")[:300], source, min(index, len(source)))
