@@ -10,16 +10,31 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, lateral, not_, or_, select, true
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    cast,
+    exists,
+    func,
+    lateral,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
+from services.contacts.custom_fields import read_fields
 from services.contacts.lists import require_lists
 from services.contacts.references import require
 from services.contacts.segments import fitting
 from services.contacts.sets import among, rows_of
-from services.contacts.tables import contacts, lists, memberships, segments, taggings
+from services.contacts.tables import contacts, custom_fields, lists, memberships, segments, taggings
 from services.contacts.tags import require_tags
 
 
@@ -35,7 +50,7 @@ class Selection:
         return bool(self.list_ids or self.tag_ids or self.segment_ids)
 
 
-# Contact id, address, its digest, first and last name.
+# Contact id, address, its digest, first and last name; where custom fields are wanted, a JSON object of them.
 Recipient: TypeAlias = Sequence[Any]
 
 _RECIPIENT = (
@@ -55,6 +70,7 @@ async def stream_recipients(
     *,
     after: UUID | None,
     size: int,
+    keys: Sequence[str] = (),
 ) -> AsyncIterator[Sequence[Recipient]]:
     """Batches of up to `size` recipients by ascending id, behind `after`, none of them empty.
 
@@ -64,7 +80,7 @@ async def stream_recipients(
 
     async def read(behind: UUID | None) -> Sequence[Recipient]:
         async with database.tenant_transaction(context, read_only=True) as session:
-            return await page_recipients(session, include, exclude, after=behind, size=size)
+            return await page_recipients(session, include, exclude, after=behind, size=size, keys=keys)
 
     batch = await read(after)
     while batch:
@@ -80,16 +96,26 @@ async def stream_recipients(
 
 
 async def page_recipients(
-    session: TenantSession, include: Selection, exclude: Selection, *, after: UUID | None, size: int
+    session: TenantSession,
+    include: Selection,
+    exclude: Selection,
+    *,
+    after: UUID | None,
+    size: int,
+    keys: Sequence[str] = (),
 ) -> Sequence[Recipient]:
-    """Up to `size` recipients by ascending id, behind `after`. Raises NotFound that names what does not exist."""
+    """Up to `size` recipients by ascending id, behind `after`, with these custom fields.
+
+    Raises NotFound that names what of the selections does not exist.
+    """
     for selection in (include, exclude):
         await _require(session, selection)
     unwanted = not_(await _in_any(session, exclude)) if exclude else true()
+    columns = (*_RECIPIENT, await _values(session, keys)) if keys else _RECIPIENT
     if include.tag_ids or include.segment_ids:
-        page = _scan(and_(await _in_any(session, include), unwanted), after, size)
+        page = _scan(columns, and_(await _in_any(session, include), unwanted), after, size)
     else:
-        page = _first_of_lists(include.list_ids, unwanted, after, size)
+        page = _first_of_lists(columns, include.list_ids, unwanted, after, size)
     return (await session.execute(page)).all()
 
 
@@ -102,18 +128,45 @@ async def _require(session: TenantSession, selection: Selection) -> None:
         await require(session, "segment", segments, selection.segment_ids)
 
 
-def _scan(wanted: ColumnElement[bool], after: UUID | None, size: int) -> Select[Any]:
-    page = select(*_RECIPIENT).where(wanted).order_by(contacts.c.id).limit(size)
+async def _values(session: TenantSession, keys: Sequence[str]) -> ColumnElement[str]:
+    """Of a contact: a JSON object of those of its custom fields, by key."""
+    declared = await read_fields(session)
+    known = [declared[key] for key in keys if key in declared]
+    wanted = rows_of(
+        "wanted",
+        key=(custom_fields.c.key, [field.key for field in known]),
+        number=(custom_fields.c.number, [field.number for field in known]),
+    )
+    number = cast(wanted.c.number, Text)
+    value = contacts.c.custom_fields[number]
+    values = (
+        select(func.coalesce(func.jsonb_object_agg(wanted.c.key, value), literal({}, JSONB)))
+        .select_from(wanted)
+        .where(contacts.c.custom_fields.has_key(number))
+        .correlate(contacts)
+        .scalar_subquery()
+    )
+    return cast(values, Text).label("custom_fields")
+
+
+def _scan(
+    columns: Sequence[ColumnElement[Any]], wanted: ColumnElement[bool], after: UUID | None, size: int
+) -> Select[Any]:
+    page = select(*columns).where(wanted).order_by(contacts.c.id).limit(size)
     return page if after is None else page.where(contacts.c.id > after)
 
 
 def _first_of_lists(
-    list_ids: frozenset[UUID], wanted: ColumnElement[bool], after: UUID | None, size: int
+    columns: Sequence[ColumnElement[Any]],
+    list_ids: frozenset[UUID],
+    wanted: ColumnElement[bool],
+    after: UUID | None,
+    size: int,
 ) -> Select[Any]:
     """The page is among the first of each list: so its cost grows with the page and the lists, not with the contacts."""
     chosen = rows_of("chosen", list_id=(lists.c.id, list_ids))
     first_of_list = (
-        select(*_RECIPIENT)
+        select(*columns)
         .join(
             memberships,
             (memberships.c.organization_id == contacts.c.organization_id)
@@ -128,7 +181,7 @@ def _first_of_lists(
         # Said of both, since it is not inferred: a merge would read the contacts from the first one on, for every page.
         first_of_list = first_of_list.where(memberships.c.contact_id > after, contacts.c.id > after)
     member = lateral(first_of_list, "member")
-    page = select(*(member.c[column.name] for column in _RECIPIENT)).select_from(chosen.join(member, true()))
+    page = select(*(member.c[column.name] for column in columns)).select_from(chosen.join(member, true()))
     return page.ext(distinct_on(member.c.id)).order_by(member.c.id).limit(size)
 
 

@@ -29,15 +29,17 @@ class AudienceApi:
             _selection(request.exclude),
             after=parse_id(request.after_contact_id) if request.after_contact_id else None,
             size=request.batch_size,
+            keys=request.custom_fields,
         )
         async for batch in batches:
-            contact_ids, emails, digests, first_names, last_names = zip(*batch, strict=True)
+            contact_ids, emails, digests, first_names, last_names, *values = zip(*batch, strict=True)
             yield pb.RecipientBatch(
                 contact_ids=[contact_id.bytes for contact_id in contact_ids],
                 emails=emails,
                 email_digests=digests,
                 first_names=first_names,
                 last_names=last_names,
+                custom_fields=values[0] if values else (),
             )
 
 

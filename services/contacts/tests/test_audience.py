@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
@@ -45,6 +46,35 @@ async def received(
     ]
     assert all(digest == EmailAddress.parse(email).digest for _, email, digest in rows)
     return [(UUID(bytes=contact_id), email) for contact_id, email, _ in rows]
+
+
+async def test_recipients_come_with_the_custom_fields_that_are_asked_for(
+    tenant: Tenant, sending: Tenant
+) -> None:
+    await tenant.declare("city", "text")
+    await tenant.declare("age", "number")
+    await tenant.declare("secret", "text")
+    readers, tag = await tenant.add_list(), "vip"
+    for name, values in {
+        "a": {"city": "Köln", "secret": "x"},
+        "b": {},
+        "c": {"age": 7, "city": "Bonn"},
+    }.items():
+        await tenant.add(f"{name}@example.com", list_ids=[readers.id], tags=[tag], custom_fields=values)
+    [by_tag] = (await tenant(tags_pb2.ListTagsRequest())).tags
+    for include in (pb.Selection(list_ids=[readers.id]), pb.Selection(tag_ids=[by_tag.id])):
+        wanted = pb.StreamRecipientsRequest(
+            include=include, batch_size=10, custom_fields=["age", "city", "undeclared"]
+        )
+        [batch] = [batch async for batch in sending.stream_recipients(wanted)]
+        assert list(map(json.loads, batch.custom_fields)) == [
+            {"city": "Köln"},
+            {},
+            {"age": 7, "city": "Bonn"},
+        ]
+        wanted.ClearField("custom_fields")
+        [batch] = [batch async for batch in sending.stream_recipients(wanted)]
+        assert not batch.custom_fields
 
 
 async def test_recipients_come_once_each_by_ascending_id(tenant: Tenant, sending: Tenant) -> None:

@@ -26,6 +26,7 @@ class StreamRecipientsRequest(_message.Message):
     EXCLUDE_FIELD_NUMBER: _builtins.int
     AFTER_CONTACT_ID_FIELD_NUMBER: _builtins.int
     BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELDS_FIELD_NUMBER: _builtins.int
     after_contact_id: _builtins.str
     """The last id that was received; empty for the beginning."""
     batch_size: _builtins.int
@@ -37,6 +38,10 @@ class StreamRecipientsRequest(_message.Message):
     def exclude(self) -> Global___Selection:
         """And in none of these."""
 
+    @_builtins.property
+    def custom_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys of the custom fields that are wanted; one that is not declared is no one's."""
+
     def __init__(
         self,
         *,
@@ -44,10 +49,11 @@ class StreamRecipientsRequest(_message.Message):
         exclude: Global___Selection | None = ...,
         after_contact_id: _builtins.str = ...,
         batch_size: _builtins.int = ...,
+        custom_fields: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "include", b"include"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_contact_id", b"after_contact_id", "batch_size", b"batch_size", "exclude", b"exclude", "include", b"include"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_contact_id", b"after_contact_id", "batch_size", b"batch_size", "custom_fields", b"custom_fields", "exclude", b"exclude", "include", b"include"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -92,6 +98,7 @@ class RecipientBatch(_message.Message):
     EMAIL_DIGESTS_FIELD_NUMBER: _builtins.int
     FIRST_NAMES_FIELD_NUMBER: _builtins.int
     LAST_NAMES_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """16 bytes each."""
@@ -106,6 +113,10 @@ class RecipientBatch(_message.Message):
     def first_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def last_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def custom_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A JSON object each, of the wanted fields that the contact has a value for, by key. None at all when none were wanted."""
+
     def __init__(
         self,
         *,
@@ -114,10 +125,11 @@ class RecipientBatch(_message.Message):
         email_digests: _abc.Iterable[_builtins.bytes] | None = ...,
         first_names: _abc.Iterable[_builtins.str] | None = ...,
         last_names: _abc.Iterable[_builtins.str] | None = ...,
+        custom_fields: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "email_digests", b"email_digests", "emails", b"emails", "first_names", b"first_names", "last_names", b"last_names"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "custom_fields", b"custom_fields", "email_digests", b"email_digests", "emails", b"emails", "first_names", b"first_names", "last_names", b"last_names"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
