@@ -35,7 +35,7 @@ from services.contacts.references import require
 from services.contacts.segments import fitting
 from services.contacts.sets import among, rows_of
 from services.contacts.tables import contacts, custom_fields, lists, memberships, segments, taggings
-from services.contacts.tags import require_tags
+from services.contacts.tags import existing_tags_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Selection:
     """Lists, tags and segments: whoever is in any of them."""
 
     list_ids: frozenset[UUID] = frozenset()
-    tag_ids: frozenset[UUID] = frozenset()
     segment_ids: frozenset[UUID] = frozenset()
+    tags: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.list_ids or self.tag_ids or self.segment_ids)
+        return bool(self.list_ids or self.segment_ids or self.tags)
 
 
 # Contact id, address, its digest, first and last name; where custom fields are wanted, a JSON object of them.
@@ -108,11 +108,11 @@ async def page_recipients(
 
     Raises NotFound that names what of the selections does not exist.
     """
-    for selection in (include, exclude):
-        await _require(session, selection)
+    await _require(session, include)
+    await _require(session, exclude)
     unwanted = not_(await _in_any(session, exclude)) if exclude else true()
     columns = (*_RECIPIENT, await _values(session, keys)) if keys else _RECIPIENT
-    if include.tag_ids or include.segment_ids:
+    if include.tags or include.segment_ids:
         page = _scan(columns, and_(await _in_any(session, include), unwanted), after, size)
     else:
         page = _first_of_lists(columns, include.list_ids, unwanted, after, size)
@@ -122,8 +122,6 @@ async def page_recipients(
 async def _require(session: TenantSession, selection: Selection) -> None:
     if selection.list_ids:
         await require_lists(session, selection.list_ids)
-    if selection.tag_ids:
-        await require_tags(session, selection.tag_ids)
     if selection.segment_ids:
         await require(session, "segment", segments, selection.segment_ids)
 
@@ -195,12 +193,13 @@ async def _in_any(session: TenantSession, selection: Selection) -> ColumnElement
                 among(memberships.c.list_id, selection.list_ids),
             )
         )
-    if selection.tag_ids:
+    if selection.tags:
+        tag_ids = await existing_tags_named(session, selection.tags)
         conditions.append(
             exists().where(
                 taggings.c.organization_id == contacts.c.organization_id,
                 taggings.c.contact_id == contacts.c.id,
-                among(taggings.c.tag_id, selection.tag_ids),
+                among(taggings.c.tag_id, tag_ids),
             )
         )
     if selection.segment_ids:

@@ -89,6 +89,19 @@ async def require_tags(session: TenantSession, tag_ids: Collection[UUID]) -> Non
     await require(session, "tag", tags, tag_ids)
 
 
+async def existing_tags_named(session: TenantSession, names: Collection[str]) -> list[UUID]:
+    """The ids of tags by their names. Raises NotFound that names one that does not exist."""
+    folded_names = {_folded(name): name for name in names}
+    found = await session.execute(
+        select(tags.c.folded_name, tags.c.id).where(among(tags.c.folded_name, list(folded_names)))
+    )
+    ids = {row.folded_name: row.id for row in found}
+    for folded, name in sorted(folded_names.items()):
+        if folded not in ids:
+            raise NotFound(f"tag with the name {name}")
+    return list(ids.values())
+
+
 async def tags_named(session: TenantSession, names: Iterable[str]) -> dict[str, UUID]:
     """The ids of tags by the names as they are given; makes those that do not exist, and holds all."""
     folded_names = {name: _folded(name) for name in names}

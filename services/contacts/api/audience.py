@@ -46,6 +46,6 @@ class AudienceApi:
 def _selection(message: pb.Selection) -> Selection:
     return Selection(
         frozenset(ids_of(message.list_ids)),
-        frozenset(ids_of(message.tag_ids)),
         frozenset(ids_of(message.segment_ids)),
+        frozenset(message.tags),
     )

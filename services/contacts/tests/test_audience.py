@@ -10,7 +10,7 @@ from chassis.errors import NotFound, PermissionDenied
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from flownurture.contacts.v1 import audience_pb2 as pb
-from flownurture.contacts.v1 import contacts_pb2, segments_pb2, tags_pb2
+from flownurture.contacts.v1 import contacts_pb2, segments_pb2
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_UNSUBSCRIBE
 from services.contacts.tests.tenant import Tenant
 
@@ -61,8 +61,7 @@ async def test_recipients_come_with_the_custom_fields_that_are_asked_for(
         "c": {"age": 7, "city": "Bonn"},
     }.items():
         await tenant.add(f"{name}@example.com", list_ids=[readers.id], tags=[tag], custom_fields=values)
-    [by_tag] = (await tenant(tags_pb2.ListTagsRequest())).tags
-    for include in (pb.Selection(list_ids=[readers.id]), pb.Selection(tag_ids=[by_tag.id])):
+    for include in (pb.Selection(list_ids=[readers.id]), pb.Selection(tags=[tag])):
         wanted = pb.StreamRecipientsRequest(
             include=include, batch_size=10, custom_fields=["age", "city", "undeclared"]
         )
@@ -104,7 +103,6 @@ async def test_an_audience_is_who_is_in_any_of_some_and_in_none_of_others(
         ("neither", [], []),
     ]:
         await tenant.add(f"{name}@example.com", list_ids=list_ids, tags=tags)
-    (vip,) = (await tenant(tags_pb2.ListTagsRequest())).tags
     rule = segments_pb2.Rule(
         field=segments_pb2.FieldCondition(
             name=segments_pb2.CONTACT_FIELD_EMAIL,
@@ -118,14 +116,14 @@ async def test_an_audience_is_who_is_in_any_of_some_and_in_none_of_others(
         return {email.partition("@")[0] for _, email in await received(sending, include, exclude, size=1)}
 
     lists = pb.Selection(list_ids=[readers.id])
-    tagged = pb.Selection(tag_ids=[vip.id])
+    tagged = pb.Selection(tags=["VIP"])
     fitting = pb.Selection(segment_ids=[segment.id])
     assert await names(lists) == {"list", "both"}
     assert await names(tagged) == {"tag", "both"}
     assert await names(fitting) == {"segment"}
     assert await names(lists, tagged) == {"list"}
     assert await names(tagged, lists) == {"tag"}
-    every = pb.Selection(list_ids=[readers.id], tag_ids=[vip.id], segment_ids=[segment.id])
+    every = pb.Selection(list_ids=[readers.id], tags=["vip"], segment_ids=[segment.id])
     assert await names(every) == {"list", "tag", "both", "segment"}
     assert await names(every, fitting) == {"list", "tag", "both"}
     assert await names(pb.Selection()) == set()
@@ -143,11 +141,10 @@ async def test_what_does_not_exist_is_named(tenant: Tenant, sending: Tenant, str
     readers, missing = await tenant.add_list(), str(new_id())
     foreign = await stranger.add_list()
     await stranger.add("x@example.com", tags=["vip"])
-    (tag,) = (await stranger(tags_pb2.ListTagsRequest())).tags
     for absent in (
         pb.Selection(list_ids=[readers.id, foreign.id]),
         pb.Selection(list_ids=[readers.id, missing]),
-        pb.Selection(tag_ids=[tag.id]),
+        pb.Selection(tags=["vip"]),
         pb.Selection(segment_ids=[missing]),
     ):
         for include, exclude in ((absent, None), (pb.Selection(list_ids=[readers.id]), absent)):

@@ -26,7 +26,7 @@ from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flownurture/contacts/v1/audience.proto\x12\x17\x66lownurture.contacts.v1\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xed\x01\n\x17StreamRecipientsRequest\x12;\n\x07include\x18\x01 \x01(\x0b\x32\".flownurture.contacts.v1.SelectionB\x06\x92\xb5\x18\x02\x08\x01\x12\x33\n\x07\x65xclude\x18\x02 \x01(\x0b\x32\".flownurture.contacts.v1.Selection\x12 \n\x10\x61\x66ter_contact_id\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\x12\x1d\n\nbatch_size\x18\x04 \x01(\rB\t\x92\xb5\x18\x05 \x02(\x90N\x12\x1f\n\rcustom_fields\x18\x05 \x03(\tB\x08\x92\xb5\x18\x04\x18\x32\x30\x64\"a\n\tSelection\x12\x1a\n\x08list_ids\x18\x01 \x03(\tB\x08\x92\xb5\x18\x04\x30\x64\x38\x01\x12\x19\n\x07tag_ids\x18\x02 \x03(\tB\x08\x92\xb5\x18\x04\x30\x64\x38\x01\x12\x1d\n\x0bsegment_ids\x18\x03 \x03(\tB\x08\x92\xb5\x18\x04\x30\x64\x38\x01\"\x8c\x01\n\x0eRecipientBatch\x12\x13\n\x0b\x63ontact_ids\x18\x01 \x03(\x0c\x12\x0e\n\x06\x65mails\x18\x02 \x03(\t\x12\x15\n\remail_digests\x18\x03 \x03(\x0c\x12\x13\n\x0b\x66irst_names\x18\x04 \x03(\t\x12\x12\n\nlast_names\x18\x05 \x03(\t\x12\x15\n\rcustom_fields\x18\x06 \x03(\t2\x94\x01\n\x0f\x41udienceService\x12\x80\x01\n\x10StreamRecipients\x12\x30.flownurture.contacts.v1.StreamRecipientsRequest\x1a\'.flownurture.contacts.v1.RecipientBatch\"\x0f\x8a\xb5\x18\x0b\x08\x04*\x07sending0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flownurture/contacts/v1/audience.proto\x12\x17\x66lownurture.contacts.v1\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xed\x01\n\x17StreamRecipientsRequest\x12;\n\x07include\x18\x01 \x01(\x0b\x32\".flownurture.contacts.v1.SelectionB\x06\x92\xb5\x18\x02\x08\x01\x12\x33\n\x07\x65xclude\x18\x02 \x01(\x0b\x32\".flownurture.contacts.v1.Selection\x12 \n\x10\x61\x66ter_contact_id\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\x12\x1d\n\nbatch_size\x18\x04 \x01(\rB\t\x92\xb5\x18\x05 \x02(\x90N\x12\x1f\n\rcustom_fields\x18\x05 \x03(\tB\x08\x92\xb5\x18\x04\x18\x32\x30\x64\"f\n\tSelection\x12\x1a\n\x08list_ids\x18\x01 \x03(\tB\x08\x92\xb5\x18\x04\x30\x64\x38\x01\x12\x1d\n\x0bsegment_ids\x18\x03 \x03(\tB\x08\x92\xb5\x18\x04\x30\x64\x38\x01\x12\x18\n\x04tags\x18\x04 \x03(\tB\n\x92\xb5\x18\x06\x10\x01\x18\x64\x30\x64J\x04\x08\x02\x10\x03\"\x8c\x01\n\x0eRecipientBatch\x12\x13\n\x0b\x63ontact_ids\x18\x01 \x03(\x0c\x12\x0e\n\x06\x65mails\x18\x02 \x03(\t\x12\x15\n\remail_digests\x18\x03 \x03(\x0c\x12\x13\n\x0b\x66irst_names\x18\x04 \x03(\t\x12\x12\n\nlast_names\x18\x05 \x03(\t\x12\x15\n\rcustom_fields\x18\x06 \x03(\t2\x94\x01\n\x0f\x41udienceService\x12\x80\x01\n\x10StreamRecipients\x12\x30.flownurture.contacts.v1.StreamRecipientsRequest\x1a\'.flownurture.contacts.v1.RecipientBatch\"\x0f\x8a\xb5\x18\x0b\x08\x04*\x07sending0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,18 +43,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMRECIPIENTSREQUEST'].fields_by_name['custom_fields']._serialized_options = b'\222\265\030\004\03020d'
   _globals['_SELECTION'].fields_by_name['list_ids']._loaded_options = None
   _globals['_SELECTION'].fields_by_name['list_ids']._serialized_options = b'\222\265\030\0040d8\001'
-  _globals['_SELECTION'].fields_by_name['tag_ids']._loaded_options = None
-  _globals['_SELECTION'].fields_by_name['tag_ids']._serialized_options = b'\222\265\030\0040d8\001'
   _globals['_SELECTION'].fields_by_name['segment_ids']._loaded_options = None
   _globals['_SELECTION'].fields_by_name['segment_ids']._serialized_options = b'\222\265\030\0040d8\001'
+  _globals['_SELECTION'].fields_by_name['tags']._loaded_options = None
+  _globals['_SELECTION'].fields_by_name['tags']._serialized_options = b'\222\265\030\006\020\001\030d0d'
   _globals['_AUDIENCESERVICE'].methods_by_name['StreamRecipients']._loaded_options = None
   _globals['_AUDIENCESERVICE'].methods_by_name['StreamRecipients']._serialized_options = b'\212\265\030\013\010\004*\007sending'
   _globals['_STREAMRECIPIENTSREQUEST']._serialized_start=141
   _globals['_STREAMRECIPIENTSREQUEST']._serialized_end=378
   _globals['_SELECTION']._serialized_start=380
-  _globals['_SELECTION']._serialized_end=477
-  _globals['_RECIPIENTBATCH']._serialized_start=480
-  _globals['_RECIPIENTBATCH']._serialized_end=620
-  _globals['_AUDIENCESERVICE']._serialized_start=623
-  _globals['_AUDIENCESERVICE']._serialized_end=771
+  _globals['_SELECTION']._serialized_end=482
+  _globals['_RECIPIENTBATCH']._serialized_start=485
+  _globals['_RECIPIENTBATCH']._serialized_end=625
+  _globals['_AUDIENCESERVICE']._serialized_start=628
+  _globals['_AUDIENCESERVICE']._serialized_end=776
 # @@protoc_insertion_point(module_scope)

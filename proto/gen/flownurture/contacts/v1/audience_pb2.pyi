@@ -64,24 +64,26 @@ class Selection(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIST_IDS_FIELD_NUMBER: _builtins.int
-    TAG_IDS_FIELD_NUMBER: _builtins.int
     SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def list_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
-    def tag_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """By name."""
+
     def __init__(
         self,
         *,
         list_ids: _abc.Iterable[_builtins.str] | None = ...,
-        tag_ids: _abc.Iterable[_builtins.str] | None = ...,
         segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_ids", b"list_ids", "segment_ids", b"segment_ids", "tag_ids", b"tag_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_ids", b"list_ids", "segment_ids", b"segment_ids", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
