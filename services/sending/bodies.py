@@ -1,5 +1,7 @@
-"""The two forms of a mail's body: whoever writes one gets the other."""
+"""The two forms of a mail's body: whoever writes one gets the other. A template's marks stay what they are."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
@@ -8,6 +10,9 @@ from chassis.errors import FieldViolation, InvalidRequest
 
 _BREAKING = {"p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "table", "section", "article"}
 _SILENT = {"style", "script", "title"}
+_MARK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+# From Unicode's private use, so that it stands in no text.
+_PLACE = re.compile("\ue000(\\d+)\ue001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,17 @@ class Body:
         """Derive the form that is empty. Raises InvalidRequest when both are."""
         if not html.strip() and not text.strip():
             raise InvalidRequest(FieldViolation("html", "must be given unless there is a text"))
-        return cls(html if html.strip() else _as_html(text), text if text.strip() else _as_text(html))
+        return cls(
+            html if html.strip() else _around_marks(_as_html, text),
+            text if text.strip() else _around_marks(_as_text, html),
+        )
+
+
+def _around_marks(derive: Callable[[str], str], source: str) -> str:
+    marks = _MARK.findall(source)
+    places = (f"\ue000{number}\ue001" for number in range(len(marks)))
+    derived = derive(_MARK.sub(lambda _: next(places), _PLACE.sub("", source)))
+    return _PLACE.sub(lambda place: marks[int(place[1])], derived)
 
 
 def _as_html(text: str) -> str:

@@ -1,12 +1,12 @@
 """Campaigns: one mail to many people, from the draft to its launch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import RowMapping, delete, func, insert, literal, select, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
@@ -14,8 +14,11 @@ from chassis.identifiers import new_id
 from flownurture.sending.v1.events_pb2 import CampaignLaunched
 from services.sending.batches import order_again
 from services.sending.bodies import Body
+from services.sending.recipients import Audience
 from services.sending.statuses import CampaignStatus
 from services.sending.tables import campaigns
+from services.sending.templating.mailing import compile_mailing
+from services.sending.templating.merge_fields import MergeFields
 
 _COLUMNS = (
     campaigns.c.id,
@@ -25,7 +28,7 @@ _COLUMNS = (
     campaigns.c.from_email,
     campaigns.c.html,
     campaigns.c.text,
-    campaigns.c.list_ids,
+    campaigns.c.audience_selection,
     campaigns.c.status,
     campaigns.c.audience,
     campaigns.c.audience_complete,
@@ -51,7 +54,7 @@ class Campaign:
     from_email: str
     html: str
     text: str
-    list_ids: Sequence[UUID]
+    audience_selection: Audience
     status: str
     audience: int
     audience_complete: bool
@@ -67,13 +70,14 @@ class Campaign:
 
 
 async def create_campaign(session: TenantSession, content: Mapping[str, Any]) -> Campaign:
-    """Create a draft; `content` holds its columns."""
+    """Create a draft; `content` holds its columns. Raises InvalidRequest when one of its templates is not good."""
+    _check(content)
     row = await session.execute(
         insert(campaigns)
         .values(id=new_id(), status=CampaignStatus.DRAFT.value, **content)
         .returning(*_COLUMNS)
     )
-    return Campaign(**row.mappings().one())
+    return _campaign(row.mappings().one())
 
 
 async def get_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
@@ -82,7 +86,7 @@ async def get_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
     row = found.mappings().one_or_none()
     if row is None:
         raise _no_such(campaign_id)
-    return Campaign(**row)
+    return _campaign(row)
 
 
 async def page_campaigns(session: TenantSession, *, before: UUID | None, size: int) -> list[Campaign]:
@@ -90,11 +94,12 @@ async def page_campaigns(session: TenantSession, *, before: UUID | None, size: i
     wanted = select(*_COLUMNS_BUT_BODIES).order_by(campaigns.c.id.desc()).limit(size)
     if before is not None:
         wanted = wanted.where(campaigns.c.id < before)
-    return [Campaign(**row) for row in (await session.execute(wanted)).mappings()]
+    return [_campaign(row) for row in (await session.execute(wanted)).mappings()]
 
 
 async def update_campaign(session: TenantSession, campaign_id: UUID, changes: Mapping[str, Any]) -> Campaign:
-    """Change columns of a draft. Raises NotFound, or Conflict once it was launched."""
+    """Change columns of a draft. Raises NotFound, Conflict once it was launched, InvalidRequest for a bad template."""
+    _check(changes)
     await _hold_draft(session, campaign_id, "changed")
     if changes:
         await session.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**changes))
@@ -114,6 +119,7 @@ async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
         return await get_campaign(session, campaign_id)
     draft = await get_campaign(session, campaign_id)
     body = Body.of(draft.html, draft.text)
+    _, paths = compile_mailing(draft.subject, body.html, body.text)
     launched = await session.execute(
         update(campaigns)
         .where(campaigns.c.id == campaign_id)
@@ -121,12 +127,13 @@ async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
             status=CampaignStatus.SENDING.value,
             html=body.html,
             text=body.text,
+            merge_fields=MergeFields.of(paths).kept,
             launched_at=func.clock_timestamp(),
         )
         .returning(*_COLUMNS)
     )
     session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=draft.name))
-    return Campaign(**launched.mappings().one())
+    return _campaign(launched.mappings().one())
 
 
 async def pause_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
@@ -191,6 +198,15 @@ async def _held_status(session: TenantSession, campaign_id: UUID) -> str:
     if status is None:
         raise _no_such(campaign_id)
     return status
+
+
+def _campaign(row: RowMapping) -> Campaign:
+    return Campaign(**{**row, "audience_selection": Audience.parse(row["audience_selection"])})
+
+
+def _check(content: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest that tells what is wrong in its templates."""
+    compile_mailing(content.get("subject", ""), content.get("html", ""), content.get("text", ""))
 
 
 def _not_under_way(status: CampaignStatus) -> Conflict:

@@ -27,7 +27,8 @@ _CAMPAIGNS_BEING_CANCELLED = text("""
 _VETO = text("""
     WITH vetoed AS (
         UPDATE messages
-        SET status = 'vetoed', veto_reason = 'cancelled', next_attempt_at = NULL, settled_at = now()
+        SET status = 'vetoed', veto_reason = 'cancelled', next_attempt_at = NULL, settled_at = now(),
+            merge_fields = NULL
         WHERE batch_id = :batch_id AND status IN ('queued', 'approved', 'deferred')
         RETURNING id, contact_id
     ), noted AS (

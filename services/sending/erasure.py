@@ -20,7 +20,8 @@ _THEIRS = """
 _VETO = text(f"""
     WITH vetoed AS (
         UPDATE messages AS message
-        SET status = 'vetoed', veto_reason = 'erased', next_attempt_at = NULL, settled_at = now()
+        SET status = 'vetoed', veto_reason = 'erased', next_attempt_at = NULL, settled_at = now(),
+            merge_fields = NULL
         WHERE {_THEIRS} AND message.status IN ('queued', 'approved', 'deferred')
         RETURNING message.id, message.batch_id, message.campaign_id, message.contact_id
     ), noted AS (
@@ -32,7 +33,7 @@ _VETO = text(f"""
 _FORGET = text(f"""
     WITH forgotten AS (
         UPDATE messages AS message
-        SET email = '', email_digest = decode(repeat('00', 32), 'hex'), smtp_reply = ''
+        SET email = '', email_digest = decode(repeat('00', 32), 'hex'), smtp_reply = '', merge_fields = NULL
         WHERE {_THEIRS} AND message.status <> 'sending'
         RETURNING message.id
     ), contents AS (

@@ -21,9 +21,10 @@ from chassis.logs import logger
 from chassis.scheduler import Scheduler
 from services.sending import usage
 from services.sending.batches import request_batch
-from services.sending.recipients import Recipient, Recipients
+from services.sending.recipients import Audience, Recipient, Recipients
 from services.sending.statuses import CampaignStatus
 from services.sending.tables import campaigns
+from services.sending.templating.merge_fields import MergeFields
 from services.sending.usage import Allowance, Allowances
 
 _PAGE = 500
@@ -42,11 +43,13 @@ _WAIT_FOR_QUOTA = timedelta(minutes=1)
 
 # What a repeated page would make again is there already; the lease keeps two workers from making pages at once.
 _ADD_MESSAGES = text("""
-    INSERT INTO messages (id, batch_id, campaign_id, contact_id, email, email_digest)
-    SELECT given.id, :batch_id, :campaign_id, given.contact_id, given.email, given.email_digest
+    INSERT INTO messages (id, batch_id, campaign_id, contact_id, email, email_digest, merge_fields)
+    SELECT given.id, :batch_id, :campaign_id, given.contact_id, given.email, given.email_digest,
+           CAST(given.merge_fields AS jsonb)
     FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:contact_ids AS uuid[]), CAST(:emails AS text[]), CAST(:digests AS bytea[])
-    ) AS given (id, contact_id, email, email_digest)
+        CAST(:ids AS uuid[]), CAST(:contact_ids AS uuid[]), CAST(:emails AS text[]), CAST(:digests AS bytea[]),
+        CAST(:merge_fields AS text[])
+    ) AS given (id, contact_id, email, email_digest, merge_fields)
     ON CONFLICT (organization_id, campaign_id, contact_id) DO NOTHING
 """)
 
@@ -61,7 +64,8 @@ class Claim:
 
     campaign_id: UUID
     token: UUID
-    list_ids: Sequence[UUID]
+    audience: Audience
+    merge_fields: MergeFields
     after_contact_id: UUID | None
 
 
@@ -109,7 +113,11 @@ class FanOut:
 
     async def _make_pages(self, context: RequestContext, claim: Claim, allowance: Allowance) -> None:
         recipients = self._recipients.stream(
-            context, claim.list_ids, after=claim.after_contact_id, size=self._page
+            context,
+            claim.audience,
+            custom_fields=claim.merge_fields.custom_fields,
+            after=claim.after_contact_id,
+            size=self._page,
         )
         try:
             async with aclosing(recipients):
@@ -117,7 +125,7 @@ class FanOut:
                     if not await self._make_page(context, claim, page, allowance):
                         return
         except NotFound:
-            # A list was deleted after the launch: who is a message already gets it, nobody else can be found.
+            # A list, segment or tag was deleted after the launch: who is a message already gets it, nobody else can be found.
             logger().warning("audience_incomplete", campaign_id=str(claim.campaign_id))
         async with self._database.tenant_transaction(context) as session:
             await _write_page(session, claim, [], None, last=True)
@@ -153,10 +161,18 @@ async def _claim(session: TenantSession, campaign_id: UUID) -> Claim | None:
             or_(campaigns.c.lease_until.is_(None), campaigns.c.lease_until <= func.now()),
         )
         .values(lease_token=token, lease_until=func.now() + _LEASE)
-        .returning(campaigns.c.list_ids, campaigns.c.after_contact_id)
+        .returning(campaigns.c.audience_selection, campaigns.c.merge_fields, campaigns.c.after_contact_id)
     )
     row = claimed.one_or_none()
-    return None if row is None else Claim(campaign_id, token, row.list_ids, row.after_contact_id)
+    if row is None:
+        return None
+    return Claim(
+        campaign_id,
+        token,
+        Audience.parse(row.audience_selection),
+        MergeFields.parse(row.merge_fields),
+        row.after_contact_id,
+    )
 
 
 async def _wait_for_quota(session: TenantSession, claim: Claim) -> None:
@@ -191,7 +207,7 @@ async def _write_page(
             size=len(recipients),
             usage_cycle=allowance.cycle_started_at if allowance else None,
         )
-        added = await _add_messages(session, batch_id, claim.campaign_id, recipients)
+        added = await _add_messages(session, batch_id, claim, recipients)
     moved = await session.execute(
         update(campaigns)
         .where(
@@ -214,17 +230,19 @@ async def _write_page(
 
 
 async def _add_messages(
-    session: TenantSession, batch_id: UUID, campaign_id: UUID, recipients: Sequence[Recipient]
+    session: TenantSession, batch_id: UUID, claim: Claim, recipients: Sequence[Recipient]
 ) -> int:
+    merged = claim.merge_fields
     added = await session.execute(
         _ADD_MESSAGES,
         {
             "batch_id": batch_id,
-            "campaign_id": campaign_id,
+            "campaign_id": claim.campaign_id,
             "ids": [new_id() for _ in recipients],
             "contact_ids": [recipient.contact_id for recipient in recipients],
             "emails": [recipient.email for recipient in recipients],
             "digests": [recipient.digest for recipient in recipients],
+            "merge_fields": [merged.of_recipient(recipient) if merged else None for recipient in recipients],
         },
     )
     return added.rowcount

@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chassis.columns import moment, organization_id
 
@@ -38,7 +38,10 @@ campaigns = Table(
     Column("from_email", Text, nullable=False),
     _text("html"),
     _text("text"),
-    Column("list_ids", ARRAY(Uuid), nullable=False),
+    # Whom it is for: lists, segments and tags, and those of them who are left out.
+    Column("audience_selection", JSONB, nullable=False),
+    # Which fields of a contact its templates name; known from the launch on.
+    Column("merge_fields", ARRAY(Text), nullable=False, server_default="{}"),
     Column("status", Text, nullable=False),
     Column("after_contact_id", Uuid),
     Column("audience", Integer, nullable=False, server_default="0"),
@@ -82,6 +85,8 @@ messages = Table(
     Column("email", Text, nullable=False),
     Column("email_digest", LargeBinary, nullable=False),
     Column("category", Text, nullable=False, server_default="ordinary"),
+    # Those fields, as they were when the campaign reached the contact; only until the message is settled.
+    Column("merge_fields", JSONB),
     Column("status", Text, nullable=False, server_default="queued"),
     Column("veto_reason", Text),
     Column("lease_token", Uuid),

@@ -16,7 +16,7 @@ from services.sending import accounting, campaigns, messages
 from services.sending.api.addresses import address_of
 from services.sending.api.messages import as_message
 from services.sending.api.statuses import campaign_status, status_filter
-from services.sending.recipients import Recipients
+from services.sending.recipients import Audience, Recipients, Selection
 from services.sending.statuses import MessageStatus
 
 _TEXTS: tuple[Literal["name", "subject", "from_name", "html", "text"], ...] = (
@@ -44,7 +44,7 @@ class CampaignApi:
         """Create a draft."""
         content: dict[str, Any] = {field: getattr(request, field) for field in _TEXTS}
         content["from_email"] = address_of("from_email", request.from_email).text
-        content["list_ids"] = _list_ids(request.audience)
+        content["audience_selection"] = _audience(request.audience).kept
         return _as_message(await campaigns.create_campaign(session, content))
 
     async def get_campaign(
@@ -76,7 +76,7 @@ class CampaignApi:
         if request.HasField("from_email"):
             changes["from_email"] = address_of("from_email", request.from_email).text
         if request.HasField("audience"):
-            changes["list_ids"] = _list_ids(request.audience)
+            changes["audience_selection"] = _audience(request.audience).kept
         return _as_message(await campaigns.update_campaign(session, parse_id(request.campaign_id), changes))
 
     async def delete_campaign(
@@ -94,7 +94,7 @@ class CampaignApi:
         async with self._database.tenant_transaction(context, read_only=True) as session:
             campaign = await campaigns.get_campaign(session, campaign_id)
         if campaign.is_draft:
-            await self._require_lists(context, campaign)
+            await self._require_audience(context, campaign.audience_selection)
             async with self._database.tenant_transaction(context) as session:
                 campaign = await campaigns.launch_campaign(session, campaign_id)
             self._launched()
@@ -160,18 +160,44 @@ class CampaignApi:
             next_page_token=next_cursor(found, size),
         )
 
-    async def _require_lists(self, context: RequestContext, campaign: campaigns.Campaign) -> None:
+    async def _require_audience(self, context: RequestContext, audience: Audience) -> None:
         try:
             async with aclosing(
-                self._recipients.stream(context, campaign.list_ids, after=None, size=1)
+                self._recipients.stream(context, audience, custom_fields=(), after=None, size=1)
             ) as recipients:
                 await anext(recipients, None)
         except NotFound as missing:
-            raise InvalidRequest(FieldViolation("audience.list_ids", missing.message)) from None
+            raise InvalidRequest(FieldViolation("audience", missing.message)) from None
 
 
-def _list_ids(audience: pb.CampaignAudience) -> list[Any]:
-    return list(dict.fromkeys(map(parse_id, audience.list_ids)))
+def _audience(message: pb.CampaignAudience) -> Audience:
+    audience = Audience(_selection(message), _selection(message.exclude))
+    if not audience.include:
+        raise InvalidRequest(FieldViolation("audience", "must name a list, a segment or a tag"))
+    return audience
+
+
+def _selection(message: pb.CampaignAudience | pb.AudienceExclusion) -> Selection:
+    return Selection(
+        tuple(dict.fromkeys(map(parse_id, message.list_ids))),
+        tuple(dict.fromkeys(map(parse_id, message.segment_ids))),
+        tuple(dict.fromkeys(message.tags)),
+    )
+
+
+def _audience_message(audience: Audience) -> pb.CampaignAudience:
+    return pb.CampaignAudience(
+        list_ids=map(str, audience.include.list_ids),
+        segment_ids=map(str, audience.include.segment_ids),
+        tags=audience.include.tags,
+        exclude=pb.AudienceExclusion(
+            list_ids=map(str, audience.exclude.list_ids),
+            segment_ids=map(str, audience.exclude.segment_ids),
+            tags=audience.exclude.tags,
+        )
+        if audience.exclude
+        else None,
+    )
 
 
 def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
@@ -183,7 +209,7 @@ def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
         from_email=campaign.from_email,
         html=campaign.html,
         text=campaign.text,
-        audience=pb.CampaignAudience(list_ids=map(str, campaign.list_ids)),
+        audience=_audience_message(campaign.audience_selection),
         status=campaign_status(campaign.status),
     )
     message.created_at.FromDatetime(campaign.created_at)

@@ -4,7 +4,7 @@ The claim looks at the list once more, in the statement that claims, while nobod
 acknowledged before is seen; one that comes later waits until the claim has committed.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
@@ -40,10 +40,11 @@ _CLAIM = text(f"""
         SET status = CASE WHEN reason IS NULL THEN 'sending' ELSE 'vetoed' END,
             lease_token = CASE WHEN reason IS NULL THEN CAST(:token AS uuid) END,
             veto_reason = reason,
-            settled_at = CASE WHEN reason IS NULL THEN NULL ELSE now() END
+            settled_at = CASE WHEN reason IS NULL THEN NULL ELSE now() END,
+            merge_fields = CASE WHEN reason IS NULL THEN message.merge_fields END
         FROM candidates WHERE message.id = candidates.id AND message.batch_id = :batch_id
         RETURNING message.id, message.campaign_id, message.contact_id, message.email, message.email_digest,
-                  message.attempts, message.veto_reason
+                  message.attempts, message.veto_reason, message.merge_fields
     ), noted AS (
         INSERT INTO message_events (message_id, status, detail)
         SELECT id, 'vetoed', veto_reason FROM decided WHERE veto_reason IS NOT NULL
@@ -67,6 +68,8 @@ class Claimed:
     digest: bytes
     attempts: int
     token: UUID
+    # What its campaign's templates say of the contact.
+    merge_fields: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,14 @@ async def claim(session: TenantSession, batch_id: UUID, token: UUID, size: int) 
         )
     claimed = [
         Claimed(
-            row.id, row.campaign_id, row.contact_id, row.email, bytes(row.email_digest), row.attempts, token
+            row.id,
+            row.campaign_id,
+            row.contact_id,
+            row.email,
+            bytes(row.email_digest),
+            row.attempts,
+            token,
+            row.merge_fields,
         )
         for row in rows
         if not row.veto_reason

@@ -1,90 +1,86 @@
-"""From what a campaign says to the bytes of each mail (RFC 5322, RFC 2045 to 2047).
+"""From what a mailing says to the bytes of each mail (RFC 5322, RFC 2045 to 2047).
 
-Headers and bodies that all its mails share are encoded once, by the standard library; what differs is joined in.
+What all its mails share is encoded once: the fields of its sender, and the texts between the marks of its templates.
 """
 
-import quopri
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
 from html import escape
 from secrets import token_hex
 from uuid import UUID
 
 from chassis.email_address import EmailAddress
+from services.sending.delivery.headers import mailbox, unstructured
+from services.sending.delivery.quoted_printable import joined, quoted
+from services.sending.templating.bounds import MOST_OUTPUT, TooLong
+from services.sending.templating.mailing import Mailing, Words
 
-# RFC 2045 §6.7: no encoded line is longer.
-_LINE = 72
-_SOFT_BREAK = b"=\r\n"
-# Nothing in a header may begin another one, whoever reads it.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a mail says and who says it."""
-
-    from_name: str
-    from_email: str
-    subject: str
-    html: str
-    text: str
+_BODY_ENDS = "</body>"
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """From whom a mail comes."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """To whom a mail goes, and what its templates say of them."""
+
+    message_id: UUID
+    to: str
+    data: Mapping[str, object]
+    # Where they opt out; empty for mail that offers none.
+    unsubscribe_url: str = ""
+
+
 class Skeleton:
-    """The parts of a mail around what differs from recipient to recipient."""
+    """The mails of a mailing, but for what differs from recipient to recipient."""
 
-    headers: bytes
-    before_text_link: bytes
-    before_html_link: bytes
-    after_html_link: bytes
-    links: bool
+    def __init__(self, sender: Sender, mailing: Mailing, hostname: str) -> None:
+        self._hostname = hostname
+        self._subject = mailing.subject
+        self._fixed_subject = (
+            unstructured("Subject", mailing.subject.text({})) if mailing.subject.is_literal else None
+        )
+        boundary = f"=_{token_hex(16)}"
+        self._from = mailbox("From", sender.name, wire_form(sender.email))
+        self._content_type = (
+            f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{boundary}"\r\n'
+        ).encode()
+        self._text = _Part(mailing.text, "\n\n-- \nUnsubscribe: {url}\n")
+        self._html = _Part(
+            mailing.html, '<p style="font-size:small"><a href="{url}">Unsubscribe</a></p>', in_html=True
+        )
+        self._before_text = _part_begins(boundary, "plain")
+        self._before_html = b"\r\n" + _part_begins(boundary, "html")
+        self._after_html = f"\r\n--{boundary}--\r\n".encode()
+        self.internationalized = not self._from.isascii()
 
-    def mail(self, *, to: str, message_id: UUID, hostname: str, unsubscribe_url: str = "") -> bytes:
-        """The mail in CRLF lines. `unsubscribe_url` is needed where the skeleton was made with links."""
-        pieces = [
-            f"To: {to}\r\nMessage-ID: <{message_id}@{hostname}>\r\n"
-            f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
-        ]
-        if self.links:
-            pieces.append(
-                f"List-Unsubscribe: <{unsubscribe_url}>\r\n"
-                "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n".encode()
+    def mail(self, addressee: Addressee) -> bytes:
+        """The mail in CRLF lines. Raises TemplateError, TooLong."""
+        return b"".join(
+            (
+                self._from,
+                f"To: {addressee.to}\r\n".encode(),
+                self._fixed_subject or unstructured("Subject", self._subject.text(addressee.data)),
+                f"Message-ID: <{addressee.message_id}@{self._hostname}>\r\n".encode(),
+                f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
+                _opting_out(addressee.unsubscribe_url),
+                self._content_type,
+                b"\r\n",
+                self._before_text,
+                self._text.encoded(addressee),
+                self._before_html,
+                self._html.encoded(addressee),
+                self._after_html,
             )
-        text_link = _quoted_url(unsubscribe_url) if self.links else b""
-        html_link = _quoted_url(escape(unsubscribe_url)) if self.links else b""
-        pieces += [
-            self.headers,
-            self.before_text_link,
-            text_link,
-            self.before_html_link,
-            html_link,
-            self.after_html_link,
-        ]
-        return b"".join(pieces)
-
-
-def skeleton(content: Content, *, links: bool) -> Skeleton:
-    """Prepare the mails of a campaign, or a single one. `links`: each ends with its own unsubscribe link."""
-    boundary = f"=_{token_hex(16)}"
-    text_end = "\n\n-- \nUnsubscribe: " if links else "\n"
-    html, html_end = (
-        _with_footer(content.html, '<p style="font-size:small"><a href="', '">Unsubscribe</a></p>')
-        if links
-        else (content.html, "\n")
-    )
-    return Skeleton(
-        headers=_shared_headers(content, boundary),
-        before_text_link=_part(boundary, "plain") + _quoted(content.text + text_end) + _open_end(links),
-        before_html_link=b"\r\n" + _part(boundary, "html") + _quoted(html) + _open_end(links),
-        after_html_link=_open_end(links) + _quoted(html_end) + f"\r\n--{boundary}--\r\n".encode(),
-        links=links,
-    )
+        )
 
 
 def wire_form(address: str) -> str:
@@ -93,24 +89,14 @@ def wire_form(address: str) -> str:
     return f"{local}@{EmailAddress.parse(address).ascii_domain}" if local.isascii() else address
 
 
-def _with_footer(html: str, before: str, after: str) -> tuple[str, str]:
-    end = html.lower().rfind("</body>")
-    end = len(html) if end < 0 else end
-    return html[:end] + before, after + html[end:]
+def _opting_out(url: str) -> bytes:
+    """RFC 8058: one click, and RFC 2369."""
+    if not url:
+        return b""
+    return f"List-Unsubscribe: <{url}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n".encode()
 
 
-def _shared_headers(content: Content, boundary: str) -> bytes:
-    local, _, domain = wire_form(content.from_email).rpartition("@")
-    message = EmailMessage(policy=SMTP if local.isascii() else SMTPUTF8)
-    message["From"] = Address(_one_line(content.from_name), username=local, domain=domain)
-    message["Subject"] = _one_line(content.subject)
-    message["MIME-Version"] = "1.0"
-    message["Content-Type"] = f'multipart/alternative; boundary="{boundary}"'
-    folded = (message.policy.fold_binary(name, value) for name, value in message.items())
-    return b"".join(folded) + b"\r\n"
-
-
-def _part(boundary: str, subtype: str) -> bytes:
+def _part_begins(boundary: str, subtype: str) -> bytes:
     return (
         f"--{boundary}\r\n"
         f'Content-Type: text/{subtype}; charset="utf-8"\r\n'
@@ -118,29 +104,62 @@ def _part(boundary: str, subtype: str) -> bytes:
     ).encode()
 
 
-def _quoted(text: str) -> bytes:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").encode(errors="replace")
-    return quopri.encodestring(lines).replace(b"\n", b"\r\n")
+class _Part:
+    """A body. Whoever can opt out finds the link in it: where its words put it, else in a footer."""
+
+    def __init__(self, words: Words, footer: str, *, in_html: bool = False) -> None:
+        self._words = words
+        self._footer = footer
+        self._in_html = in_html
+        self._literals = {
+            literal: tuple(map(quoted, _around_footer(literal) if in_html else (literal,)))
+            for literal in words.literals
+        }
+
+    def encoded(self, addressee: Addressee) -> bytes:
+        """What is said to them, in quoted-printable. Raises TemplateError, TooLong."""
+        url = addressee.unsubscribe_url
+        pieces = _Pieces(self._literals, url)
+        self._words.render(addressee.data, pieces)
+        footer = self._footer.format(url=escape(url) if self._in_html else url)
+        return joined(pieces.written if pieces.shows_link else pieces.with_footer(quoted(footer)))
 
 
-def _open_end(links: bool) -> bytes:
-    # What follows belongs to the same line for the reader.
-    return _SOFT_BREAK if links else b""
+def _around_footer(literal: str) -> tuple[str, ...]:
+    end = literal.lower().rfind(_BODY_ENDS)
+    return (literal,) if end < 0 else (literal[:end], literal[end:])
 
 
-def _quoted_url(text: str) -> bytes:
-    encoded = [
-        byte.encode() if byte.isalnum() or byte in "-_.:/?&;#%" else b"=%02X" % ord(byte) for byte in text
-    ]
-    lines, length = [b""], 0
-    for piece in encoded:
-        if length + len(piece) > _LINE:
-            lines.append(b"")
-            length = 0
-        lines[-1] += piece
-        length += len(piece)
-    return _SOFT_BREAK.join(lines)
+class _Pieces:
+    """Takes a rendering piece by piece; knows those that are the same in every mail, in two where a footer may stand between."""
 
+    __slots__ = ("_end", "_link", "_literals", "_size", "shows_link", "written")
 
-def _one_line(text: str) -> str:
-    return " ".join(_CONTROLS.sub(" ", text).split())
+    def __init__(self, literals: Mapping[str, tuple[bytes, ...]], link: str) -> None:
+        self._literals = literals
+        self._link = link
+        self._size = 0
+        self._end: int | None = None
+        self.written: list[bytes] = []
+        # No link needs no showing.
+        self.shows_link = not link
+
+    def write(self, text: str, /) -> int:
+        """Take a piece. Raises TooLong."""
+        self._size += len(text)
+        if self._size > MOST_OUTPUT:
+            raise TooLong
+        known = self._literals.get(text)
+        if known is None:
+            self.shows_link = self.shows_link or self._link in text
+            self.written.append(quoted(text))
+        else:
+            self.written += known
+            if len(known) > 1:
+                self._end = len(self.written) - 1
+        return len(text)
+
+    def with_footer(self, footer: bytes) -> list[bytes]:
+        """What was written, with a footer before the end of the body that was written last, or at the end of all."""
+        end = len(self.written) if self._end is None else self._end
+        return [*self.written[:end], footer, *self.written[end:]]

@@ -41,7 +41,8 @@ _WRITE = text("""
         SET status = given.status, lease_token = NULL, smtp_reply = given.detail,
             attempts = message.attempts + 1,
             next_attempt_at = now() + given.pause,
-            settled_at = CASE WHEN given.pause IS NULL THEN now() END
+            settled_at = CASE WHEN given.pause IS NULL THEN now() END,
+            merge_fields = CASE WHEN given.pause IS NOT NULL OR given.status = 'indeterminate' THEN message.merge_fields END
         FROM given
         WHERE message.id = given.id AND message.lease_token = given.token AND message.status = 'sending'
         RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply

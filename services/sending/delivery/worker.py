@@ -7,12 +7,11 @@ from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.database import Database
-from chassis.errors import Unavailable
+from chassis.errors import InvalidRequest, Unavailable
 from services.sending.batches import begin_batch, close_batch
 from services.sending.delivery.claims import Claimed, claim, release
 from services.sending.delivery.leases import Lease
-from services.sending.delivery.letters import Letters
-from services.sending.delivery.mime import Skeleton
+from services.sending.delivery.letters import Draft, Letters
 from services.sending.delivery.outcomes import Outcomes, Result
 from services.sending.delivery.replies import Verdict, judge, put_off
 from services.sending.delivery.smtp.connection import Connection
@@ -75,8 +74,8 @@ class Worker:
             raise Unavailable("This process does not begin to send anything now.")
         async with self._database.tenant_transaction(context) as session:
             chunk = await claim(session, batch_id, token, _CHUNK)
-            skeletons = await self._letters.skeletons(session, chunk.claimed)
-        answered = await self._hand_over(context, connection, chunk.claimed, skeletons)
+            drafts = await self._letters.drafts(session, chunk.claimed)
+        answered = await self._hand_over(context, connection, chunk.claimed, drafts)
         # Before the connection claims more: a kill leaves no more than one chunk of each in doubt.
         await self._outcomes.flushed()
         if not connection.usable and not answered:
@@ -88,16 +87,21 @@ class Worker:
         context: RequestContext,
         connection: Connection,
         claimed: Sequence[Claimed],
-        skeletons: Mapping[UUID, Skeleton],
+        drafts: Mapping[UUID, Draft],
     ) -> int:
         """Hand over what was claimed and give back what was not begun; answers how many messages were answered."""
         unbegun = deque(claimed)
+        written: deque[Envelope] = deque()
         begun: dict[Envelope, Claimed] = {}
         answered = 0
         try:
-            written = deque(
-                self._letters.envelope(context, message, skeletons[message.id]) for message in claimed
-            )
+            for message in claimed:
+                try:
+                    written.append(self._letters.envelope(context, message, drafts[message.id]))
+                except InvalidRequest as unwritable:
+                    unbegun.remove(message)
+                    verdict = Verdict(MessageStatus.FAILED, unwritable.message)
+                    self._outcomes.record(context, Result(message, verdict))
 
             def next_envelope() -> Envelope | None:
                 if not unbegun or not self._may_begin(unbegun[0]):

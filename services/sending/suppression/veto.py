@@ -35,7 +35,8 @@ _DECIDE = text(f"""
         UPDATE messages AS message
         SET status = CASE WHEN verdicts.reason IS NULL THEN 'approved' ELSE 'vetoed' END,
             veto_reason = verdicts.reason,
-            settled_at = CASE WHEN verdicts.reason IS NULL THEN NULL ELSE now() END
+            settled_at = CASE WHEN verdicts.reason IS NULL THEN NULL ELSE now() END,
+            merge_fields = CASE WHEN verdicts.reason IS NULL THEN message.merge_fields END
         FROM verdicts WHERE message.id = verdicts.id AND message.batch_id = :batch_id
         RETURNING message.id, message.contact_id, message.campaign_id, message.status, message.veto_reason
     ), noted AS (

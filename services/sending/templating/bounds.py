@@ -23,9 +23,14 @@ _MOST_BITS = 128
 _MOST_DIGITS = 30
 _LONGEST_DATE = 200
 
-TOO_LONG = ResourceLimitError(f"a mail has at most {MOST_OUTPUT:,} characters", token=None)
-
 Filter = Callable[..., Any]
+
+
+class TooLong(ResourceLimitError):
+    """What a template writes is no mail any more."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a mail has at most {MOST_OUTPUT:,} characters", token=None)
 
 
 class Context(RenderContext):

@@ -11,11 +11,17 @@ from liquid.builtin.content import ContentNode
 from liquid.exceptions import LiquidError, LiquidInterrupt
 
 from chassis.errors import FieldViolation, InvalidRequest
-from services.sending.templating.bounds import MOST_OUTPUT, TOO_LONG, Context
+from services.sending.templating.bounds import MOST_OUTPUT, Context, TooLong
 from services.sending.templating.language import Language, nodes_within
 
-# What a template may speak of.
-NAMES = ("campaign", "contact", "unsubscribe_url", "variables")
+# What a template may speak of. A contact's fields are named one by one: no others are fetched, kept or sent.
+_KNOWN: Mapping[str, tuple[str, ...]] = {
+    "campaign": ("id", "name"),
+    "contact": ("email", "first_name", "last_name", "custom_fields"),
+    "unsubscribe_url": (),
+    "variables": (),
+}
+_CUSTOM_FIELDS = ("contact", "custom_fields")
 _OF_THE_LANGUAGE = {"now", "today"}
 
 _MOST_MARKS = 5_000
@@ -35,7 +41,8 @@ class TemplateError(InvalidRequest):
     def __init__(self, field: str, message: str, source: str, index: int) -> None:
         line = source.count("\n", 0, index) + 1
         column = index - source.rfind("\n", 0, index)
-        super().__init__(FieldViolation(field, f"line {line}, column {column}: {message}"))
+        told = f"line {line}, column {column}: {message}"
+        super().__init__(FieldViolation(field, told), message=f"The template cannot be used. {field}, {told}")
 
 
 class Writer(Protocol):
@@ -63,14 +70,17 @@ class Template:
         try:
             bound = language.from_string(source)
             nodes = list(nodes_within(bound.nodes, Context(bound)))
-            spoken_of = bound.analyze().globals
+            analysis = bound.analyze()
         except LiquidError as error:
             # What was still expected at the end is missing there.
             raise _located(field, source, error, len(source)) from error
         except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise TemplateError(field, "this cannot be read as a template", source, 0) from error
         literals = frozenset(node.text for node in nodes if isinstance(node, ContentNode))
-        return cls(field, source, literals, _paths(field, source, spoken_of), bound)
+        for name, places in analysis.filters.items():
+            if name not in language.filters:
+                raise TemplateError(field, f"unknown filter '{name}'", source, places[0].index)
+        return cls(field, source, literals, _paths(field, source, analysis.globals), bound)
 
     def render(self, data: Mapping[str, object], writer: Writer) -> None:
         """Write what it says of this data, which is of what JSON has. Raises TemplateError."""
@@ -114,7 +124,7 @@ class Template:
 class _BoundedText(StringIO):
     def write(self, text: str, /) -> int:
         if self.tell() + len(text) > MOST_OUTPUT:
-            raise TOO_LONG
+            raise TooLong
         return super().write(text)
 
 
@@ -145,12 +155,27 @@ def _paths(field: str, source: str, spoken_of: Mapping[str, Sequence[Any]]) -> f
     for name, places in spoken_of.items():
         if name in _OF_THE_LANGUAGE:
             continue
-        if name not in NAMES:
-            raise TemplateError(
-                field, f"'{name}' is not known; known are {', '.join(NAMES)}", source, places[0].span.index
-            )
-        paths |= {_fixed_part(place.segments) for place in places}
+        for place in places:
+            path = _fixed_part(place.segments)
+            if misnamed := _misnamed(path):
+                raise TemplateError(field, misnamed, source, place.span.index)
+            paths.add(path)
     return frozenset(paths)
+
+
+def _misnamed(path: tuple[str, ...]) -> str | None:
+    """What is wrong with the names of a path."""
+    name, *rest = path or ("",)
+    if name not in _KNOWN:
+        return f"'{name}' is not known; known are {', '.join(_KNOWN)}"
+    parts = _KNOWN[name]
+    if parts and not rest:
+        return f"say what of the {name}: {', '.join(f'{name}.{part}' for part in parts)}"
+    if parts and rest[0] not in parts:
+        return f"'{name}.{rest[0]}' is not known; known are {', '.join(f'{name}.{part}' for part in parts)}"
+    if path == _CUSTOM_FIELDS:
+        return "say which of the custom fields: contact.custom_fields.key"
+    return None
 
 
 def _fixed_part(segments: Sequence[object]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """An organization that sends mail: what the tests of this service speak with."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -76,8 +77,8 @@ class Tenant:
         """A list of these people in the contacts service."""
         return self._audience.add(self.context.organization, emails)
 
-    async def draft(self, *emails: str, **fields: Any) -> campaigns_pb2.Campaign:
-        """A campaign to a list of these people."""
+    async def draft(self, *emails: str, without: Sequence[str] = (), **fields: Any) -> campaigns_pb2.Campaign:
+        """A campaign to a list of these people, less those of another."""
         content = {
             "name": "News",
             "subject": "News",
@@ -86,6 +87,8 @@ class Tenant:
             "html": "<p>Hello</p>",
         }
         audience = campaigns_pb2.CampaignAudience(list_ids=[self.add_list(*emails)])
+        if without:
+            audience.exclude.list_ids.append(self.add_list(*without))
         campaign: campaigns_pb2.Campaign = await self(
             campaigns_pb2.CreateCampaignRequest(audience=audience, **{**content, **fields})
         )

@@ -83,7 +83,7 @@ async def test_a_list_of_another_organization_does_not_exist(tenant: Tenant, str
     await tenant(pb.UpdateCampaignRequest(campaign_id=draft.id, audience=foreign))
     with pytest.raises(InvalidRequest) as refused:
         await tenant(pb.LaunchCampaignRequest(campaign_id=draft.id))
-    assert [violation.field for violation in refused.value.violations] == ["audience.list_ids"]
+    assert [violation.field for violation in refused.value.violations] == ["audience"]
 
 
 async def test_another_organizations_campaign_does_not_exist(tenant: Tenant, stranger: Tenant) -> None:
