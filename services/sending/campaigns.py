@@ -9,14 +9,16 @@ from uuid import UUID
 from sqlalchemy import RowMapping, delete, func, insert, literal, select, update
 
 from chassis.database import TenantSession
-from chassis.errors import Conflict, NotFound
+from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import new_id
 from flownurture.sending.v1.events_pb2 import CampaignLaunched
 from services.sending.batches import order_again
 from services.sending.bodies import Body
+from services.sending.contents import Content
 from services.sending.recipients import Audience
 from services.sending.statuses import CampaignStatus
 from services.sending.tables import campaigns
+from services.sending.templates import require_content
 from services.sending.templating.mailing import compile_mailing
 from services.sending.templating.merge_fields import MergeFields
 
@@ -29,6 +31,7 @@ _COLUMNS = (
     campaigns.c.html,
     campaigns.c.text,
     campaigns.c.audience_selection,
+    campaigns.c.template_id,
     campaigns.c.status,
     campaigns.c.audience,
     campaigns.c.audience_complete,
@@ -55,6 +58,7 @@ class Campaign:
     html: str
     text: str
     audience_selection: Audience
+    template_id: UUID | None
     status: str
     audience: int
     audience_complete: bool
@@ -71,7 +75,7 @@ class Campaign:
 
 async def create_campaign(session: TenantSession, content: Mapping[str, Any]) -> Campaign:
     """Create a draft; `content` holds its columns. Raises InvalidRequest when one of its templates is not good."""
-    _check(content)
+    await _check(session, content)
     row = await session.execute(
         insert(campaigns)
         .values(id=new_id(), status=CampaignStatus.DRAFT.value, **content)
@@ -99,9 +103,11 @@ async def page_campaigns(session: TenantSession, *, before: UUID | None, size: i
 
 async def update_campaign(session: TenantSession, campaign_id: UUID, changes: Mapping[str, Any]) -> Campaign:
     """Change columns of a draft. Raises NotFound, Conflict once it was launched, InvalidRequest for a bad template."""
-    _check(changes)
     await _hold_draft(session, campaign_id, "changed")
     if changes:
+        draft = await get_campaign(session, campaign_id)
+        kept = {name: getattr(draft, name) for name in ("subject", "html", "text", "template_id")}
+        await _check(session, {**kept, **changes})
         await session.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**changes))
     return await get_campaign(session, campaign_id)
 
@@ -113,20 +119,20 @@ async def delete_campaign(session: TenantSession, campaign_id: UUID) -> None:
 
 
 async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
-    """Let it be sent. Launching it again changes nothing. Raises NotFound, or InvalidRequest when it has no body."""
+    """Let it be sent. Launching it again changes nothing. Raises NotFound, or InvalidRequest when it says nothing."""
     # Held first: what is launched is the draft as the last change left it.
     if await _held_status(session, campaign_id) != CampaignStatus.DRAFT:
         return await get_campaign(session, campaign_id)
     draft = await get_campaign(session, campaign_id)
-    body = Body.of(draft.html, draft.text)
-    _, paths = compile_mailing(draft.subject, body.html, body.text)
+    content = await content_of_campaign(session, draft)
+    _, paths = compile_mailing(content.subject, content.body.html, content.body.text)
     launched = await session.execute(
         update(campaigns)
         .where(campaigns.c.id == campaign_id)
         .values(
             status=CampaignStatus.SENDING.value,
-            html=body.html,
-            text=body.text,
+            html=content.body.html,
+            text=content.body.text,
             merge_fields=MergeFields.of(paths).kept,
             launched_at=func.clock_timestamp(),
         )
@@ -134,6 +140,14 @@ async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
     )
     session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=draft.name))
     return _campaign(launched.mappings().one())
+
+
+async def content_of_campaign(session: TenantSession, campaign: Campaign) -> Content:
+    """What it says: its own words, or those of its template. Raises InvalidRequest when there are none."""
+    # What was launched has its words, whatever becomes of the template.
+    if campaign.template_id is None or not campaign.is_draft:
+        return Content(campaign.subject, Body.of(campaign.html, campaign.text))
+    return Content(campaign.subject, (await require_content(session, campaign.template_id)).body)
 
 
 async def pause_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
@@ -204,9 +218,14 @@ def _campaign(row: RowMapping) -> Campaign:
     return Campaign(**{**row, "audience_selection": Audience.parse(row["audience_selection"])})
 
 
-def _check(content: Mapping[str, Any]) -> None:
+async def _check(session: TenantSession, content: Mapping[str, Any]) -> None:
     """Raises InvalidRequest that tells what is wrong in its templates."""
-    compile_mailing(content.get("subject", ""), content.get("html", ""), content.get("text", ""))
+    compile_mailing(content["subject"], content["html"], content["text"])
+    if content["template_id"] is None:
+        return
+    if content["html"] or content["text"]:
+        raise InvalidRequest(FieldViolation("template_id", "takes the place of html and text"))
+    await require_content(session, content["template_id"])
 
 
 def _not_under_way(status: CampaignStatus) -> Conflict:

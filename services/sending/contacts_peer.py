@@ -62,6 +62,11 @@ def _recipients(batch: pb.RecipientBatch) -> Iterator[Recipient]:
     values = batch.custom_fields or repeat("{}", len(batch.contact_ids))
     columns = (batch.contact_ids, batch.emails, batch.email_digests, batch.first_names, batch.last_names)
     for contact_id, email, digest, first_name, last_name, custom_fields in zip(*columns, values, strict=True):
-        yield Recipient(
-            UUID(bytes=contact_id), email, digest, first_name, last_name, json.loads(custom_fields)
-        )
+        known = json.loads(custom_fields, parse_float=_number)
+        yield Recipient(UUID(bytes=contact_id), email, digest, first_name, last_name, known)
+
+
+def _number(text: str) -> float:
+    """A whole number without a fraction, as people write it."""
+    number = float(text)
+    return int(number) if number.is_integer() else number

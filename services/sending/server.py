@@ -12,6 +12,7 @@ from chassis.rpc.server import RpcServer
 from services.sending.account_mail import AccountMail
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.messages import MessageApi
+from services.sending.api.templates import TemplateApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
@@ -53,6 +54,7 @@ async def serve(settings: SendingSettings) -> None:
         server.add(
             CampaignApi(database, recipients, launched=fan_out.wake.set),
             MessageApi(),
+            TemplateApi(),
             EmailUsageApi(),
             DeadLetterService(relay, "sending"),
         )

@@ -42,6 +42,7 @@ campaigns = Table(
     Column("audience_selection", JSONB, nullable=False),
     # Which fields of a contact its templates name; known from the launch on.
     Column("merge_fields", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("template_id", Uuid),
     Column("status", Text, nullable=False),
     Column("after_contact_id", Uuid),
     Column("audience", Integer, nullable=False, server_default="0"),
@@ -52,6 +53,22 @@ campaigns = Table(
     moment("created_at"),
     Column("launched_at", DateTime(timezone=True)),
     Column("completed_at", DateTime(timezone=True)),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    _text("subject"),
+    _text("html"),
+    _text("text"),
+    # Whether others may stand in it; and the one that it stands in.
+    Column("is_layout", Boolean, nullable=False),
+    Column("layout_id", Uuid),
+    moment("created_at"),
+    moment("updated_at"),
 )
 
 batches = Table(

@@ -77,6 +77,9 @@ async def furnish(tenant: Tenant) -> Belongings:
     made["campaign"] = await key.post(
         "/v1/campaigns", BODIES["sending.v1.CampaignService.CreateCampaign"]({"list_id": list_id})
     )
+    made["template"] = await key.post(
+        "/v1/templates", BODIES["sending.v1.TemplateService.CreateTemplate"]({})
+    )
     letter = BODIES["sending.v1.MessageService.CreateMessage"]({})
     made["message"] = (await key.post("/v1/messages", letter))["message"]
     made["suppression"] = await key.post("/v1/suppressions", {"email": "no@example.test", "reason": "manual"})

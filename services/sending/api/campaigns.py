@@ -14,8 +14,11 @@ from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.sending.v1 import campaigns_pb2 as pb
 from services.sending import accounting, campaigns, messages
 from services.sending.api.addresses import address_of
+from services.sending.api.data import data_of
 from services.sending.api.messages import as_message
 from services.sending.api.statuses import campaign_status, status_filter
+from services.sending.api.templates import optional_id
+from services.sending.campaign_tests import test_campaign
 from services.sending.recipients import Audience, Recipients, Selection
 from services.sending.statuses import MessageStatus
 
@@ -44,6 +47,7 @@ class CampaignApi:
         """Create a draft."""
         content: dict[str, Any] = {field: getattr(request, field) for field in _TEXTS}
         content["from_email"] = address_of("from_email", request.from_email).text
+        content["template_id"] = optional_id("template_id", request.template_id)
         content["audience_selection"] = _audience(request.audience).kept
         return _as_message(await campaigns.create_campaign(session, content))
 
@@ -75,6 +79,8 @@ class CampaignApi:
         }
         if request.HasField("from_email"):
             changes["from_email"] = address_of("from_email", request.from_email).text
+        if request.HasField("template_id"):
+            changes["template_id"] = optional_id("template_id", request.template_id)
         if request.HasField("audience"):
             changes["audience_selection"] = _audience(request.audience).kept
         return _as_message(await campaigns.update_campaign(session, parse_id(request.campaign_id), changes))
@@ -120,6 +126,15 @@ class CampaignApi:
     ) -> pb.Campaign:
         """End it, once however often it is asked; NOT_FOUND, or CONFLICT when it is not being sent."""
         return _as_message(await campaigns.cancel_campaign(session, parse_id(request.campaign_id)))
+
+    async def test_campaign(
+        self, request: pb.TestCampaignRequest, context: RequestContext, session: TenantSession
+    ) -> pb.TestCampaignResponse:
+        """Send it to some addresses; NOT_FOUND, FAILED_PRECONDITION with reason SUPPRESSED for all when it holds for one."""
+        campaign = await campaigns.get_campaign(session, parse_id(request.campaign_id))
+        addresses = dict.fromkeys(address_of("to", given) for given in request.to)
+        sent = await test_campaign(session, campaign, list(addresses), data_of(request.contact))
+        return pb.TestCampaignResponse(messages=map(as_message, sent))
 
     async def get_campaign_report(
         self, request: pb.GetCampaignReportRequest, context: RequestContext, session: TenantSession
@@ -209,6 +224,7 @@ def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
         from_email=campaign.from_email,
         html=campaign.html,
         text=campaign.text,
+        template_id=str(campaign.template_id or ""),
         audience=_audience_message(campaign.audience_selection),
         status=campaign_status(campaign.status),
     )

@@ -2,13 +2,17 @@
 
 from chassis.context import RequestContext
 from chassis.database import TenantSession
+from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.sending.v1 import messages_pb2 as pb
 from services.sending import messages
 from services.sending.api.addresses import address_of
+from services.sending.api.data import data_of
 from services.sending.api.statuses import message_status, status_filter, suppression_reason
 from services.sending.bodies import Body
+from services.sending.contents import Content
+from services.sending.templates import require_content
 
 
 class MessageApi:
@@ -20,12 +24,14 @@ class MessageApi:
         self, request: pb.CreateMessageRequest, context: RequestContext, session: TenantSession
     ) -> pb.CreateMessageResponse:
         """Queue a message; FAILED_PRECONDITION with reason SUPPRESSED when its recipient must not get mail."""
+        to = address_of("to", request.to)
+        content = await _content(session, request, to.text)
         letter = messages.Letter(
-            to=address_of("to", request.to),
+            to=to,
             from_email=address_of("from_email", request.from_email).text,
             from_name=request.from_name,
-            subject=request.subject,
-            body=Body.of(request.html, request.text),
+            subject=content.subject,
+            body=content.body,
         )
         return pb.CreateMessageResponse(message=as_message(await messages.send_letter(session, letter)))
 
@@ -50,6 +56,22 @@ class MessageApi:
             messages=map(as_message, found[:size]),
             next_page_token=next_cursor(found, size),
         )
+
+
+async def _content(session: TenantSession, request: pb.CreateMessageRequest, to: str) -> Content:
+    """What it says, rendered. Raises InvalidRequest."""
+    if request.template_id:
+        if request.html or request.text:
+            raise InvalidRequest(FieldViolation("template_id", "takes the place of html and text"))
+        template = await require_content(session, parse_id(request.template_id))
+        content = Content(request.subject or template.subject, template.body)
+    else:
+        content = Content(request.subject, Body.of(request.html, request.text))
+    if not content.subject:
+        raise InvalidRequest(FieldViolation("subject", "must be given"))
+    if request.template_id or request.HasField("variables"):
+        return content.rendered({"contact": {"email": to}, "variables": data_of(request.variables)})
+    return content
 
 
 def as_message(message: messages.Message) -> pb.Message:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chassis.errors import FieldViolation, InvalidRequest
 from services.sending.templating.language import HTML, TEXT
-from services.sending.templating.templates import Template, Writer
+from services.sending.templating.template import Template, Writer
 
 
 class Words(Protocol):

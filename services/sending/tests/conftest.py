@@ -12,6 +12,7 @@ from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.messages import MessageApi
+from services.sending.api.templates import TemplateApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.leases import Lease
@@ -113,7 +114,9 @@ async def sending(
 ) -> AsyncIterator[Peer]:
     verifier = StampVerifier("sending", settings.stamp_trusted_keys)
     server = RpcServer("sending", "127.0.0.1:0", verifier, database)
-    server.add(CampaignApi(database, recipients, launched=lambda: None), MessageApi(), EmailUsageApi())
+    server.add(
+        CampaignApi(database, recipients, launched=lambda: None), MessageApi(), TemplateApi(), EmailUsageApi()
+    )
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "sending", Stamper("gateway", key)) as peer:
         yield peer

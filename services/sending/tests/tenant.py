@@ -16,7 +16,7 @@ from chassis.database import Database
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from flownurture.events.v1.envelope_pb2 import Envelope
-from flownurture.sending.v1 import campaigns_pb2, messages_pb2
+from flownurture.sending.v1 import campaigns_pb2, messages_pb2, templates_pb2
 from flownurture.suppression.v1 import suppressions_pb2, unsubscribe_pb2
 from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
@@ -27,7 +27,7 @@ from services.sending.tests.plan import CYCLE, PLENTY
 
 _SERVICES = [
     service
-    for contract in (campaigns_pb2, messages_pb2, suppressions_pb2, unsubscribe_pb2)
+    for contract in (campaigns_pb2, messages_pb2, templates_pb2, suppressions_pb2, unsubscribe_pb2)
     for service in contract.DESCRIPTOR.services_by_name.values()
 ]
 _RPC_OF = {

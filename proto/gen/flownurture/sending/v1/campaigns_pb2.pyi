@@ -7,6 +7,7 @@ from collections import abc as _abc
 from flownurture.sending.v1 import messages_pb2 as _messages_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -62,6 +63,7 @@ class Campaign(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAUNCHED_AT_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     WAITING_FOR_QUOTA_SINCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
@@ -71,6 +73,8 @@ class Campaign(_message.Message):
     html: _builtins.str
     text: _builtins.str
     status: Global___CampaignStatus.ValueType
+    template_id: _builtins.str
+    """From which it takes html and text when it is launched."""
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     @_builtins.property
@@ -98,11 +102,12 @@ class Campaign(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         launched_at: _timestamp_pb2.Timestamp | None = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
+        template_id: _builtins.str = ...,
         waiting_for_quota_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "name", b"name", "status", b"status", "subject", b"subject", "text", b"text", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "name", b"name", "status", b"status", "subject", b"subject", "template_id", b"template_id", "text", b"text", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,12 +190,15 @@ class CreateCampaignRequest(_message.Message):
     HTML_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     subject: _builtins.str
     from_name: _builtins.str
     from_email: _builtins.str
     html: _builtins.str
     text: _builtins.str
+    template_id: _builtins.str
+    """Instead of html and text."""
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     def __init__(
@@ -203,10 +211,11 @@ class CreateCampaignRequest(_message.Message):
         html: _builtins.str = ...,
         text: _builtins.str = ...,
         audience: Global___CampaignAudience | None = ...,
+        template_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -288,6 +297,7 @@ class UpdateCampaignRequest(_message.Message):
     HTML_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -295,6 +305,8 @@ class UpdateCampaignRequest(_message.Message):
     from_email: _builtins.str
     html: _builtins.str
     text: _builtins.str
+    template_id: _builtins.str
+    """Empty for none."""
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     def __init__(
@@ -308,10 +320,11 @@ class UpdateCampaignRequest(_message.Message):
         html: _builtins.str | None = ...,
         text: _builtins.str | None = ...,
         audience: Global___CampaignAudience | None = ...,
+        template_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_text", b"_text", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_text", b"_text", "audience", b"audience", "campaign_id", b"campaign_id", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "audience", b"audience", "campaign_id", b"campaign_id", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__from_email: _TypeAlias = _typing.Literal["from_email"]  # noqa: Y015
     _WhichOneofArgType__from_email: _TypeAlias = _typing.Literal["_from_email", b"_from_email"]  # noqa: Y015
@@ -323,6 +336,8 @@ class UpdateCampaignRequest(_message.Message):
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__subject: _TypeAlias = _typing.Literal["subject"]  # noqa: Y015
     _WhichOneofArgType__subject: _TypeAlias = _typing.Literal["_subject", b"_subject"]  # noqa: Y015
+    _WhichOneofReturnType__template_id: _TypeAlias = _typing.Literal["template_id"]  # noqa: Y015
+    _WhichOneofArgType__template_id: _TypeAlias = _typing.Literal["_template_id", b"_template_id"]  # noqa: Y015
     _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
     @_typing.overload
@@ -335,6 +350,8 @@ class UpdateCampaignRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__subject) -> _WhichOneofReturnType__subject | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__template_id) -> _WhichOneofReturnType__template_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
 
@@ -434,6 +451,55 @@ class CancelCampaignRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelCampaignRequest: _TypeAlias = CancelCampaignRequest  # noqa: Y015
+
+@_typing.final
+class TestCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    @_builtins.property
+    def to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def contact(self) -> _struct_pb2.Struct:
+        """What the mail says of its recipient, beside the address: {first_name, last_name, custom_fields: {…}}"""
+
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        to: _abc.Iterable[_builtins.str] | None = ...,
+        contact: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact", b"contact", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestCampaignRequest: _TypeAlias = TestCampaignRequest  # noqa: Y015
+
+@_typing.final
+class TestCampaignResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Message]: ...
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[_messages_pb2.Message] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestCampaignResponse: _TypeAlias = TestCampaignResponse  # noqa: Y015
 
 @_typing.final
 class GetCampaignReportRequest(_message.Message):

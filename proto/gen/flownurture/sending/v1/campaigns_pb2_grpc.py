@@ -81,6 +81,11 @@ class CampaignServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
                 _registered_method=True)
+        self.TestCampaign = channel.unary_unary(
+                '/flownurture.sending.v1.CampaignService/TestCampaign',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.TestCampaignRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.TestCampaignResponse.FromString,
+                _registered_method=True)
         self.GetCampaignReport = channel.unary_unary(
                 '/flownurture.sending.v1.CampaignService/GetCampaignReport',
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.GetCampaignReportRequest.SerializeToString,
@@ -162,6 +167,14 @@ class CampaignServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestCampaign(self, request, context):
+        """Sends the campaign as it is now to some addresses, as single messages whose subject begins with [Test]. They count as e-mails of
+        the billing cycle. FAILED_PRECONDITION with reason SUPPRESSED when one of them must not get mail; then none is sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCampaignReport(self, request, context):
         """How many were reached, vetoed, bounced; the figures add up to the audience.
         """
@@ -223,6 +236,11 @@ def add_CampaignServiceServicer_to_server(servicer, server):
                     servicer.CancelCampaign,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
+            ),
+            'TestCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestCampaign,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.TestCampaignRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.TestCampaignResponse.SerializeToString,
             ),
             'GetCampaignReport': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCampaignReport,
@@ -479,6 +497,33 @@ class CampaignService:
             '/flownurture.sending.v1.CampaignService/CancelCampaign',
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.CampaignService/TestCampaign',
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.TestCampaignRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.TestCampaignResponse.FromString,
             options,
             channel_credentials,
             insecure,

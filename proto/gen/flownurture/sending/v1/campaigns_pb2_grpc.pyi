@@ -56,6 +56,10 @@ class CampaignServiceStub:
     """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
     given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
     """
+    TestCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.TestCampaignRequest, _campaigns_pb2.TestCampaignResponse]
+    """Sends the campaign as it is now to some addresses, as single messages whose subject begins with [Test]. They count as e-mails of
+    the billing cycle. FAILED_PRECONDITION with reason SUPPRESSED when one of them must not get mail; then none is sent.
+    """
     GetCampaignReport: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.GetCampaignReportRequest, _campaigns_pb2.CampaignReport]
     """How many were reached, vetoed, bounced; the figures add up to the audience."""
     ListCampaignMessages: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignMessagesRequest, _campaigns_pb2.ListCampaignMessagesResponse]
@@ -87,6 +91,10 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     CancelCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.CancelCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
     given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+    """
+    TestCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.TestCampaignRequest, _campaigns_pb2.TestCampaignResponse]  # type: ignore[assignment]
+    """Sends the campaign as it is now to some addresses, as single messages whose subject begins with [Test]. They count as e-mails of
+    the billing cycle. FAILED_PRECONDITION with reason SUPPRESSED when one of them must not get mail; then none is sent.
     """
     GetCampaignReport: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.GetCampaignReportRequest, _campaigns_pb2.CampaignReport]  # type: ignore[assignment]
     """How many were reached, vetoed, bounced; the figures add up to the audience."""
@@ -170,6 +178,16 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
         """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
         given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+        """
+
+    @_abc_1.abstractmethod
+    def TestCampaign(
+        self,
+        request: _campaigns_pb2.TestCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_campaigns_pb2.TestCampaignResponse, _abc.Awaitable[_campaigns_pb2.TestCampaignResponse]]:
+        """Sends the campaign as it is now to some addresses, as single messages whose subject begins with [Test]. They count as e-mails of
+        the billing cycle. FAILED_PRECONDITION with reason SUPPRESSED when one of them must not get mail; then none is sent.
         """
 
     @_abc_1.abstractmethod

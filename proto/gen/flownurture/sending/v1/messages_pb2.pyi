@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -174,12 +175,22 @@ class CreateMessageRequest(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     HTML_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
     to: _builtins.str
     from_email: _builtins.str
     from_name: _builtins.str
     subject: _builtins.str
+    """Must be given unless the template has one."""
     html: _builtins.str
+    """At least one of the two unless there is a template_id; the other one is derived from it."""
     text: _builtins.str
+    template_id: _builtins.str
+    """Instead of html and text."""
+    @_builtins.property
+    def variables(self) -> _struct_pb2.Struct:
+        """What the template finds as `variables`. Where they are given without one, subject, html and text are templates themselves."""
+
     def __init__(
         self,
         *,
@@ -189,10 +200,12 @@ class CreateMessageRequest(_message.Message):
         subject: _builtins.str = ...,
         html: _builtins.str = ...,
         text: _builtins.str = ...,
+        template_id: _builtins.str = ...,
+        variables: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["variables", b"variables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_email", b"from_email", "from_name", b"from_name", "html", b"html", "subject", b"subject", "text", b"text", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_email", b"from_email", "from_name", b"from_name", "html", b"html", "subject", b"subject", "template_id", b"template_id", "text", b"text", "to", b"to", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chassis.errors import InvalidRequest
 from services.sending.templating.bounds import MOST_OF_A_VALUE, MOST_OUTPUT
 from services.sending.templating.language import HTML, TEXT, Language
-from services.sending.templating.templates import Template, TemplateError
+from services.sending.templating.template import Template, TemplateError
 
 CONTACT = {"first_name": "Zoë", "last_name": "<b>", "email": "zoe@example.com", "custom_fields": {"age": 7}}
 DATA: Mapping[str, object] = {

@@ -1,0 +1,35 @@
+"""A campaign before it is launched, in the mailboxes of those who write it."""
+
+from collections.abc import Mapping, Sequence
+
+from chassis.database import TenantSession
+from chassis.email_address import EmailAddress
+from services.sending.campaigns import Campaign, content_of_campaign
+from services.sending.contents import Content
+from services.sending.messages import Letter, Message, send_letter
+
+# Nobody opts out by a test.
+_NO_LINK = "about:blank"
+
+
+async def test_campaign(
+    session: TenantSession,
+    campaign: Campaign,
+    to: Sequence[EmailAddress],
+    contact: Mapping[str, object],
+) -> list[Message]:
+    """Queue it to each of these addresses, as if they were this contact's.
+
+    Raises InvalidRequest when it cannot be rendered, FailedPrecondition (SUPPRESSED), EmailLimitReached; then none is sent.
+    """
+    content = await content_of_campaign(session, campaign)
+    marked = Content(f"[Test] {content.subject}", content.body)
+    about = {"id": str(campaign.id), "name": campaign.name}
+    sent = []
+    for address in to:
+        said = marked.rendered(
+            {"campaign": about, "contact": {**contact, "email": address.text}, "unsubscribe_url": _NO_LINK}
+        )
+        letter = Letter(address, campaign.from_email, campaign.from_name, said.subject, said.body)
+        sent.append(await send_letter(session, letter))
+    return sent
