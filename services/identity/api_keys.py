@@ -17,11 +17,11 @@ from chassis.database import TenantSession
 from chassis.derived_key import chain_key
 from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import new_id
+from chassis.sealing import Sealer
 from chassis.secret import Secret
 from services.identity import audit
 from services.identity.audit import Act
 from services.identity.grants import Grants
-from services.identity.sealing import Sealer
 from services.identity.tables import api_keys
 
 MOST_LIVE = 100

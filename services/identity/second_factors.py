@@ -21,10 +21,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, FieldViolation, InvalidRequest, Unauthenticated
+from chassis.sealing import Sealer
 from chassis.secret import Secret
 from services.identity import audit
 from services.identity.audit import Act
-from services.identity.sealing import Sealer
 from services.identity.tables import recovery_codes, second_factors
 
 _SEED_BYTES = 20  # RFC 4226 §4 R6

@@ -13,6 +13,7 @@ from chassis.rpc.client import Peer
 from chassis.rpc.methods import Servicer
 from chassis.rpc.server import RpcServer
 from chassis.scheduler import Scheduler
+from chassis.sealing import Sealer
 from chassis.stamp import Stamper
 from services.identity.access_tokens import AccessTokens
 from services.identity.account_mails import AccountMails
@@ -40,7 +41,6 @@ from services.identity.passwords import Passwords
 from services.identity.platform import Platform
 from services.identity.proof import Proof
 from services.identity.redis_connections import redis_at
-from services.identity.sealing import Sealer
 from services.identity.second_factors import SecondFactors
 from services.identity.settings import IdentitySettings
 from services.identity.signing_keys import SigningKeys
@@ -88,7 +88,7 @@ async def servicers(
     passwords = await enter(Passwords())
     redis = await enter(redis_at(settings.redis_url))
     grants, throttle = Grants(redis), Throttle(redis)
-    sealer = Sealer(settings.sealing_keys)
+    sealer = Sealer("identity", settings.sealing_keys)
     if settings.super_admin_email and settings.super_admin_password:
         await ensure_super_admin(
             database,

@@ -9,6 +9,7 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.derived_key import DerivedKey
 from chassis.errors import FieldViolation, InvalidRequest, Unauthenticated
+from chassis.sealing import Sealer
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.identity.v1 import admission_pb2 as pb
 from services.identity import api_keys
@@ -17,7 +18,6 @@ from services.identity.clock import Clock
 from services.identity.grants import Grants
 from services.identity.lookup import LiveKey, LiveSession, Lookup
 from services.identity.organizations import Organization
-from services.identity.sealing import Sealer
 
 
 class AdmissionService:

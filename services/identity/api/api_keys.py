@@ -8,13 +8,13 @@ from google.protobuf.empty_pb2 import Empty
 from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.pagination import decode_cursor, next_cursor, page_size
+from chassis.sealing import Sealer
 from flownurture.identity.v1 import api_keys_pb2 as pb
 from services.identity import api_keys
 from services.identity.api.messages import api_key_message
 from services.identity.grants import Grants
 from services.identity.names import parse_name
 from services.identity.scopes import parse_scopes
-from services.identity.sealing import Sealer
 
 
 class ApiKeyService:

@@ -15,9 +15,9 @@ from chassis.database import Database
 from chassis.derived_key import DerivedKey, chain_key, derive
 from chassis.errors import Unauthenticated
 from chassis.identifiers import new_id
+from chassis.sealing import Sealer
 from flownurture.identity.v1 import admission_pb2
 from services.identity.api_keys import opened_chain_key
-from services.identity.sealing import Sealer
 from services.identity.settings import IdentitySettings
 from services.identity.tables import api_keys
 from services.identity.tests.edge import Edge
@@ -161,7 +161,7 @@ async def test_what_chains_are_checked_with_is_stored_sealed_to_its_row(
     async with database.tenant_transaction(person.context) as session:
         row = (await session.execute(select(api_keys))).one()
     assert chain_key(made.secret) not in row.sealed_chain_key
-    sealer = Sealer(settings.sealing_keys)
+    sealer = Sealer("identity", settings.sealing_keys)
     assert opened_chain_key(row.id, row.sealed_chain_key, sealer) == chain_key(made.secret)
     with pytest.raises(InvalidTag):
         opened_chain_key(uuid4(), row.sealed_chain_key, sealer)

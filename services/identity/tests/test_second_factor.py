@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from chassis.database import Database
 from chassis.errors import Conflict, InvalidRequest, Unauthenticated
+from chassis.sealing import Sealer
 from chassis.secret import Secret
 from flownurture.identity.v1 import auth_pb2, second_factor_pb2
-from services.identity.sealing import Sealer
 from services.identity.second_factors import SecondFactors
 from services.identity.settings import IdentitySettings
 from services.identity.tests.edge import PASSWORD, Edge, Person
@@ -116,7 +116,7 @@ async def test_recovery_codes_are_ten_of_112_random_bits_at_least_and_stored_as_
 async def test_one_step_of_drift_is_let_pass_and_no_more(edge: Edge, database: Database) -> None:
     ana = await edge.sign_up()
     now = 1_800_000_000 + 7.0
-    sealer = Sealer({"one": Secret(b64encode(urandom(32)).decode())})
+    sealer = Sealer("identity", {"one": Secret(b64encode(urandom(32)).decode())})
     factors = SecondFactors(sealer, clock=lambda: now)
     user_id = UUID(ana.answer.user.id)
     async with database.tenant_transaction(ana.context) as session:
@@ -145,7 +145,10 @@ async def test_a_seed_is_stored_sealed_and_opens_for_its_owner_alone(
     async with database.tenant_transaction(ana.context) as session:
         sealed = bytes(await session.scalar(text("SELECT sealed_seed FROM second_factors")))
     assert b32decode(begun.secret) not in sealed
-    sealer, place = Sealer(settings.sealing_keys), {"table": "second_factors", "column": "sealed_seed"}
+    sealer, place = (
+        Sealer("identity", settings.sealing_keys),
+        {"table": "second_factors", "column": "sealed_seed"},
+    )
     assert sealer.open(sealed, row=UUID(ana.answer.user.id), **place) == b32decode(begun.secret)
     with pytest.raises(InvalidTag):
         sealer.open(sealed, row=UUID(bea.answer.user.id), **place)

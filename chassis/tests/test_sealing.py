@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from cryptography.exceptions import InvalidTag
 
+from chassis.sealing import Sealer
 from chassis.secret import Secret
-from services.identity.sealing import Sealer
 
 
 def key() -> Secret:
@@ -16,7 +16,7 @@ def key() -> Secret:
 
 
 def test_what_is_sealed_opens_in_its_place_and_is_not_to_be_seen() -> None:
-    sealer, row = Sealer({"a": key()}), uuid4()
+    sealer, row = Sealer("identity", {"a": key()}), uuid4()
     sealed = sealer.seal(b"plain words", table="t", row=row, column="c")
     assert b"plain" not in sealed
     assert sealer.open(sealed, table="t", row=row, column="c") == b"plain words"
@@ -24,7 +24,7 @@ def test_what_is_sealed_opens_in_its_place_and_is_not_to_be_seen() -> None:
 
 @pytest.mark.parametrize("elsewhere", [{"table": "u"}, {"row": uuid4()}, {"column": "d"}])
 def test_what_is_moved_does_not_open(elsewhere: dict[str, object]) -> None:
-    sealer, place = Sealer({"a": key()}), {"table": "t", "row": uuid4(), "column": "c"}
+    sealer, place = Sealer("identity", {"a": key()}), {"table": "t", "row": uuid4(), "column": "c"}
     sealed = sealer.seal(b"plain", **place)  # type: ignore[arg-type]
     with pytest.raises(InvalidTag):
         sealer.open(sealed, **place | elsewhere)  # type: ignore[arg-type]
@@ -32,10 +32,10 @@ def test_what_is_moved_does_not_open(elsewhere: dict[str, object]) -> None:
 
 def test_after_a_rotation_the_old_still_opens_and_the_new_seals() -> None:
     old, new, row = key(), key(), uuid4()
-    sealed = Sealer({"old": old}).seal(b"plain", table="t", row=row, column="c")
-    rotated = Sealer({"new": new, "old": old})
+    sealed = Sealer("identity", {"old": old}).seal(b"plain", table="t", row=row, column="c")
+    rotated = Sealer("identity", {"new": new, "old": old})
     assert rotated.open(sealed, table="t", row=row, column="c") == b"plain"
     again = rotated.seal(b"plain", table="t", row=row, column="c")
-    assert Sealer({"new": new}).open(again, table="t", row=row, column="c") == b"plain"
+    assert Sealer("identity", {"new": new}).open(again, table="t", row=row, column="c") == b"plain"
     with pytest.raises(KeyError):
-        Sealer({"new": new}).open(sealed, table="t", row=row, column="c")
+        Sealer("identity", {"new": new}).open(sealed, table="t", row=row, column="c")

@@ -1,6 +1,6 @@
-"""Sealing: what identity must be able to read again is stored encrypted, and opens in its own place only.
+"""Sealing: secrets that must be read again are stored encrypted, and open in their own place only.
 
-AES-256-GCM (NIST SP 800-38D). The place (table, row, column) is authenticated with it, so that what is moved to another
+AES-256-GCM (NIST SP 800-38D). The place (schema, table, row, column) is authenticated with it, so that what is moved to another
 row or column does not open. The first key seals and all of them open, so keys can be rotated.
 """
 
@@ -17,16 +17,17 @@ _NONCE_BYTES = 12
 
 
 class Sealer:
-    """Seals with keys of 32 bytes in base64, by key id of at most 255 bytes."""
+    """Seals what a schema stores, with keys of 32 bytes in base64, by key id of at most 255 bytes."""
 
-    def __init__(self, keys: Mapping[str, Secret]) -> None:
+    def __init__(self, schema: str, keys: Mapping[str, Secret]) -> None:
+        self._schema = schema
         self._keys = {key_id: AESGCM(b64decode(key.reveal())) for key_id, key in keys.items()}
         self._sealing = next(iter(keys))
 
     def seal(self, plain: bytes, *, table: str, row: UUID, column: str) -> bytes:
         """What to store: the key's id, a nonce, the ciphertext."""
         key_id, nonce = self._sealing.encode(), urandom(_NONCE_BYTES)
-        ciphertext = self._keys[self._sealing].encrypt(nonce, plain, _place(table, row, column))
+        ciphertext = self._keys[self._sealing].encrypt(nonce, plain, self._place(table, row, column))
         return bytes((len(key_id),)) + key_id + nonce + ciphertext
 
     def open(self, sealed: bytes, *, table: str, row: UUID, column: str) -> bytes:
@@ -36,8 +37,7 @@ class Sealer:
         """
         end = 1 + sealed[0]
         nonce, ciphertext = sealed[end : end + _NONCE_BYTES], sealed[end + _NONCE_BYTES :]
-        return self._keys[sealed[1:end].decode()].decrypt(nonce, ciphertext, _place(table, row, column))
+        return self._keys[sealed[1:end].decode()].decrypt(nonce, ciphertext, self._place(table, row, column))
 
-
-def _place(table: str, row: UUID, column: str) -> bytes:
-    return f"identity.{table}.{column}:{row}".encode()
+    def _place(self, table: str, row: UUID, column: str) -> bytes:
+        return f"{self._schema}.{table}.{column}:{row}".encode()
