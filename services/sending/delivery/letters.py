@@ -84,7 +84,7 @@ class Letters:
         return Envelope(
             sender=f"bounces@{self._hostname}",
             recipient=recipient,
-            content=draft.skeleton.mail(Addressee(message.id, recipient, data, url)),
+            content=draft.skeleton.mail(Addressee(message.id, recipient, data, url)).content,
             internationalized=draft.skeleton.internationalized or not recipient.isascii(),
         )
 

@@ -39,6 +39,19 @@ class Addressee:
     unsubscribe_url: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail in CRLF lines: its fields, and what follows the empty line behind them."""
+
+    header: bytes
+    body: bytes
+
+    @property
+    def content(self) -> bytes:
+        """All of it."""
+        return self.header + b"\r\n" + self.body
+
+
 class Skeleton:
     """The mails of a mailing, but for what differs from recipient to recipient."""
 
@@ -62,25 +75,25 @@ class Skeleton:
         self._after_html = f"\r\n--{boundary}--\r\n".encode()
         self.internationalized = not self._from.isascii()
 
-    def mail(self, addressee: Addressee) -> bytes:
-        """The mail in CRLF lines. Raises TemplateError, TooLong."""
-        return b"".join(
-            (
-                self._from,
-                f"To: {addressee.to}\r\n".encode(),
-                self._fixed_subject or unstructured("Subject", self._subject.text(addressee.data)),
-                f"Message-ID: <{addressee.message_id}@{self._hostname}>\r\n".encode(),
-                f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
-                _opting_out(addressee.unsubscribe_url),
-                self._content_type,
-                b"\r\n",
-                self._before_text,
-                self._text.encoded(addressee),
-                self._before_html,
-                self._html.encoded(addressee),
-                self._after_html,
-            )
+    def mail(self, addressee: Addressee) -> Mail:
+        """The mail to somebody. Raises TemplateError, TooLong."""
+        header = (
+            self._from,
+            f"To: {addressee.to}\r\n".encode(),
+            self._fixed_subject or unstructured("Subject", self._subject.text(addressee.data)),
+            f"Message-ID: <{addressee.message_id}@{self._hostname}>\r\n".encode(),
+            f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
+            _opting_out(addressee.unsubscribe_url),
+            self._content_type,
         )
+        body = (
+            self._before_text,
+            self._text.encoded(addressee),
+            self._before_html,
+            self._html.encoded(addressee),
+            self._after_html,
+        )
+        return Mail(b"".join(header), b"".join(body))
 
 
 def wire_form(address: str) -> str:

@@ -30,8 +30,10 @@ def received(
 ) -> EmailMessage:
     url = URL if links else ""
     data = {"unsubscribe_url": url, "contact": data or {}}
-    raw = Skeleton(Sender(name, "ada@shop.test"), mailing, "mail.test").mail(
-        Addressee(uuid4(), to, data, url)
+    raw = (
+        Skeleton(Sender(name, "ada@shop.test"), mailing, "mail.test")
+        .mail(Addressee(uuid4(), to, data, url))
+        .content
     )
     assert raw.count(b"\n") == raw.count(b"\r\n") == raw.count(b"\r")
     # RFC 5322 bounds all lines, RFC 2045 those of the bodies more narrowly.
