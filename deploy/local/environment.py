@@ -26,6 +26,8 @@ _SCHEMAS = {
 SUPER_ADMIN_EMAIL = "admin@flownurture.test"
 ACCOUNT_MAIL_FROM = "accounts@flownurture.test"
 MAIL_HOSTNAME = "mail.flownurture.test"
+SPF_HOST = "spf.flownurture.test"
+SHARED_DOMAIN = "flownurture.test"
 _JWT_ISSUER = "https://identity.flownurture.test"
 _JWT_AUDIENCE = "https://api.flownurture.test"
 
@@ -40,6 +42,7 @@ class Addresses:
     smtp_url: str
     public_url: str
     feedback_smtp: str
+    nameserver: str
     listen: Mapping[str, str]
     side: Mapping[str, str]
 
@@ -90,6 +93,10 @@ def _bus(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
 def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]:
     tokens = {"JWT_ISSUER": _JWT_ISSUER, "JWT_AUDIENCE": _JWT_AUDIENCE, "REDIS_URL": addresses.redis_url}
     links = {"LINK_KEYS": json.dumps([secrets.link_key])}
+    domains = {
+        "SHARED_DOMAIN": SHARED_DOMAIN,
+        "SEALING_KEYS": json.dumps({"local-1": secrets.mail_sealing_key}),
+    }
     own: dict[str, dict[str, str]] = {
         "gateway": tokens
         | {f"{other.upper()}_TARGET": addresses.listen[other] for other in PROCESSES if other != process},
@@ -110,13 +117,17 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "DATABASE_LOOKUP_URL": _role_url("contacts_lookup", addresses, secrets),
             "IDENTITY_TARGET": addresses.listen["identity"],
         },
-        "sending": {
+        "sending": domains
+        | {
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "IDENTITY_TARGET": addresses.listen["identity"],
             "ACCOUNT_MAIL_FROM": ACCOUNT_MAIL_FROM,
+            "MAIL_HOSTNAME": MAIL_HOSTNAME,
+            "SPF_HOST": SPF_HOST,
+            "DNS_RESOLVER": addresses.nameserver,
         },
         "suppression": links,
-        "delivery": links | {"SMTP_URL": addresses.smtp_url, "MAIL_HOSTNAME": MAIL_HOSTNAME},
+        "delivery": links | domains | {"SMTP_URL": addresses.smtp_url, "MAIL_HOSTNAME": MAIL_HOSTNAME},
         "feedback": links | {"SMTP_LISTEN": addresses.feedback_smtp},
     }
     return own.get(process, {})

@@ -1,4 +1,4 @@
-"""What this house consists of: three servers, an inbox, and the processes of the platform."""
+"""What this house consists of: three servers, an inbox, a name server, and the processes of the platform."""
 
 import signal
 import sys
@@ -28,7 +28,7 @@ def plan(premises: Premises) -> Plan:
     )
     addresses = premises.addresses
     return Plan(
-        servers=(*servers, _mailbox(premises)),
+        servers=(*servers, _mailbox(premises), _nameserver(premises)),
         preparations=(preparation,),
         processes=tuple(_process(name, premises, addresses) for name in PROCESSES),
         facts={
@@ -39,6 +39,7 @@ def plan(premises: Premises) -> Plan:
             "nats_url": premises.bus_admin_url,
             "redis_url": addresses.redis_url,
             "feedback_smtp": addresses.feedback_smtp,
+            "nameserver_url": premises.nameserver_url,
             "super_admin": {
                 "email": SUPER_ADMIN_EMAIL,
                 "password": premises.secrets.super_admin_password,
@@ -72,6 +73,16 @@ def _mailbox(premises: Premises) -> Room:
     ready_url = f"{premises.mail_url}/readyz"
     program = PythonProgram(("deploy.local.mailbox",), environment, ready_url, _PYTHON)
     return Room("mailbox", program, premises.mail_url, Turn.SERVER)
+
+
+def _nameserver(premises: Premises) -> Room:
+    environment = premises.passed_on | {
+        "NAMESERVER_LISTEN": f"{HOST}:{premises.ports.nameserver}",
+        "NAMESERVER_HTTP_LISTEN": f"{HOST}:{premises.ports.nameserver_http}",
+    }
+    ready_url = f"{premises.nameserver_url}/readyz"
+    program = PythonProgram(("deploy.local.nameserver",), environment, ready_url, _PYTHON)
+    return Room("nameserver", program, premises.nameserver_url, Turn.SERVER)
 
 
 def _process(name: str, premises: Premises, addresses: Addresses) -> Room:

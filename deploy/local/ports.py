@@ -36,6 +36,8 @@ class Ports:
     mail: int = 8025
     smtp: int = 2525
     feedback: int = 2526
+    nameserver: int = 5353
+    nameserver_http: int = 8053
     postgres: int = 54_320
     nats: int = 42_220
     redis: int = 63_790
@@ -55,6 +57,8 @@ VARIABLES = {
     "mail": "MAIL_PORT",
     "smtp": "SMTP_PORT",
     "feedback": "FEEDBACK_PORT",
+    "nameserver": "NAMESERVER_PORT",
+    "nameserver_http": "NAMESERVER_HTTP_PORT",
     "postgres": "POSTGRES_PORT",
     "nats": "NATS_PORT",
     "redis": "REDIS_PORT",
@@ -66,6 +70,8 @@ _WHAT = {
     "mail": "the inbox",
     "smtp": "where mail is handed over",
     "feedback": "where reports about mail come back",
+    "nameserver": "the DNS, by UDP",
+    "nameserver_http": "where DNS records are published",
     "postgres": "PostgreSQL",
     "nats": "NATS",
     "redis": "Redis",

@@ -89,6 +89,11 @@ class Premises:
         return f"http://{HOST}:{self.ports.mail}"
 
     @property
+    def nameserver_url(self) -> str:
+        """Where DNS records are published."""
+        return f"http://{HOST}:{self.ports.nameserver_http}"
+
+    @property
     def addresses(self) -> Addresses:
         """What processes are told about where everything is."""
         database = urlsplit(self.admin_url.reveal())
@@ -100,6 +105,7 @@ class Premises:
             smtp_url=self.variables.get("SMTP_URL") or f"smtp://{HOST}:{self.ports.smtp}",
             public_url=self.gateway_url,
             feedback_smtp=f"{HOST}:{self.ports.feedback}",
+            nameserver=self.variables.get("DNS_RESOLVER") or f"{HOST}:{self.ports.nameserver}",
             listen=listen | {"gateway": f"{HOST}:{self.ports.gateway}"},
             side={name: f"{HOST}:{self.ports.side(index)}" for index, name in enumerate(PROCESSES)},
         )

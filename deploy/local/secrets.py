@@ -34,6 +34,7 @@ class Secrets:
     jwt_key: str
     link_key: str
     sealing_key: str
+    mail_sealing_key: str
     super_admin_password: str
 
     @classmethod
@@ -48,6 +49,7 @@ class Secrets:
             jwt_key=_key(),
             link_key=_key(),
             sealing_key=_key(),
+            mail_sealing_key=_key(),
             super_admin_password=token_urlsafe(12),
         )
 

@@ -11,6 +11,7 @@ from chassis.settings import (
     EventsSettings,
     PrivateKey,
     ProcessSettings,
+    SealingSettings,
 )
 
 
@@ -22,7 +23,7 @@ class AuditSettings(EnvironmentSettings):
     )
 
 
-class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditSettings):
+class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditSettings, SealingSettings):
     """Everything that `serve` needs."""
 
     database_lookup_url: Secret = Field(
@@ -47,9 +48,6 @@ class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditS
     )
     dead_letter_targets: Json[dict[str, str]] = Field(
         description="the processes that read events, and say which they gave up: JSON, name to host:port or gRPC target"
-    )
-    sealing_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
-        description="the keys of what is stored sealed: JSON, key id to 32 bytes in base64; the first one seals"
     )
     jwt_issuer: str = Field(description="the iss claim of access tokens")
     jwt_audience: str = Field(description="the aud claim of access tokens")

@@ -9,8 +9,10 @@ from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.sealing import Sealer
 from services.sending.account_mail import AccountMail
 from services.sending.api.campaigns import CampaignApi
+from services.sending.api.domains import DomainApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.usage import EmailUsageApi
@@ -18,9 +20,13 @@ from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
 from services.sending.consumers import AccountMailReader, ContactsReader, OutcomeReader
 from services.sending.contacts_peer import ContactsPeer
+from services.sending.dns import Dns
+from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
+from services.sending.platform_domain import ensure_platform_domain
 from services.sending.settings import SendingSettings
+from services.sending.verification import Verification, fresh_keys
 
 
 async def serve(settings: SendingSettings) -> None:
@@ -42,6 +48,10 @@ async def serve(settings: SendingSettings) -> None:
             AccountMailReader(database, account_mail).consumer(bus),
             *ContactsReader(database).consumers(bus),
         ]
+        sealer = Sealer("sending", settings.sealing_keys)
+        await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
+        platform = Platform(settings.mail_hostname, settings.spf_host)
+        verification = Verification(database, scheduler, Dns(settings.dns_resolver), platform)
         process.start(Relay(relay, bus, domain="sending", wake=database.outbox_written))
         for consumer in consumers:
             process.start(consumer)
@@ -50,11 +60,13 @@ async def serve(settings: SendingSettings) -> None:
         process.start(fan_out)
         process.start(Completion(database, scheduler))
         process.start(Cancellation(database, scheduler))
+        process.start(verification)
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(
             CampaignApi(database, recipients, launched=fan_out.wake.set),
             MessageApi(),
             TemplateApi(),
+            DomainApi(database, sealer, verification),
             EmailUsageApi(),
             DeadLetterService(relay, "sending"),
         )

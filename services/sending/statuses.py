@@ -44,6 +44,14 @@ class CampaignStatus(StrEnum):
     FAILED = "failed"
 
 
+class DomainStatus(StrEnum):
+    """Whether mail may come from a domain: only from one that is verified."""
+
+    PENDING = "pending"
+    VERIFIED = "verified"
+    FAILED = "failed"
+
+
 class SuppressionReason(StrEnum):
     """Why an address gets no mail; where several hold, the first of these is told."""
 

@@ -137,6 +137,37 @@ message_events = Table(
     moment("occurred_at"),
 )
 
+domains = Table(
+    "domains",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("findings", JSONB, nullable=False, server_default="{}"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    moment("created_at"),
+    Column("verified_at", DateTime(timezone=True)),
+    Column("checked_at", DateTime(timezone=True)),
+    moment("next_check_at"),
+)
+
+dkim_keys = Table(
+    "dkim_keys",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("domain_id", Uuid, nullable=False),
+    Column("selector", Text, nullable=False),
+    Column("algorithm", Text, nullable=False),
+    Column("sealed_key", LargeBinary, nullable=False),
+    Column("public_key", Text, nullable=False),
+    moment("created_at"),
+    # It signs from when its record is in the DNS until a newer one does.
+    Column("found_at", DateTime(timezone=True)),
+    Column("retired_at", DateTime(timezone=True)),
+)
+
 suppressions = Table(
     "suppressions",
     metadata,

@@ -12,7 +12,16 @@ from deploy.demo.waiting import until
 
 SCOPES = frozenset(
     f"{resource}:{verb}"
-    for resource in ("contacts", "segments", "forms", "templates", "campaigns", "messages", "suppressions")
+    for resource in (
+        "contacts",
+        "segments",
+        "forms",
+        "templates",
+        "campaigns",
+        "messages",
+        "suppressions",
+        "domains",
+    )
     for verb in ("read", "write")
 )
 

@@ -65,6 +65,8 @@ def _start(folder: Path, stack: ExitStack) -> dict[str, object]:
         smtp_url=f"smtp://{HOST}:{free_port()}",
         public_url="http://flownurture.test",
         feedback_smtp=f"{HOST}:0",
+        # And those that look names up, a name server.
+        nameserver=f"{HOST}:{free_port()}",
         listen=dict.fromkeys(PROCESSES, f"{HOST}:0"),
         side=dict.fromkeys(PROCESSES, f"{HOST}:0"),
     )

@@ -1,115 +1,87 @@
-"""From claimed messages to the envelopes they go in."""
+"""From claimed messages and what they are made from to the signed mails in their envelopes."""
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import Row, select
-
 from chassis.context import RequestContext
-from chassis.database import TenantSession
+from chassis.errors import InvalidRequest
 from services.sending.delivery.claims import Claimed
-from services.sending.delivery.mime import Addressee, Sender, Skeleton, wire_form
+from services.sending.delivery.dkim import signatures
+from services.sending.delivery.drafts import Draft
+from services.sending.delivery.mime import Addressee, Mail, wire_form
 from services.sending.delivery.smtp.envelope import Envelope
-from services.sending.tables import campaigns, message_contents
-from services.sending.templating.mailing import Mailing, compile_mailing
+from services.sending.return_paths import ReturnPaths
 from services.sending.templating.merge_fields import contact
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
-_CAMPAIGNS_KEPT = 32
 
-_CAMPAIGN = (
-    campaigns.c.name,
-    campaigns.c.from_name,
-    campaigns.c.from_email,
-    campaigns.c.subject,
-    campaigns.c.html,
-    campaigns.c.text,
-)
-_SINGLE = (
-    message_contents.c.from_name,
-    message_contents.c.from_email,
-    message_contents.c.subject,
-    message_contents.c.html,
-    message_contents.c.text,
-)
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The mails to messages, and why some cannot be written."""
 
-
-@dataclass(frozen=True)
-class Draft:
-    """What a message is made from."""
-
-    sender: Sender
-    hostname: str
-    subject: str
-    html: str
-    text: str
-    # What its templates say of the campaign; None for a single message, whose words are no templates any more.
-    campaign: Mapping[str, str] | None = None
-
-    @cached_property
-    def skeleton(self) -> Skeleton:
-        """What is the same in all its mails. Raises InvalidRequest when its templates are not good, which a launch has seen to."""
-        if self.campaign is None:
-            mailing = Mailing.verbatim(self.subject, self.html, self.text)
-        else:
-            mailing, _ = compile_mailing(self.subject, self.html, self.text)
-        return Skeleton(self.sender, mailing, self.hostname)
+    envelopes: Mapping[UUID, Envelope]
+    refusals: Mapping[UUID, str] = field(default_factory=dict)
 
 
 class Letters:
-    """Writes the mails. A campaign, which cannot change once it was launched, is compiled once."""
+    """Writes mails, each with links and a return path of its own."""
 
-    def __init__(self, links: UnsubscribeLinks, hostname: str) -> None:
+    def __init__(self, links: UnsubscribeLinks, return_paths: ReturnPaths) -> None:
         self._links = links
-        self._hostname = hostname
-        self._campaigns: OrderedDict[UUID, Draft] = OrderedDict()
+        self._return_paths = return_paths
 
-    async def drafts(self, session: TenantSession, claimed: Iterable[Claimed]) -> Mapping[UUID, Draft]:
-        """What each of the messages is made from, by its id."""
-        return {message.id: await self._draft(session, message) for message in claimed}
+    async def write(
+        self, context: RequestContext, claimed: Sequence[Claimed], drafts: Mapping[UUID, Draft]
+    ) -> Written:
+        """Write and sign the mails of a chunk; other chunks go on while this one's are signed."""
+        mails: dict[UUID, Mail] = {}
+        refusals: dict[UUID, str] = {}
+        for message in claimed:
+            try:
+                mails[message.id] = self._mail(context, message, drafts[message.id])
+            except InvalidRequest as unwritable:
+                refusals[message.id] = unwritable.message
+        contents = await _sign(mails, drafts)
+        envelopes = {
+            message.id: self._envelope(context, message, drafts[message.id], contents[message.id])
+            for message in claimed
+            if message.id in contents
+        }
+        return Written(envelopes, refusals)
 
-    def envelope(self, context: RequestContext, message: Claimed, draft: Draft) -> Envelope:
-        """The message as it goes to the relay. Raises InvalidRequest when it cannot be written to this recipient."""
-        recipient = wire_form(message.email)
+    def _mail(self, context: RequestContext, message: Claimed, draft: Draft) -> Mail:
         url = self._links.url(context.organization, message.id, message.digest) if draft.campaign else ""
         data = {
             "campaign": draft.campaign or {},
             "contact": contact(message.email, message.merge_fields),
             "unsubscribe_url": url,
         }
+        return draft.skeleton.mail(Addressee(message.id, wire_form(message.email), data, url))
+
+    def _envelope(self, context: RequestContext, message: Claimed, draft: Draft, content: bytes) -> Envelope:
+        recipient = wire_form(message.email)
         return Envelope(
-            sender=f"bounces@{self._hostname}",
+            sender=self._return_paths.address(context.organization, message.id, draft.identity.return_domain),
             recipient=recipient,
-            content=draft.skeleton.mail(Addressee(message.id, recipient, data, url)).content,
+            content=content,
             internationalized=draft.skeleton.internationalized or not recipient.isascii(),
         )
 
-    async def _draft(self, session: TenantSession, message: Claimed) -> Draft:
-        if message.campaign_id is None:
-            return await self._read_single(session, message.id)
-        known = self._campaigns.get(message.campaign_id)
-        if known is None:
-            known = self._campaigns[message.campaign_id] = await self._read_campaign(
-                session, message.campaign_id
-            )
-            if len(self._campaigns) > _CAMPAIGNS_KEPT:
-                self._campaigns.popitem(last=False)
-        self._campaigns.move_to_end(message.campaign_id)
-        return known
 
-    async def _read_campaign(self, session: TenantSession, campaign_id: UUID) -> Draft:
-        row = (await session.execute(select(*_CAMPAIGN).where(campaigns.c.id == campaign_id))).one()
-        return self._of(row, {"id": str(campaign_id), "name": row.name})
+async def _sign(mails: Mapping[UUID, Mail], drafts: Mapping[UUID, Draft]) -> Mapping[UUID, bytes]:
+    if not any(drafts[message_id].identity.keys for message_id in mails):
+        return {message_id: mail.content for message_id, mail in mails.items()}
+    now = int(time.time())
 
-    async def _read_single(self, session: TenantSession, message_id: UUID) -> Draft:
-        single = select(*_SINGLE).where(message_contents.c.message_id == message_id)
-        row = (await session.execute(single)).one()
-        return self._of(row, None)
+    def signed() -> Mapping[UUID, bytes]:
+        return {
+            message_id: signatures(drafts[message_id].identity.keys, mail.header, mail.body, now=now)
+            + mail.content
+            for message_id, mail in mails.items()
+        }
 
-    def _of(self, row: Row[Any], campaign: Mapping[str, str] | None) -> Draft:
-        sender = Sender(row.from_name, row.from_email)
-        return Draft(sender, self._hostname, row.subject, row.html, row.text, campaign)
+    # Most of it is arithmetic, which leaves the interpreter to others.
+    return await asyncio.to_thread(signed)

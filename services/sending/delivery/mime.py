@@ -3,12 +3,13 @@
 What all its mails share is encoded once: the fields of its sender, and the texts between the marks of its templates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from html import escape
 from secrets import token_hex
+from typing import TypeAlias
 from uuid import UUID
 
 from chassis.email_address import EmailAddress
@@ -19,6 +20,9 @@ from services.sending.templating.mailing import Mailing, Words
 
 _BODY_ENDS = "</body>"
 
+# A field of ASCII of our own, as name and value, in one line.
+Field: TypeAlias = tuple[str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -26,6 +30,8 @@ class Sender:
 
     name: str
     email: str
+    # Where answers go, if not there.
+    reply_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +61,17 @@ class Mail:
 class Skeleton:
     """The mails of a mailing, but for what differs from recipient to recipient."""
 
-    def __init__(self, sender: Sender, mailing: Mailing, hostname: str) -> None:
+    def __init__(self, sender: Sender, mailing: Mailing, hostname: str, fields: Sequence[Field] = ()) -> None:
         self._hostname = hostname
         self._subject = mailing.subject
         self._fixed_subject = (
             unstructured("Subject", mailing.subject.text({})) if mailing.subject.is_literal else None
         )
         boundary = f"=_{token_hex(16)}"
-        self._from = mailbox("From", sender.name, wire_form(sender.email))
+        self._sender = mailbox("From", sender.name, wire_form(sender.email))
+        if sender.reply_to:
+            self._sender += mailbox("Reply-To", "", wire_form(sender.reply_to))
+        self._fields = b"".join(f"{name}: {value}\r\n".encode() for name, value in fields)
         self._content_type = (
             f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{boundary}"\r\n'
         ).encode()
@@ -73,17 +82,18 @@ class Skeleton:
         self._before_text = _part_begins(boundary, "plain")
         self._before_html = b"\r\n" + _part_begins(boundary, "html")
         self._after_html = f"\r\n--{boundary}--\r\n".encode()
-        self.internationalized = not self._from.isascii()
+        self.internationalized = not self._sender.isascii()
 
     def mail(self, addressee: Addressee) -> Mail:
         """The mail to somebody. Raises TemplateError, TooLong."""
         header = (
-            self._from,
+            self._sender,
             f"To: {addressee.to}\r\n".encode(),
             self._fixed_subject or unstructured("Subject", self._subject.text(addressee.data)),
             f"Message-ID: <{addressee.message_id}@{self._hostname}>\r\n".encode(),
             f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
             _opting_out(addressee.unsubscribe_url),
+            self._fields,
             self._content_type,
         )
         body = (

@@ -7,14 +7,18 @@ from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
+from chassis.sealing import Sealer
 from services.sending.delivery.consumers import approved_consumer
+from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes
+from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
+from services.sending.return_paths import ReturnPaths
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
 
@@ -28,8 +32,16 @@ async def serve(settings: DeliverySettings) -> None:
         lease = await process.enter(Lease(scheduler))
         outcomes = await process.enter(Outcomes(database))
         pool = await process.enter(ConnectionPool(settings.smtp_url, settings.mail_hostname))
-        letters = Letters(UnsubscribeLinks(settings.link_keys, settings.public_url), settings.mail_hostname)
-        worker = Worker(database, lease, pool, letters, outcomes)
+        senders = Senders(
+            database,
+            Sealer("sending", settings.sealing_keys),
+            shared_domain=settings.shared_domain,
+            hostname=settings.mail_hostname,
+        )
+        drafts = Drafts(senders, settings.mail_hostname)
+        links = UnsubscribeLinks(settings.link_keys, settings.public_url)
+        letters = Letters(links, ReturnPaths(settings.link_keys))
+        worker = Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes)
         consumer = approved_consumer(bus, database, worker)
         process.start(Relay(relay, bus, domain="delivery", wake=database.outbox_written))
         process.start(consumer)

@@ -3,10 +3,10 @@
 from pydantic import Field, Json
 
 from chassis.secret import Secret
-from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
+from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealingSettings
 
 
-class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings):
+class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings, SealingSettings):
     """The delivery process hands mail to a relay and writes the links by which people opt out."""
 
     link_keys: Json[list[Secret]] = Field(
@@ -17,3 +17,4 @@ class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings):
         description="the relay, as smtp://[user:password@]host:port or smtps://…; TLS wherever it is offered, and verified"
     )
     mail_hostname: str = Field(description="our name in EHLO, Message-ID and the return path")
+    shared_domain: str = Field(description="the domain of mail whose own domain is not verified")

@@ -7,11 +7,12 @@ from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.database import Database
-from chassis.errors import InvalidRequest, Unavailable
+from chassis.errors import Unavailable
 from services.sending.batches import begin_batch, close_batch
 from services.sending.delivery.claims import Claimed, claim, release
+from services.sending.delivery.drafts import Draft, Drafts
 from services.sending.delivery.leases import Lease
-from services.sending.delivery.letters import Draft, Letters
+from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes, Result
 from services.sending.delivery.replies import Verdict, judge, put_off
 from services.sending.delivery.smtp.connection import Connection
@@ -28,11 +29,19 @@ class Worker:
     """Delivers batches, several at a time and each on a few connections."""
 
     def __init__(
-        self, database: Database, lease: Lease, pool: ConnectionPool, letters: Letters, outcomes: Outcomes
+        self,
+        database: Database,
+        lease: Lease,
+        pool: ConnectionPool,
+        *,
+        drafts: Drafts,
+        letters: Letters,
+        outcomes: Outcomes,
     ) -> None:
         self._database = database
         self._lease = lease
         self._pool = pool
+        self._drafts = drafts
         self._letters = letters
         self._outcomes = outcomes
         self._stopping = False
@@ -72,9 +81,10 @@ class Worker:
         token = self._lease.token
         if token is None or self._stopping:
             raise Unavailable("This process does not begin to send anything now.")
+        await self._drafts.refresh()
         async with self._database.tenant_transaction(context) as session:
             chunk = await claim(session, batch_id, token, _CHUNK)
-            drafts = await self._letters.drafts(session, chunk.claimed)
+            drafts = await self._drafts.of(session, chunk.claimed)
         answered = await self._hand_over(context, connection, chunk.claimed, drafts)
         # Before the connection claims more: a kill leaves no more than one chunk of each in doubt.
         await self._outcomes.flushed()
@@ -91,24 +101,22 @@ class Worker:
     ) -> int:
         """Hand over what was claimed and give back what was not begun; answers how many messages were answered."""
         unbegun = deque(claimed)
-        written: deque[Envelope] = deque()
         begun: dict[Envelope, Claimed] = {}
         answered = 0
         try:
+            written = await self._letters.write(context, claimed, drafts)
             for message in claimed:
-                try:
-                    written.append(self._letters.envelope(context, message, drafts[message.id]))
-                except InvalidRequest as unwritable:
+                if why := written.refusals.get(message.id):
                     unbegun.remove(message)
-                    verdict = Verdict(MessageStatus.FAILED, unwritable.message)
-                    self._outcomes.record(context, Result(message, verdict))
+                    self._outcomes.record(context, Result(message, Verdict(MessageStatus.FAILED, why)))
 
             def next_envelope() -> Envelope | None:
                 if not unbegun or not self._may_begin(unbegun[0]):
                     return None
                 # Once it has left the queue it is not released, whatever happens to us meanwhile.
-                envelope = written.popleft()
-                begun[envelope] = unbegun.popleft()
+                message = unbegun.popleft()
+                envelope = written.envelopes[message.id]
+                begun[envelope] = message
                 return envelope
 
             def settle(envelope: Envelope, answer: Answer) -> None:

@@ -8,22 +8,30 @@ import pytest
 from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
+from deploy.local.nameserver.server import Nameserver
 from services.sending.api.campaigns import CampaignApi
+from services.sending.api.domains import DomainApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.contacts_peer import ContactsPeer
+from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes
+from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
+from services.sending.dns import Dns
+from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
+from services.sending.return_paths import ReturnPaths
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.tests.audience import Audience
@@ -31,6 +39,7 @@ from services.sending.tests.plan import Plan
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.unsubscribe_links import UnsubscribeLinks
+from services.sending.verification import Verification
 
 Environment = Callable[[str], dict[str, str]]
 
@@ -106,16 +115,44 @@ def fan_out(
 
 
 @pytest.fixture(scope="session")
+def sealer(settings: DeliverySettings) -> Sealer:
+    return Sealer("sending", settings.sealing_keys)
+
+
+@pytest.fixture(scope="session")
+async def nameserver() -> AsyncIterator[Nameserver]:
+    """The DNS, as the tests publish in it."""
+    async with Nameserver("127.0.0.1", 0) as nameserver:
+        yield nameserver
+
+
+@pytest.fixture(scope="session")
+def verification(database: Database, scheduler: RoleDatabase, nameserver: Nameserver) -> Verification:
+    platform = Platform("mail.test", "spf.mail.test")
+    return Verification(database, scheduler, Dns(nameserver.address), platform)
+
+
+@pytest.fixture(scope="session")
+def domain_api(database: Database, sealer: Sealer, verification: Verification) -> DomainApi:
+    return DomainApi(database, sealer, verification)
+
+
+@pytest.fixture(scope="session")
 async def sending(
     settings: DeliverySettings,
     database: Database,
     recipients: ContactsPeer,
+    domain_api: DomainApi,
     service_environment: Environment,
 ) -> AsyncIterator[Peer]:
     verifier = StampVerifier("sending", settings.stamp_trusted_keys)
     server = RpcServer("sending", "127.0.0.1:0", verifier, database)
     server.add(
-        CampaignApi(database, recipients, launched=lambda: None), MessageApi(), TemplateApi(), EmailUsageApi()
+        CampaignApi(database, recipients, launched=lambda: None),
+        MessageApi(),
+        TemplateApi(),
+        domain_api,
+        EmailUsageApi(),
     )
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "sending", Stamper("gateway", key)) as peer:
@@ -155,16 +192,31 @@ async def relay() -> AsyncIterator[MailRelay]:
         yield relay
 
 
+@pytest.fixture(scope="session")
+def letters(links: UnsubscribeLinks, settings: DeliverySettings) -> Letters:
+    return Letters(links, ReturnPaths(settings.link_keys))
+
+
+@pytest.fixture
+def senders(database: Database, sealer: Sealer, settings: DeliverySettings) -> Senders:
+    return Senders(database, sealer, shared_domain=settings.shared_domain, hostname="mail.test")
+
+
 @pytest.fixture
 async def worker(
-    relay: MailRelay, database: Database, scheduler: RoleDatabase, links: UnsubscribeLinks
+    relay: MailRelay,
+    database: Database,
+    scheduler: RoleDatabase,
+    senders: Senders,
+    letters: Letters,
 ) -> AsyncIterator[Worker]:
     """A delivery process' worker that hands over to the relay."""
     async with AsyncExitStack() as stack:
         lease = await stack.enter_async_context(Lease(scheduler))
         outcomes = await stack.enter_async_context(Outcomes(database))
         pool = await stack.enter_async_context(ConnectionPool(Secret(relay.url), "mail.test"))
-        yield Worker(database, lease, pool, Letters(links, "mail.test"), outcomes)
+        drafts = Drafts(senders, "mail.test")
+        yield Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes)
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ class MailRelay:
         self.accepted: list[tuple[str, bytes]] = []
         # Every message whose body has come in, whatever was answered.
         self.seen: list[str] = []
+        # Where bounces of the mail to somebody were to go.
+        self.return_paths: dict[str, str] = {}
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -67,7 +69,7 @@ class MailRelay:
             writer.write(reply.encode() + b"\r\n")
 
         say("220 relay.test")
-        recipient = ""
+        sender = recipient = ""
         in_transaction = False
         while line := (await reader.readline()).decode():
             verb = line[:4].upper()
@@ -75,6 +77,7 @@ class MailRelay:
                 say("250-relay.test\r\n250-PIPELINING\r\n250 SMTPUTF8")
             elif verb == "MAIL":
                 say("503 5.5.1 nested MAIL" if in_transaction else "250 OK")
+                sender = line[line.index("<") + 1 : line.rindex(">")]
                 in_transaction, recipient = True, ""
             elif verb == "RSET":
                 in_transaction, recipient = False, ""
@@ -93,6 +96,7 @@ class MailRelay:
                 say("354 go on")
                 content = (await reader.readuntil(b"\r\n.\r\n"))[:-3].replace(b"\r\n..", b"\r\n.")
                 self.seen.append(recipient)
+                self.return_paths[recipient] = sender
                 answer = await self.on_message(recipient)
                 if answer is None:
                     return

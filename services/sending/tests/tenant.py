@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ from chassis.database import Database
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from flownurture.events.v1.envelope_pb2 import Envelope
-from flownurture.sending.v1 import campaigns_pb2, messages_pb2, templates_pb2
+from flownurture.sending.v1 import campaigns_pb2, domains_pb2, messages_pb2, templates_pb2
 from flownurture.suppression.v1 import suppressions_pb2, unsubscribe_pb2
 from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
@@ -27,7 +28,14 @@ from services.sending.tests.plan import CYCLE, PLENTY
 
 _SERVICES = [
     service
-    for contract in (campaigns_pb2, messages_pb2, templates_pb2, suppressions_pb2, unsubscribe_pb2)
+    for contract in (
+        campaigns_pb2,
+        domains_pb2,
+        messages_pb2,
+        templates_pb2,
+        suppressions_pb2,
+        unsubscribe_pb2,
+    )
     for service in contract.DESCRIPTOR.services_by_name.values()
 ]
 _RPC_OF = {
@@ -66,6 +74,10 @@ class Tenant:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         return await peer.call(stub, request, self.context)
+
+    def subscribe(self, *features: str) -> None:
+        """Have features of a plan from now on."""
+        self.context = replace(self.context, features=frozenset(features))
 
     async def reach(self) -> None:
         """Wait until the processes that were started anew are connected to again."""

@@ -1,0 +1,116 @@
+"""What claimed messages are made from: a campaign's templates, compiled once, or the words of a single message."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, select
+
+from chassis.database import TenantSession
+from services.sending.delivery.claims import Claimed
+from services.sending.delivery.mime import Field, Skeleton
+from services.sending.delivery.senders import Identity, Senders
+from services.sending.tables import campaigns, message_contents
+from services.sending.templating.mailing import Mailing, compile_mailing
+
+_CAMPAIGNS_KEPT = 32
+# What is launched does not change, but its sender's domain and keys may.
+_KEPT_SECONDS = 60.0
+
+_CAMPAIGN = (
+    campaigns.c.name,
+    campaigns.c.from_name,
+    campaigns.c.from_email,
+    campaigns.c.subject,
+    campaigns.c.html,
+    campaigns.c.text,
+)
+_SINGLE = (
+    message_contents.c.from_name,
+    message_contents.c.from_email,
+    message_contents.c.subject,
+    message_contents.c.html,
+    message_contents.c.text,
+)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a message is made from."""
+
+    identity: Identity
+    hostname: str
+    fields: tuple[Field, ...]
+    subject: str
+    html: str
+    text: str
+    # What its templates say of the campaign; None for a single message, whose words are no templates any more.
+    campaign: Mapping[str, str] | None = None
+
+    @cached_property
+    def skeleton(self) -> Skeleton:
+        """What is the same in all its mails. Raises InvalidRequest when its templates are not good, which a launch has seen to."""
+        if self.campaign is None:
+            mailing = Mailing.verbatim(self.subject, self.html, self.text)
+        else:
+            mailing, _ = compile_mailing(self.subject, self.html, self.text)
+        return Skeleton(self.identity.sender, mailing, self.hostname, self.fields)
+
+
+class Drafts:
+    """Reads them, and remembers campaigns for a minute."""
+
+    def __init__(self, senders: Senders, hostname: str) -> None:
+        self._senders = senders
+        self._hostname = hostname
+        self._campaigns: OrderedDict[UUID, tuple[float, Draft]] = OrderedDict()
+
+    async def refresh(self) -> None:
+        """Learn what holds for all organizations; not from within a transaction."""
+        await self._senders.refresh()
+
+    async def of(self, session: TenantSession, claimed: Iterable[Claimed]) -> Mapping[UUID, Draft]:
+        """What each of the messages is made from, by its id."""
+        return {message.id: await self._draft(session, message) for message in claimed}
+
+    async def _draft(self, session: TenantSession, message: Claimed) -> Draft:
+        if message.campaign_id is None:
+            return await self._read_single(session, message.id)
+        until, known = self._campaigns.get(message.campaign_id, (0.0, None))
+        if known is None or monotonic() >= until:
+            known = await self._read_campaign(session, message.campaign_id)
+            self._campaigns[message.campaign_id] = (monotonic() + _KEPT_SECONDS, known)
+            if len(self._campaigns) > _CAMPAIGNS_KEPT:
+                self._campaigns.popitem(last=False)
+        self._campaigns.move_to_end(message.campaign_id)
+        return known
+
+    async def _read_campaign(self, session: TenantSession, campaign_id: UUID) -> Draft:
+        row = (await session.execute(select(*_CAMPAIGN).where(campaigns.c.id == campaign_id))).one()
+        organization = session.context.organization
+        fields = (
+            # RFC 2919: what a reader's filters go by, the same for all campaigns of an organization.
+            ("List-Id", f"<{organization.hex}.{self._hostname}>"),
+            ("Feedback-ID", f"{campaign_id.hex}:{organization.hex}:campaign:{self._hostname}"),
+        )
+        return await self._of(session, row, fields, {"id": str(campaign_id), "name": row.name})
+
+    async def _read_single(self, session: TenantSession, message_id: UUID) -> Draft:
+        single = select(*_SINGLE).where(message_contents.c.message_id == message_id)
+        row = (await session.execute(single)).one()
+        fields = (("Feedback-ID", f"0:{session.context.organization.hex}:message:{self._hostname}"),)
+        return await self._of(session, row, fields, None)
+
+    async def _of(
+        self,
+        session: TenantSession,
+        row: Row[Any],
+        fields: tuple[Field, ...],
+        campaign: Mapping[str, str] | None,
+    ) -> Draft:
+        identity = await self._senders.identity(session, row.from_name, row.from_email)
+        return Draft(identity, self._hostname, fields, row.subject, row.html, row.text, campaign)

@@ -1,0 +1,50 @@
+"""Which DMARC policy holds for a domain (RFC 9989, which replaces RFC 7489): its own, or that of the organization it belongs to."""
+
+from services.sending.dns import Dns
+
+# RFC 9989 §4.10: a tree walk asks no more than eight names; longer ones go on with their last seven labels.
+_MOST_LABELS = 8
+_POLICIES = {"none", "quarantine", "reject"}
+
+
+async def policy_of(dns: Dns, domain: str) -> tuple[str, str] | None:
+    """The name at which the policy was found and its record; None when there is none. Raises DnsUnavailable."""
+    for name in _walk(domain):
+        record = await _record_at(dns, name)
+        if record is None:
+            continue
+        # psd=y: a registry's own record, which holds for no domain but its own.
+        if name != domain and tags(record).get("psd") == "y":
+            return None
+        return name, record
+    return None
+
+
+def tags(record: str) -> dict[str, str]:
+    """The tags of a record, their names in small letters (RFC 9989 §4.7)."""
+    pairs = (part.partition("=") for part in record.split(";"))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs if name.strip()}
+
+
+def is_policy(record: str) -> bool:
+    """Whether a record is one that a receiver goes by: its version comes first, and its policy, if it says one, is known."""
+    first = record.partition(";")[0].replace(" ", "")
+    return first == "v=DMARC1" and tags(record).get("p", "none").lower() in _POLICIES
+
+
+def _walk(domain: str) -> list[str]:
+    labels = domain.split(".")
+    names = [domain]
+    rest = labels[1:] if len(labels) <= _MOST_LABELS else labels[-(_MOST_LABELS - 1) :]
+    while rest:
+        names.append(".".join(rest))
+        rest = rest[1:]
+    return names
+
+
+async def _record_at(dns: Dns, name: str) -> str | None:
+    records = [
+        text for text in await dns.txt(f"_dmarc.{name}") if text.replace(" ", "").startswith("v=DMARC1")
+    ]
+    # Of several none holds.
+    return records[0] if len(records) == 1 and is_policy(records[0]) else None
