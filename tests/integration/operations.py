@@ -106,7 +106,8 @@ BODIES: dict[str, Body] = {
     "identity.v1.PlanService.GetUsage": _nothing,
     "identity.v1.PlanService.ExplainEntitlement": _nothing,
     "identity.v1.PlanService.GetSubscription": _nothing,
-    "identity.v1.PlanService.UpdateSubscription": lambda _: {"plan": "enterprise"},
+    # The least, so that nobody has more after it than before.
+    "identity.v1.PlanService.UpdateSubscription": lambda _: {"plan": "free"},
     "identity.v1.AuditService.ListAuditEvents": _nothing,
     "identity.v1.OrganizationService.GetOrganization": _nothing,
     "identity.v1.OrganizationService.UpdateOrganization": lambda _: {"name": "Greener Grocer"},

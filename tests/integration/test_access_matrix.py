@@ -193,7 +193,7 @@ async def cast(house: House, api: httpx.AsyncClient) -> Cast:
             Caller("the owner", tenant.access_token, Role.ORG_ADMIN),
             Caller("a key of the owner's", tenant.secret, scopes=IN_USE),
         ],
-        own=await furnish(tenant),
+        own=await furnish(tenant, house),
     )
 
 

@@ -4,8 +4,10 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 
 from chassis.contract.access import Audience
@@ -57,7 +59,18 @@ class Shop:
     own: Belongings
 
 
-async def furnish(tenant: Tenant) -> Belongings:
+async def domain_of(tenant: Tenant, house: House) -> str:
+    """A domain of an organization whose plan has none, as one keeps it after a downgrade."""
+    domain = new_id()
+    async with await psycopg.AsyncConnection.connect(house.facts["database_url"]) as connection:
+        await connection.execute(
+            "INSERT INTO sending.domains (organization_id, id, name, status) VALUES (%s, %s, %s, 'pending')",
+            (UUID(tenant.organization_id), domain, f"{domain.hex}.test"),
+        )
+    return str(domain)
+
+
+async def furnish(tenant: Tenant, house: House) -> Belongings:
     """Make one of everything."""
     key = tenant.key
     made: dict[str, Json] = {"list": await key.post("/v1/lists", {"name": "Newsletter"})}
@@ -80,6 +93,7 @@ async def furnish(tenant: Tenant) -> Belongings:
     made["template"] = await key.post(
         "/v1/templates", BODIES["sending.v1.TemplateService.CreateTemplate"]({})
     )
+    made["domain"] = {"id": await domain_of(tenant, house)}
     letter = BODIES["sending.v1.MessageService.CreateMessage"]({})
     made["message"] = (await key.post("/v1/messages", letter))["message"]
     made["suppression"] = await key.post("/v1/suppressions", {"email": "no@example.test", "reason": "manual"})
@@ -99,16 +113,28 @@ async def clients(house: House) -> AsyncIterator[httpx.AsyncClient]:
         yield clients
 
 
-@pytest.fixture(scope="module")
-async def shop(clients: httpx.AsyncClient) -> Shop:
+async def subscribed(clients: httpx.AsyncClient) -> Tenant:
+    """An organization with every feature, so that none of them is what refuses."""
     tenant = await sign_up(clients)
-    return Shop(tenant, await furnish(tenant))
+    answer = await clients.put(
+        "/v1/organization/subscription",
+        headers=authorization(tenant.access_token),
+        json={"plan": "enterprise"},
+    )
+    assert answer.status_code == 200
+    return tenant
 
 
 @pytest.fixture(scope="module")
-async def rival(clients: httpx.AsyncClient) -> Shop:
-    tenant = await sign_up(clients)
-    return Shop(tenant, await furnish(tenant))
+async def shop(clients: httpx.AsyncClient, house: House) -> Shop:
+    tenant = await subscribed(clients)
+    return Shop(tenant, await furnish(tenant, house))
+
+
+@pytest.fixture(scope="module")
+async def rival(clients: httpx.AsyncClient, house: House) -> Shop:
+    tenant = await subscribed(clients)
+    return Shop(tenant, await furnish(tenant, house))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +145,7 @@ async def newcomer(clients: httpx.AsyncClient, shop: Shop) -> Tenant:
 @pytest.fixture(scope="module")
 async def limited_keys(clients: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
     """By scope: a key with all scopes but this one, and a key with only this one. Of a furnished organization."""
-    tenant = await sign_up(clients)
+    tenant = await subscribed(clients)
     return {
         scope: (
             (await make_key(tenant.owner, SCOPES - {scope}))["secret"],

@@ -202,14 +202,8 @@ async def test_mail_of_a_verified_domain_is_signed_twice(
 
 
 async def test_mail_of_a_domain_that_is_not_verified_comes_from_the_platforms(
-    tenant: Tenant,
-    database: Database,
-    sealer: Sealer,
-    worker: Worker,
-    relay: MailRelay,
-    settings: DeliverySettings,
+    tenant: Tenant, shared: Domain, worker: Worker, relay: MailRelay
 ) -> None:
-    shared = await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
     domain = await add(tenant)
     await tenant.message("ada@example.com", from_email=f"zoe@{domain.name}", from_name="Zoë")
     await tenant.deliver(worker)
