@@ -11,9 +11,9 @@ from chassis.errors import InvalidRequest
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.dkim import signatures
 from services.sending.delivery.drafts import Draft
-from services.sending.delivery.mime import Addressee, Mail, wire_form
+from services.sending.delivery.mime import Addressee, Mail, OptingOut, wire_form
 from services.sending.delivery.smtp.envelope import Envelope
-from services.sending.return_paths import ReturnPaths
+from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 from services.sending.templating.merge_fields import contact
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
@@ -29,9 +29,12 @@ class Written:
 class Letters:
     """Writes mails, each with links and a return path of its own."""
 
-    def __init__(self, links: UnsubscribeLinks, return_paths: ReturnPaths) -> None:
+    def __init__(
+        self, links: UnsubscribeLinks, return_paths: ReturnPaths, unsubscribe_addresses: UnsubscribeAddresses
+    ) -> None:
         self._links = links
         self._return_paths = return_paths
+        self._unsubscribe_addresses = unsubscribe_addresses
 
     async def write(
         self, context: RequestContext, claimed: Sequence[Claimed], drafts: Mapping[UUID, Draft]
@@ -53,13 +56,20 @@ class Letters:
         return Written(envelopes, refusals)
 
     def _mail(self, context: RequestContext, message: Claimed, draft: Draft) -> Mail:
-        url = self._links.url(context.organization, message.id, message.digest) if draft.campaign else ""
+        opting_out = self._opting_out(context, message, draft) if draft.campaign else None
         data = {
             "campaign": draft.campaign or {},
             "contact": contact(message.email, message.merge_fields),
-            "unsubscribe_url": url,
+            "unsubscribe_url": opting_out.url if opting_out else "",
         }
-        return draft.skeleton.mail(Addressee(message.id, wire_form(message.email), data, url))
+        return draft.skeleton.mail(Addressee(message.id, wire_form(message.email), data, opting_out))
+
+    def _opting_out(self, context: RequestContext, message: Claimed, draft: Draft) -> OptingOut:
+        organization = context.organization
+        return OptingOut(
+            self._links.url(organization, message.id, message.digest),
+            self._unsubscribe_addresses.address(organization, message.id, draft.hostname),
+        )
 
     def _envelope(self, context: RequestContext, message: Claimed, draft: Draft, content: bytes) -> Envelope:
         recipient = wire_form(message.email)

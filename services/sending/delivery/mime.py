@@ -35,14 +35,23 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class OptingOut:
+    """The ways for one person to opt out."""
+
+    url: str
+    # To which a mail does it, whatever it says.
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Addressee:
     """To whom a mail goes, and what its templates say of them."""
 
     message_id: UUID
     to: str
     data: Mapping[str, object]
-    # Where they opt out; empty for mail that offers none.
-    unsubscribe_url: str = ""
+    # None for mail that offers no opting out.
+    opting_out: OptingOut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ class Skeleton:
             self._fixed_subject or unstructured("Subject", self._subject.text(addressee.data)),
             f"Message-ID: <{addressee.message_id}@{self._hostname}>\r\n".encode(),
             f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
-            _opting_out(addressee.unsubscribe_url),
+            _opting_out(addressee.opting_out),
             self._fields,
             self._content_type,
         )
@@ -112,11 +121,14 @@ def wire_form(address: str) -> str:
     return f"{local}@{EmailAddress.parse(address).ascii_domain}" if local.isascii() else address
 
 
-def _opting_out(url: str) -> bytes:
-    """RFC 8058: one click, and RFC 2369."""
-    if not url:
+def _opting_out(ways: OptingOut | None) -> bytes:
+    """RFC 2369, the better way first, and RFC 8058: one click."""
+    if ways is None:
         return b""
-    return f"List-Unsubscribe: <{url}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n".encode()
+    return (
+        f"List-Unsubscribe: <{ways.url}>,\r\n <mailto:{ways.address}?subject=unsubscribe>\r\n"
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    ).encode()
 
 
 def _part_begins(boundary: str, subtype: str) -> bytes:
@@ -141,7 +153,7 @@ class _Part:
 
     def encoded(self, addressee: Addressee) -> bytes:
         """What is said to them, in quoted-printable. Raises TemplateError, TooLong."""
-        url = addressee.unsubscribe_url
+        url = addressee.opting_out.url if addressee.opting_out else ""
         pieces = _Pieces(self._literals, url)
         self._words.render(addressee.data, pieces)
         footer = self._footer.format(url=escape(url) if self._in_html else url)

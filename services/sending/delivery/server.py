@@ -18,7 +18,7 @@ from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
-from services.sending.return_paths import ReturnPaths
+from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
 
@@ -40,7 +40,7 @@ async def serve(settings: DeliverySettings) -> None:
         )
         drafts = Drafts(senders, settings.mail_hostname)
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)
-        letters = Letters(links, ReturnPaths(settings.link_keys))
+        letters = Letters(links, ReturnPaths(settings.link_keys), UnsubscribeAddresses(settings.link_keys))
         worker = Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes)
         consumer = approved_consumer(bus, database, worker)
         process.start(Relay(relay, bus, domain="delivery", wake=database.outbox_written))

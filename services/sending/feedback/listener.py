@@ -1,4 +1,4 @@
-"""The SMTP listener (RFC 5321) that receiving servers send bounces and complaints to."""
+"""The SMTP listener (RFC 5321) that receiving servers send bounces and complaints to, and people their wish to opt out."""
 
 import asyncio
 from typing import Self
@@ -8,6 +8,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from chassis.database import Database
 from chassis.errors import Unavailable
 from chassis.logs import logger
+from services.sending.feedback.opt_outs import OptOuts
 from services.sending.feedback.reports import keep_report
 
 _MOST_BYTES = 10 * 1024 * 1024
@@ -15,12 +16,13 @@ _MOST_RECIPIENTS = 100
 
 
 class FeedbackListener:
-    """Listens on host:port from entering to leaving. It changes nothing but the store of reports."""
+    """Listens on host:port from entering to leaving. It keeps what comes in; nothing but the address of an opt-out has an effect."""
 
     port: int
 
-    def __init__(self, database: Database, listen: str) -> None:
+    def __init__(self, database: Database, opt_outs: OptOuts, listen: str) -> None:
         self._database = database
+        self._opt_outs = opt_outs
         self._host, _, port = listen.rpartition(":")
         self._wanted_port = int(port)
 
@@ -43,9 +45,10 @@ class FeedbackListener:
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Keep the report, then say so; its sender keeps it until then."""
+        """Opt out whoever wishes it and keep the report, then say so; its sender keeps it until then."""
         content = envelope.content or b""
         try:
+            await self._opt_outs.honour(envelope.rcpt_tos)
             await keep_report(
                 self._database,
                 # Reports come with the null return path (RFC 5321 §4.5.5).

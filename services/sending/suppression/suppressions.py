@@ -60,6 +60,15 @@ async def opt_out(session: TenantSession, message_id: UUID, digest: bytes) -> No
     await _add(session, [entry])
 
 
+async def opt_out_by_message(session: TenantSession, message_id: UUID) -> None:
+    """The same, where the message is all that is known; of one whose person was erased nobody knows the address any more."""
+    digest = await session.scalar(
+        select(messages.c.email_digest).where(messages.c.id == message_id, messages.c.email != "")
+    )
+    if digest is not None:
+        await opt_out(session, message_id, bytes(digest))
+
+
 async def welcome_back(session: TenantSession, digest: bytes, confirmed_at: datetime) -> None:
     """Take off the list the unsubscribe of who has confirmed that they want mail again; one that came later stays."""
     lifted = await session.execute(

@@ -31,7 +31,7 @@ from services.sending.dns import Dns
 from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
-from services.sending.return_paths import ReturnPaths
+from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.tests.audience import Audience
@@ -194,7 +194,7 @@ async def relay() -> AsyncIterator[MailRelay]:
 
 @pytest.fixture(scope="session")
 def letters(links: UnsubscribeLinks, settings: DeliverySettings) -> Letters:
-    return Letters(links, ReturnPaths(settings.link_keys))
+    return Letters(links, ReturnPaths(settings.link_keys), UnsubscribeAddresses(settings.link_keys))
 
 
 @pytest.fixture

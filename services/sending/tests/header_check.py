@@ -56,6 +56,8 @@ def _of_bulk(mail: EmailMessage) -> list[str]:
     uris = [found[0] for found in _URI_IN_BRACKETS.finditer(str(mail["List-Unsubscribe"]))]
     if not any(uri.lower().startswith("<https:") for uri in uris):
         broken.append("RFC 8058 §3.1: List-Unsubscribe has no https URI")
+    if not any(uri.lower().startswith("<mailto:") for uri in uris):
+        broken.append("RFC 2369 §3.2: List-Unsubscribe has no mailto URI")
     if mail["List-Unsubscribe-Post"] != "List-Unsubscribe=One-Click":
         broken.append("RFC 8058 §3.1: List-Unsubscribe-Post is not List-Unsubscribe=One-Click")
     if not re.fullmatch(r"(?:.* )?<[\w.-]+\.[\w.-]+>", str(mail["List-Id"])):

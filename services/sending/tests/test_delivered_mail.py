@@ -154,6 +154,7 @@ async def test_delivered_mail_says_what_was_written(mails: dict[str, bytes]) -> 
             b"List-Unsubscribe: <http:",
             "RFC 8058 §3.1: List-Unsubscribe has no https",
         ),
+        (b"<mailto:", b"<post:", "RFC 2369 §3.2: List-Unsubscribe has no mailto"),
         (b"=One-Click", b"=Two-Clicks", "RFC 8058 §3.1: List-Unsubscribe-Post"),
         (b":list-unsubscribe-post", b"", "RFC 8058 §4: the unsubscribe fields"),
         (b"DKIM-Signature", b"X-Signature", "RFC 8058 §4: the mail is not signed"),

@@ -18,7 +18,7 @@ from services.sending.delivery.worker import Worker
 from services.sending.domain_records import Platform
 from services.sending.domains import Domain
 from services.sending.platform_domain import ensure_platform_domain
-from services.sending.return_paths import ReturnPaths
+from services.sending.signed_addresses import ReturnPaths
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.verification import Verification, fresh_keys

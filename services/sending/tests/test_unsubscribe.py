@@ -1,17 +1,24 @@
-"""The link in every campaign mail, as a person, a mail client and a prefetcher use it (RFC 8058)."""
+"""The ways to opt out that every campaign mail offers, as a person, a mail client and a prefetcher use them (RFC 8058, RFC 2369)."""
 
 import re
+from collections.abc import AsyncIterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 import pytest
+from aiosmtplib import SMTP
 
+from chassis.database import Database
 from chassis.errors import Conflict, InvalidRequest, NotFound
 from flownurture.sending.v1 import messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2 as pb
 from flownurture.suppression.v1 import unsubscribe_pb2
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressionsLifted
+from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
+from services.sending.feedback.listener import FeedbackListener
+from services.sending.feedback.opt_outs import OptOuts
+from services.sending.signed_addresses import UnsubscribeAddresses
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 
@@ -26,18 +33,42 @@ async def mail(tenant: Tenant, worker: Worker, relay: MailRelay) -> EmailMessage
     return read
 
 
+@pytest.fixture
+async def feedback(database: Database, settings: DeliverySettings) -> AsyncIterator[SMTP]:
+    """A connection to the feedback process."""
+    opt_outs = OptOuts(database, UnsubscribeAddresses(settings.link_keys))
+    async with (
+        FeedbackListener(database, opt_outs, "127.0.0.1:0") as listener,
+        SMTP(hostname="127.0.0.1", port=listener.port, start_tls=False) as client,
+    ):
+        yield client
+
+
+def uris_of(mail: EmailMessage) -> list[str]:
+    return re.findall("<([^>]+)>", mail["List-Unsubscribe"])
+
+
 def token_of(mail: EmailMessage) -> str:
-    return str(mail["List-Unsubscribe"]).strip("<>").rpartition("/")[2]
+    return uris_of(mail)[0].rpartition("/")[2]
+
+
+def address_of(mail: EmailMessage) -> str:
+    """To whom a mail opts out."""
+    return uris_of(mail)[1].removeprefix("mailto:").partition("?")[0]
+
+
+async def write(client: SMTP, *recipients: str) -> None:
+    await client.sendmail("reader@example.com", recipients, b"Subject: unsubscribe\r\n\r\n")
 
 
 async def test_every_campaign_mail_offers_one_click_and_a_visible_link(mail: EmailMessage) -> None:
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    url = re.fullmatch(r"<(http://mail\.test/u/[\w-]+)>|<(https?://\S+/u/[\w-]+)>", mail["List-Unsubscribe"])
-    assert url is not None
-    address = url[1] or url[2]
+    url, address = uris_of(mail)
+    assert re.fullmatch(r"https?://\S+/u/[\w-]+", url)
+    assert re.fullmatch(r"mailto:[a-z2-7]{64}@mail\.test\?subject=unsubscribe", address)
     text, html = (part.get_content() for part in mail.iter_parts())
-    assert text.rstrip().endswith(f"Unsubscribe: {address}")
-    assert f'<a href="{address}">Unsubscribe</a></p></body>' in html
+    assert text.rstrip().endswith(f"Unsubscribe: {url}")
+    assert f'<a href="{url}">Unsubscribe</a></p></body>' in html
     assert not mail.defects
 
 
@@ -58,6 +89,37 @@ async def test_one_click_opts_out_once_however_often_it_is_clicked(
     assert entry.reason == messages_pb2.SUPPRESSION_REASON_UNSUBSCRIBE
     assert entry.email == "reader@example.com"
     assert len(await tenant.published(AddressesSuppressed)) == 1
+
+
+async def test_a_mail_to_the_address_opts_out_once_however_often_it_comes(
+    tenant: Tenant, mail: EmailMessage, feedback: SMTP
+) -> None:
+    for _ in range(2):
+        await write(feedback, address_of(mail).upper(), "somebody@mail.test")
+    (entry,) = (await tenant(pb.ListSuppressionsRequest(email="reader@example.com"))).suppressions
+    assert entry.reason == messages_pb2.SUPPRESSION_REASON_UNSUBSCRIBE
+    assert len(await tenant.published(AddressesSuppressed)) == 1
+
+
+async def test_a_mail_to_a_forged_address_changes_nothing(
+    tenant: Tenant, mail: EmailMessage, feedback: SMTP, relay: MailRelay
+) -> None:
+    address = address_of(mail)
+    forged = [
+        address[:place] + ("a" if address[place] != "a" else "b") + address[place + 1 :]
+        for place in (0, 30, 63)
+    ]
+    # What is authentic, but says that a mail bounced, is no opt-out either.
+    await write(feedback, *forged, relay.return_paths["reader@example.com"])
+    assert not (await tenant(pb.ListSuppressionsRequest())).suppressions
+
+
+async def test_a_mail_about_a_message_to_an_erased_person_is_taken(
+    tenant: Tenant, mail: EmailMessage, feedback: SMTP
+) -> None:
+    await tenant.rows("UPDATE messages SET email = '', email_digest = decode(repeat('00', 32), 'hex')")
+    await write(feedback, address_of(mail))
+    assert not (await tenant(pb.ListSuppressionsRequest())).suppressions
 
 
 async def test_a_link_outlives_the_message_it_stood_in(tenant: Tenant, mail: EmailMessage) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.sending.delivery.dkim import SigningKey, signatures
-from services.sending.delivery.mime import Addressee, Sender, Skeleton
+from services.sending.delivery.mime import Addressee, OptingOut, Sender, Skeleton
 from services.sending.dkim_keys import Algorithm, KeyPair, load, published, strings
 from services.sending.templating.mailing import Mailing
 
@@ -41,8 +41,8 @@ def verified(mail: bytes) -> list[bool]:
 def signed(name: str, subject: str, html: str, text: str, *, links: bool = True) -> tuple[bytes, bytes]:
     """The signatures, and the mail."""
     skeleton = Skeleton(Sender(name, "news@shop.test"), Mailing.verbatim(subject, html, text), "mail.test")
-    url = "https://mail.test/u/x" if links else ""
-    mail = skeleton.mail(Addressee(uuid4(), "reader@example.com", {}, url))
+    ways = OptingOut("https://mail.test/u/x", "leave@mail.test") if links else None
+    mail = skeleton.mail(Addressee(uuid4(), "reader@example.com", {}, ways))
     return signatures(KEYS, mail.header, mail.body, now=1_790_000_000), mail.content
 
 
@@ -61,6 +61,7 @@ def test_whatever_a_mail_says_its_signatures_verify(
     [
         (b"news@shop.test", b"evil@shop.test"),
         (b"List-Unsubscribe: <https://mail.test/u/x>", b"List-Unsubscribe: <https://evil.test/u/x>"),
+        (b"<mailto:leave@mail.test", b"<mailto:leave@evil.test"),
         (b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n", b""),
         (b"Hello", b"Hallo"),
         (b"Subject: Hi", b"Subject: Ho"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from services.sending.delivery.headers import one_line
-from services.sending.delivery.mime import Addressee, Sender, Skeleton, wire_form
+from services.sending.delivery.mime import Addressee, OptingOut, Sender, Skeleton, wire_form
 from services.sending.delivery.quoted_printable import joined, quoted
 from services.sending.templating.mailing import Mailing, compile_mailing
 
@@ -32,7 +32,7 @@ def received(
     data = {"unsubscribe_url": url, "contact": data or {}}
     raw = (
         Skeleton(Sender(name, "ada@shop.test"), mailing, "mail.test")
-        .mail(Addressee(uuid4(), to, data, url))
+        .mail(Addressee(uuid4(), to, data, OptingOut(URL, "leave@mail.test") if links else None))
         .content
     )
     assert raw.count(b"\n") == raw.count(b"\r\n") == raw.count(b"\r")

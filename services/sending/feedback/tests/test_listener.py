@@ -1,6 +1,6 @@
 """Whatever comes in is kept as it came, and changes nothing."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pytest
@@ -8,19 +8,32 @@ from aiosmtplib import SMTP, SMTPResponseException
 
 from chassis.database import Database
 from chassis.identifiers import new_id
-from chassis.secret import Secret
 from services.sending.feedback.listener import FeedbackListener
+from services.sending.feedback.opt_outs import OptOuts
+from services.sending.feedback.settings import FeedbackSettings
+from services.sending.signed_addresses import UnsubscribeAddresses
 
 
-async def test_a_report_is_kept_byte_for_byte(service_environment: Callable[[str], dict[str, str]]) -> None:
-    environment = service_environment("feedback")
+@pytest.fixture
+def environment(service_environment: Callable[[str], dict[str, str]]) -> dict[str, str]:
+    return service_environment("feedback")
+
+
+@pytest.fixture
+async def listener(environment: dict[str, str]) -> AsyncIterator[FeedbackListener]:
+    settings = FeedbackSettings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
+    async with Database(settings.database_url, schema="sending") as database:
+        opt_outs = OptOuts(database, UnsubscribeAddresses(settings.link_keys))
+        async with FeedbackListener(database, opt_outs, "127.0.0.1:0") as listener:
+            yield listener
+
+
+async def test_a_report_is_kept_byte_for_byte(
+    listener: FeedbackListener, environment: dict[str, str]
+) -> None:
     to = f"bounces+{new_id()}@mail.test"
     content = b"Subject: Undeliverable\r\n\r\n..\r\n\xff\xfe\x00 broken\r\n"
-    async with (
-        Database(Secret(environment["DATABASE_URL"]), schema="sending") as database,
-        FeedbackListener(database, "127.0.0.1:0") as listener,
-        SMTP(hostname="127.0.0.1", port=listener.port, start_tls=False) as client,
-    ):
+    async with SMTP(hostname="127.0.0.1", port=listener.port, start_tls=False) as client:
         await client.mail("")
         await client.rcpt(to)
         assert (await client.data(content)).code == 250
@@ -31,15 +44,8 @@ async def test_a_report_is_kept_byte_for_byte(service_environment: Callable[[str
     assert kept == [("", content)]
 
 
-async def test_a_report_that_is_too_large_is_refused(
-    service_environment: Callable[[str], dict[str, str]],
-) -> None:
-    environment = service_environment("feedback")
-    async with (
-        Database(Secret(environment["DATABASE_URL"]), schema="sending") as database,
-        FeedbackListener(database, "127.0.0.1:0") as listener,
-        SMTP(hostname="127.0.0.1", port=listener.port, start_tls=False) as client,
-    ):
+async def test_a_report_that_is_too_large_is_refused(listener: FeedbackListener) -> None:
+    async with SMTP(hostname="127.0.0.1", port=listener.port, start_tls=False) as client:
         await client.mail("someone@example.com")
         await client.rcpt("bounces@mail.test")
         with pytest.raises(SMTPResponseException) as refused:

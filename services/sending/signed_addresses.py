@@ -1,4 +1,4 @@
-"""Return paths that say which message they belong to (VERP), and cannot be made up by others.
+"""Addresses of our own that say which message they belong to, and cannot be made up by others.
 
 The local part is 40 bytes in base32, which survives servers that turn letters small, and has just the 64 characters that RFC 5321
 §4.5.3.1.1 allows: organization, message, and the first 8 bytes of an HMAC-SHA256.
@@ -9,26 +9,30 @@ from base64 import b32decode, b32encode, b64decode
 from binascii import Error as NotBase32
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import ClassVar
 from uuid import UUID
 
 from chassis.errors import NotFound
 from chassis.secret import Secret
 
-_PURPOSE = sha256(b"return-path").digest()
 _ID_BYTES = 16
 _MAC_BYTES = 8
 
 
-class ReturnPaths:
+class _SignedAddresses:
     """Makes and opens them; the first key signs, all of them verify. Keys are base64 of at least 32 bytes."""
+
+    # Signed but not carried, so that what is made for one purpose serves no other.
+    purpose: ClassVar[str]
 
     def __init__(self, keys: Sequence[Secret]) -> None:
         self._keys = [b64decode(key.reveal()) for key in keys]
+        self._purpose = sha256(self.purpose.encode()).digest()
 
     def address(self, organization_id: UUID, message_id: UUID, domain: str) -> str:
-        """The return path of a message, at a domain whose mail we get."""
+        """The address of a message, at a domain whose mail we get."""
         body = organization_id.bytes + message_id.bytes
-        return f"{b32encode(body + _mac(self._keys[0], body)).decode().lower()}@{domain}"
+        return f"{b32encode(body + self._mac(self._keys[0], body)).decode().lower()}@{domain}"
 
     def open(self, address: str) -> tuple[UUID, UUID]:
         """The organization and the message of a genuine one. Raises NotFound for any other text."""
@@ -36,13 +40,24 @@ class ReturnPaths:
         try:
             signed = b32decode(local.upper())
         except (NotBase32, ValueError):
-            raise NotFound("return path") from None
+            raise NotFound(self.purpose) from None
         body, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
-        genuine = [hmac.compare_digest(mac, _mac(key, body)) for key in self._keys]
+        genuine = [hmac.compare_digest(mac, self._mac(key, body)) for key in self._keys]
         if len(body) != 2 * _ID_BYTES or not any(genuine):
-            raise NotFound("return path")
+            raise NotFound(self.purpose)
         return UUID(bytes=body[:_ID_BYTES]), UUID(bytes=body[_ID_BYTES:])
 
+    def _mac(self, key: bytes, body: bytes) -> bytes:
+        return hmac.digest(key, self._purpose + body, "sha256")[:_MAC_BYTES]
 
-def _mac(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, _PURPOSE + body, "sha256")[:_MAC_BYTES]
+
+class ReturnPaths(_SignedAddresses):
+    """Return paths (VERP): whatever comes to one is about its message."""
+
+    purpose = "return-path"
+
+
+class UnsubscribeAddresses(_SignedAddresses):
+    """Addresses to which a mail opts out whoever got the message (RFC 2369 §3.2)."""
+
+    purpose = "unsubscribe-address"

@@ -1,4 +1,4 @@
-"""A bounce says which message it is about; nobody else can say it for us."""
+"""A mail to an address of ours says which message it is about; nobody else can say it for us."""
 
 from base64 import b64encode
 from os import urandom
@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 
 from chassis.errors import NotFound
 from chassis.secret import Secret
-from services.sending.return_paths import ReturnPaths
+from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 
 
 def key() -> Secret:
     return Secret(b64encode(urandom(32)).decode())
 
 
-OURS = ReturnPaths([key()])
+KEY = key()
+OURS = ReturnPaths([KEY])
 
 
 @given(st.uuids(), st.uuids())
-def test_a_return_path_says_whose_it_is_in_capitals_too(organization: object, message: object) -> None:
+def test_an_address_says_whose_it_is_in_capitals_too(organization: object, message: object) -> None:
     address = OURS.address(organization, message, "mail.test")  # type: ignore[arg-type]
     local, _, domain = address.partition("@")
     assert (len(local), domain) == (64, "mail.test")
@@ -34,6 +35,11 @@ def test_a_forged_one_says_nothing(place: int) -> None:
     changed = "b" if address[place] == "a" else "a"
     with pytest.raises(NotFound):
         OURS.open(address[:place] + changed + address[place + 1 :])
+
+
+def test_an_address_serves_no_other_purpose() -> None:
+    with pytest.raises(NotFound):
+        UnsubscribeAddresses([KEY]).open(OURS.address(uuid4(), uuid4(), "mail.test"))
 
 
 @given(st.text(max_size=80))
