@@ -1,15 +1,66 @@
-"""The pages that a person sees who opts out."""
+"""The pages that a person sees who opts out or comes back, and the mail that asks whether they do."""
 
 from jinja2 import Environment, PackageLoader
 
+from services.sending.bodies import Body
+from services.sending.contents import Content
+
 _pages = Environment(loader=PackageLoader(__package__), autoescape=True, auto_reload=False)
+_NOTE = "If it was not you, ignore this mail: you will not hear from us again."
 
 
 def unsubscribe_page() -> bytes:
     """A page with one button. Its form is posted to where the page came from, so the link is all it needs."""
-    return _pages.get_template("unsubscribe.html").render(done=False).encode()
+    return _render("unsubscribe.html")
 
 
 def unsubscribed_page() -> bytes:
     """What is seen once it is done."""
-    return _pages.get_template("unsubscribe.html").render(done=True).encode()
+    return _told(
+        "You are unsubscribed", "You will get no more mail from this sender. It is in force already."
+    )
+
+
+def preferences_page(*, opted_out: bool, kept_out: bool) -> bytes:
+    """How it is, with a button to have it otherwise."""
+    return _render("preferences.html", opted_out=opted_out, kept_out=kept_out)
+
+
+def check_inbox_page() -> bytes:
+    """That there is a mail to look for; the same for everybody."""
+    return _told(
+        "Please check your inbox",
+        "We have sent you a mail with a link. Once you have confirmed there, you will get mail from this sender again.",
+    )
+
+
+def return_page() -> bytes:
+    """A page with one button, by which somebody comes back."""
+    return _render("return.html")
+
+
+def returned_page() -> bytes:
+    """What is seen once it is done."""
+    return _told("You are subscribed again", "This sender may write to you from now on.")
+
+
+def expired_page() -> bytes:
+    """What is seen behind a link whose time is over."""
+    return _told(
+        "This link has expired", "Ask for a new one behind “Preferences” in any mail of this sender."
+    )
+
+
+def return_mail(sender: str, link: str) -> Content:
+    """What asks an address whether it is to get mail again."""
+    opening = f"Please confirm that {sender} may write to you again."
+    html = _pages.get_template("return_mail.html").render(opening=opening, link=link, note=_NOTE)
+    return Content(f"Please confirm: mail from {sender}", Body(html, f"{opening}\n\n{link}\n\n{_NOTE}"))
+
+
+def _told(title: str, told: str) -> bytes:
+    return _render("told.html", title=title, told=told)
+
+
+def _render(page: str, **data: object) -> bytes:
+    return _pages.get_template(page).render(data).encode()

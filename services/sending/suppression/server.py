@@ -7,6 +7,8 @@ from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
+from services.sending.preference_links import PreferenceLinks
+from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers
@@ -30,5 +32,10 @@ async def serve(settings: SuppressionSettings) -> None:
         process.start(Sweep(database, scheduler))
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)
         server = RpcServer("suppression", settings.listen, process.verifier, database)
-        server.add(SuppressionApi(), UnsubscribeApi(database, links), DeadLetterService(relay, "suppression"))
+        server.add(
+            SuppressionApi(),
+            UnsubscribeApi(database, links),
+            PreferencesApi(database, PreferenceLinks(settings.link_keys, settings.public_url)),
+            DeadLetterService(relay, "suppression"),
+        )
         await process.serve(server)

@@ -31,7 +31,9 @@ from services.sending.dns import Dns
 from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
+from services.sending.preference_links import PreferenceLinks
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.tests.audience import Audience
@@ -165,7 +167,8 @@ async def suppression(
 ) -> AsyncIterator[Peer]:
     verifier = StampVerifier("suppression", settings.stamp_trusted_keys)
     server = RpcServer("suppression", "127.0.0.1:0", verifier, database)
-    server.add(SuppressionApi(), UnsubscribeApi(database, links))
+    preferences = PreferencesApi(database, PreferenceLinks(settings.link_keys, settings.public_url))
+    server.add(SuppressionApi(), UnsubscribeApi(database, links), preferences)
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "suppression", Stamper("gateway", key)) as peer:
         yield peer

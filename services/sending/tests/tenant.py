@@ -18,7 +18,7 @@ from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1 import campaigns_pb2, domains_pb2, messages_pb2, templates_pb2
-from flownurture.suppression.v1 import suppressions_pb2, unsubscribe_pb2
+from flownurture.suppression.v1 import preferences_pb2, suppressions_pb2, unsubscribe_pb2
 from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
 from services.sending.statuses import MessageStatus
@@ -33,6 +33,7 @@ _SERVICES = [
         domains_pb2,
         messages_pb2,
         templates_pb2,
+        preferences_pb2,
         suppressions_pb2,
         unsubscribe_pb2,
     )
