@@ -12,21 +12,28 @@ from sqlalchemy import ColumnElement, exists, func, select, text, update
 from chassis.database import TenantSession
 from flownurture.sending.v1.events_pb2 import CampaignCompleted
 from services.sending.campaigns import Campaign, get_campaign
-from services.sending.statuses import UNSETTLED, CampaignStatus, MessageStatus
-from services.sending.tables import campaigns, messages
+from services.sending.statuses import BatchStatus, CampaignStatus, MessageStatus
+from services.sending.tables import batches, campaigns, messages
 
 # For the scheduler's role.
 CAMPAIGNS_THAT_MAY_BE_COMPLETE = text("""
-    SELECT organization_id, id FROM sending.campaigns WHERE status = 'sending' AND audience_complete LIMIT 64
+    SELECT organization_id, id FROM sending.campaigns AS campaign
+    WHERE status = 'sending' AND audience_complete AND NOT EXISTS (
+        SELECT FROM sending.batches AS batch
+        WHERE batch.organization_id = campaign.organization_id AND batch.campaign_id = campaign.id
+          AND batch.status <> 'settled'
+    )
+    LIMIT 64
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A campaign and the number of its messages by status."""
+    """A campaign, the number of its messages by status, and how many the dispatch has let go."""
 
     campaign: Campaign
     counts: Mapping[str, int]
+    released: int
 
     def count(self, *statuses: MessageStatus) -> int:
         """How many messages are in one of these."""
@@ -41,15 +48,20 @@ async def report_on(session: TenantSession, campaign_id: UUID) -> Report:
         .where(messages.c.campaign_id == campaign_id)
         .group_by(messages.c.status)
     )
-    return Report(campaign, {row.status: row.messages for row in counts})
+    held = await session.scalar(
+        select(func.coalesce(func.sum(batches.c.size), 0)).where(
+            batches.c.campaign_id == campaign_id, batches.c.status == BatchStatus.HELD.value
+        )
+    )
+    return Report(campaign, {row.status: row.messages for row in counts}, campaign.audience - held)
 
 
 def nothing_is_open() -> ColumnElement[bool]:
-    """Of a row of `campaigns`: that each of its messages is settled."""
+    """Of a row of `campaigns`: that each of its batches is settled, and so each of its messages."""
     return ~exists().where(
-        messages.c.organization_id == campaigns.c.organization_id,
-        messages.c.campaign_id == campaigns.c.id,
-        messages.c.status.in_([status.value for status in UNSETTLED]),
+        batches.c.organization_id == campaigns.c.organization_id,
+        batches.c.campaign_id == campaigns.c.id,
+        batches.c.status != BatchStatus.SETTLED.value,
     )
 
 

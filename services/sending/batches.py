@@ -25,6 +25,7 @@ _BEGIN = text("""
 _CLOSE = text("""
     UPDATE batches
     SET status = CASE WHEN left_over.open = 0 THEN 'settled' ELSE batches.status END,
+        tried = batches.tried OR left_over.open = left_over.deferred,
         due_at = CASE
             WHEN left_over.open = left_over.deferred THEN coalesce(left_over.next_attempt_at, batches.due_at)
             -- Those of a paused campaign are ordered again when it is resumed; until then they leave the sweep to others.
@@ -45,7 +46,7 @@ _CLOSE = text("""
 
 _ORDER_AGAIN = text("""
     UPDATE batches SET due_at = now() + interval '60 seconds'
-    WHERE campaign_id = :campaign_id AND status = 'approved'
+    WHERE campaign_id = :campaign_id AND status = 'approved' AND NOT tried
     RETURNING id
 """)
 
@@ -70,6 +71,7 @@ async def request_batch(
             id=batch_id,
             campaign_id=campaign_id,
             status=BatchStatus.REQUESTED.value,
+            size=size,
             usage_cycle=usage_cycle,
         )
     )
@@ -77,7 +79,7 @@ async def request_batch(
 
 
 async def order_again(session: TenantSession, campaign_id: UUID) -> None:
-    """Order delivery to look at all approved batches of a campaign; those that have nothing left are none the worse."""
+    """Order delivery to look at a campaign's approved batches; those whose messages were all attempted are due by themselves."""
     ordered = await session.execute(_ORDER_AGAIN, {"campaign_id": campaign_id})
     for batch_id in ordered.scalars():
         session.publish(SendsApproved(batch_id=str(batch_id)))

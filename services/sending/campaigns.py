@@ -207,7 +207,8 @@ async def _hold_draft(session: TenantSession, campaign_id: UUID, what: str) -> N
 
 async def _held_status(session: TenantSession, campaign_id: UUID) -> str:
     status: str | None = await session.scalar(
-        select(campaigns.c.status).where(campaigns.c.id == campaign_id).with_for_update()
+        # Not against the messages that a fan-out makes meanwhile: they refer to the row and leave it as it is.
+        select(campaigns.c.status).where(campaigns.c.id == campaign_id).with_for_update(key_share=True)
     )
     if status is None:
         raise _no_such(campaign_id)

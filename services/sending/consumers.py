@@ -1,4 +1,4 @@
-"""Events in: what was vetoed or settled may have been the last of its campaign; mails that others order, people who are erased."""
+"""Events in: what was vetoed or settled makes room for more of its campaign; mails that others order, people who are erased."""
 
 from chassis.consumer import Consumer, Inbox, idempotent
 from chassis.context import RequestContext
@@ -11,16 +11,17 @@ from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.identity.v1.events_pb2 import SendAccountMail
 from flownurture.suppression.v1.events_pb2 import SendsVetoed
 from services.sending.account_mail import AccountMail
-from services.sending.accounting import complete_if_settled
 from services.sending.confirmation_mail import send_confirmation
+from services.sending.dispatch import Dispatch
 from services.sending.erasure import forget
 
 
 class OutcomeReader:
-    """Completes campaigns on the events of the suppression and the delivery process."""
+    """Lets campaigns go on, or complete, on the events of the suppression and the delivery process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, dispatch: Dispatch) -> None:
         self._database = database
+        self._dispatch = dispatch
 
     def consumers(self, bus: EventBus) -> list[Consumer]:
         """Readers of the streams SUPPRESSION and DELIVERY."""
@@ -42,16 +43,15 @@ class OutcomeReader:
         ]
 
     async def _on_vetoed(self, event: SendsVetoed, context: RequestContext) -> None:
-        await self._look_at({event.campaign_id}, context)
+        self._wake({event.campaign_id}, context)
 
     async def _on_settled(self, event: MessagesSettled, context: RequestContext) -> None:
-        await self._look_at({outcome.campaign_id for outcome in event.outcomes}, context)
+        self._wake({outcome.campaign_id for outcome in event.outcomes}, context)
 
-    async def _look_at(self, campaign_ids: set[str], context: RequestContext) -> None:
+    def _wake(self, campaign_ids: set[str], context: RequestContext) -> None:
         # A single message belongs to no campaign.
-        for campaign_id in sorted(campaign_ids - {""}):
-            async with self._database.tenant_transaction(context) as session:
-                await complete_if_settled(session, parse_id(campaign_id))
+        for campaign_id in campaign_ids - {""}:
+            self._dispatch.wake(context, parse_id(campaign_id))
 
 
 class ContactsReader:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from chassis.database import TenantSession
 from services.sending import usage
+from services.sending.batches import close_batch
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.veto import Veto, announce_vetoes
 
@@ -62,6 +63,8 @@ async def forget(session: TenantSession, contact_ids: Sequence[UUID], digests: S
         announce_vetoes(session, campaign_id, vetoes)
     for batch_id in {row.batch_id for row in vetoed}:
         await usage.give_back(session, batch_id, sum(row.batch_id == batch_id for row in vetoed))
+        # It may have been the last that a campaign waited for.
+        await close_batch(session, batch_id)
     await session.execute(_FORGET, theirs)
     await session.execute(_FORGET_ON_LIST, {"digests": list(digests)})
     return int(await session.scalar(_ON_THE_WIRE, theirs))

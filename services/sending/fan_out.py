@@ -1,7 +1,8 @@
-"""From a launched campaign to its messages: page by page, each page one transaction.
+"""From a launched campaign to its messages, all of them as soon as can be: page by page, each page one transaction.
 
-A page makes its messages, their batch and its order to the suppression process, and moves the campaign's cursor.
-So a crash loses nothing and repeats nothing: whoever goes on begins behind the last page that was committed.
+A page makes its messages in batches that are held until the dispatch releases them, and moves the campaign's cursor. So a crash
+loses nothing and repeats nothing: whoever goes on begins behind the last page that was committed. What the audience says while it
+is read is who gets the campaign; whoever comes into it behind the cursor later does not.
 """
 
 import asyncio
@@ -20,16 +21,18 @@ from chassis.identifiers import new_id
 from chassis.logs import logger
 from chassis.scheduler import Scheduler
 from services.sending import usage
-from services.sending.batches import request_batch
+from services.sending.dispatch import Dispatch
 from services.sending.recipients import Audience, Recipient, Recipients
 from services.sending.statuses import CampaignStatus
 from services.sending.tables import campaigns
 from services.sending.templating.merge_fields import MergeFields
-from services.sending.usage import Allowance, Allowances
+from services.sending.usage import Allowance, Allowances, EmailLimitReached
 
-_PAGE = 500
+_BATCH = 250
+_BATCHES_IN_A_PAGE = 4
 _LEASE = timedelta(seconds=15)
 _POLL = timedelta(seconds=2)
+_ROUNDS_AT_ONCE = 8
 
 # For the scheduler's role.
 _CAMPAIGNS_TO_FAN_OUT = text("""
@@ -41,15 +44,20 @@ _CAMPAIGNS_TO_FAN_OUT = text("""
 # After this long a campaign whose organization's e-mails are used up looks again.
 _WAIT_FOR_QUOTA = timedelta(minutes=1)
 
+_ADD_BATCHES = text("""
+    INSERT INTO batches (id, campaign_id, status, size, usage_cycle)
+    SELECT given.id, :campaign_id, 'held', given.size, :usage_cycle
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:sizes AS integer[])) AS given (id, size)
+""")
 # What a repeated page would make again is there already; the lease keeps two workers from making pages at once.
 _ADD_MESSAGES = text("""
     INSERT INTO messages (id, batch_id, campaign_id, contact_id, email, email_digest, merge_fields)
-    SELECT given.id, :batch_id, :campaign_id, given.contact_id, given.email, given.email_digest,
+    SELECT given.id, given.batch_id, :campaign_id, given.contact_id, given.email, given.email_digest,
            CAST(given.merge_fields AS jsonb)
     FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:contact_ids AS uuid[]), CAST(:emails AS text[]), CAST(:digests AS bytea[]),
-        CAST(:merge_fields AS text[])
-    ) AS given (id, contact_id, email, email_digest, merge_fields)
+        CAST(:ids AS uuid[]), CAST(:batch_ids AS uuid[]), CAST(:contact_ids AS uuid[]), CAST(:emails AS text[]),
+        CAST(:digests AS bytea[]), CAST(:merge_fields AS text[])
+    ) AS given (id, batch_id, contact_id, email, email_digest, merge_fields)
     ON CONFLICT (organization_id, campaign_id, contact_id) DO NOTHING
 """)
 
@@ -70,7 +78,7 @@ class Claim:
 
 
 class FanOut:
-    """Makes the messages of launched campaigns, in any organization; `wake` tells it that one was launched."""
+    """Makes the messages of launched campaigns, in any organization."""
 
     def __init__(
         self,
@@ -78,25 +86,33 @@ class FanOut:
         scheduler: RoleDatabase,
         recipients: Recipients,
         allowances: Allowances,
+        dispatch: Dispatch,
         *,
-        page: int = _PAGE,
+        batch: int = _BATCH,
     ) -> None:
-        self.wake = asyncio.Event()
+        self._wake = asyncio.Event()
         self._database = database
         self._recipients = recipients
         self._allowances = allowances
-        self._page = page
+        self._dispatch = dispatch
+        self._batch = batch
         self._scheduler = Scheduler(scheduler, _CAMPAIGNS_TO_FAN_OUT, _POLL, self.fan_out, process="sending")
 
     async def run(self) -> None:
         """Run until cancelled."""
-        while True:
-            self.wake.clear()
-            try:
-                await self._scheduler.round()
-            except Unavailable:
-                logger().warning("fan_out_waits", exc_info=True)
-            await self._rest()
+        slots = asyncio.Semaphore(_ROUNDS_AT_ONCE)
+        async with asyncio.TaskGroup() as rounds:
+            while True:
+                await slots.acquire()
+                self._wake.clear()
+                # The next does not wait for this one: a small campaign is not held up by the largest.
+                rounds.create_task(self._round()).add_done_callback(lambda _: slots.release())
+                await self._rest()
+
+    def launched(self, context: RequestContext, campaign_id: UUID) -> None:
+        """Have a campaign that was launched or resumed looked at now: what is to be made, and what is made already."""
+        self._wake.set()
+        self._dispatch.wake(context, campaign_id)
 
     async def fan_out(self, context: RequestContext, campaign_id: UUID) -> None:
         """Make all messages of a campaign, or as many as the plan allows; nothing happens when somebody else does."""
@@ -117,7 +133,7 @@ class FanOut:
             claim.audience,
             custom_fields=claim.merge_fields.custom_fields,
             after=claim.after_contact_id,
-            size=self._page,
+            size=self._batch * _BATCHES_IN_A_PAGE,
         )
         try:
             async with aclosing(recipients):
@@ -128,24 +144,46 @@ class FanOut:
             # A list, segment or tag was deleted after the launch: who is a message already gets it, nobody else can be found.
             logger().warning("audience_incomplete", campaign_id=str(claim.campaign_id))
         async with self._database.tenant_transaction(context) as session:
-            await _write_page(session, claim, [], None, last=True)
+            await _move(session, claim, [], 0, last=True)
+        # Perhaps there was nobody.
+        self._dispatch.wake(context, claim.campaign_id)
 
     async def _make_page(
         self, context: RequestContext, claim: Claim, page: Sequence[Recipient], allowance: Allowance
     ) -> bool:
         """Make messages of as many of the page as the plan allows; whether that was all of it."""
+        while True:
+            try:
+                fitting = await self._write_page(context, claim, page, allowance)
+            except EmailLimitReached:
+                # Others took the places that were left; now it is seen how many.
+                continue
+            self._dispatch.wake(context, claim.campaign_id)
+            return fitting == len(page)
+
+    async def _write_page(
+        self, context: RequestContext, claim: Claim, page: Sequence[Recipient], allowance: Allowance
+    ) -> int:
         async with self._database.tenant_transaction(context) as session:
             fitting = page[: await usage.places_left(session, allowance)]
-            added = await _write_page(session, claim, fitting, allowance, last=False)
-            await usage.take(session, allowance, added)
+            added = await _add(session, claim, fitting, allowance, self._batch)
+            await _move(session, claim, fitting, added, last=False)
             if len(fitting) < len(page):
                 await _wait_for_quota(session, claim)
-        return len(fitting) == len(page)
+            # Last, since nobody else in the organization can count an e-mail from here on.
+            await usage.take(session, allowance, added)
+        return len(fitting)
+
+    async def _round(self) -> None:
+        try:
+            await self._scheduler.round()
+        except Unavailable:
+            logger().warning("fan_out_waits", exc_info=True)
 
     async def _rest(self) -> None:
         try:
             async with asyncio.timeout(_POLL.total_seconds()):
-                await self.wake.wait()
+                await self._wake.wait()
         except TimeoutError:
             return
 
@@ -188,26 +226,30 @@ async def _wait_for_quota(session: TenantSession, claim: Claim) -> None:
     )
 
 
-async def _write_page(
-    session: TenantSession,
-    claim: Claim,
-    recipients: Sequence[Recipient],
-    allowance: Allowance | None,
-    *,
-    last: bool,
+async def _add(
+    session: TenantSession, claim: Claim, recipients: Sequence[Recipient], allowance: Allowance, size: int
 ) -> int:
-    """Write messages, batch and cursor; answers how many messages that were. Raises LeaseLost."""
-    added = 0
-    if recipients:
-        batch_id = new_id()
-        await request_batch(
-            session,
-            batch_id,
-            campaign_id=claim.campaign_id,
-            size=len(recipients),
-            usage_cycle=allowance.cycle_started_at if allowance else None,
-        )
-        added = await _add_messages(session, batch_id, claim, recipients)
+    """Write messages in held batches of this size; answers how many messages that were."""
+    if not recipients:
+        return 0
+    batches = {new_id(): recipients[start : start + size] for start in range(0, len(recipients), size)}
+    await session.execute(
+        _ADD_BATCHES,
+        {
+            "ids": list(batches),
+            "sizes": list(map(len, batches.values())),
+            "campaign_id": claim.campaign_id,
+            "usage_cycle": allowance.cycle_started_at,
+        },
+    )
+    batch_ids = [batch_id for batch_id, batch in batches.items() for _ in batch]
+    return await _add_messages(session, claim, recipients, batch_ids)
+
+
+async def _move(
+    session: TenantSession, claim: Claim, recipients: Sequence[Recipient], added: int, *, last: bool
+) -> None:
+    """Move the cursor behind these recipients. Raises LeaseLost."""
     moved = await session.execute(
         update(campaigns)
         .where(
@@ -226,18 +268,17 @@ async def _write_page(
     )
     if moved.rowcount != 1:
         raise LeaseLost
-    return added
 
 
 async def _add_messages(
-    session: TenantSession, batch_id: UUID, claim: Claim, recipients: Sequence[Recipient]
+    session: TenantSession, claim: Claim, recipients: Sequence[Recipient], batch_ids: Sequence[UUID]
 ) -> int:
     merged = claim.merge_fields
     added = await session.execute(
         _ADD_MESSAGES,
         {
-            "batch_id": batch_id,
             "campaign_id": claim.campaign_id,
+            "batch_ids": batch_ids,
             "ids": [new_id() for _ in recipients],
             "contact_ids": [recipient.contact_id for recipient in recipients],
             "emails": [recipient.email for recipient in recipients],

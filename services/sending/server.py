@@ -20,6 +20,7 @@ from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
 from services.sending.consumers import AccountMailReader, ContactsReader, OutcomeReader
 from services.sending.contacts_peer import ContactsPeer
+from services.sending.dispatch import Dispatch
 from services.sending.dns import Dns
 from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
@@ -39,12 +40,13 @@ async def serve(settings: SendingSettings) -> None:
         contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
         recipients = ContactsPeer(contacts)
         identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
-        fan_out = FanOut(database, scheduler, recipients, IdentityPeer(identity))
+        dispatch = Dispatch(database, scheduler)
+        fan_out = FanOut(database, scheduler, recipients, IdentityPeer(identity), dispatch)
         account_mail = AccountMail(
             database, from_email=settings.account_mail_from, from_name=settings.account_mail_from_name
         )
         consumers = [
-            *OutcomeReader(database).consumers(bus),
+            *OutcomeReader(database, dispatch).consumers(bus),
             AccountMailReader(database, account_mail).consumer(bus),
             *ContactsReader(database).consumers(bus),
         ]
@@ -58,12 +60,13 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Replays(relay, consumers))
         process.start(Prune(scheduler))
         process.start(fan_out)
+        process.start(dispatch)
         process.start(Completion(database, scheduler))
         process.start(Cancellation(database, scheduler))
         process.start(verification)
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(
-            CampaignApi(database, recipients, launched=fan_out.wake.set),
+            CampaignApi(database, recipients, launched=fan_out.launched),
             MessageApi(),
             TemplateApi(),
             DomainApi(database, sealer, verification),

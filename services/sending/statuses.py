@@ -19,13 +19,10 @@ class MessageStatus(StrEnum):
     INDETERMINATE = "indeterminate"
 
 
-# The others end here, unless a report comes in later.
-UNSETTLED = (MessageStatus.QUEUED, MessageStatus.APPROVED, MessageStatus.SENDING, MessageStatus.DEFERRED)
-
-
 class BatchStatus(StrEnum):
-    """Who has to act on a batch next: suppression, delivery, nobody."""
+    """Who has to act on a batch next: the dispatch, suppression, delivery, nobody."""
 
+    HELD = "held"
     REQUESTED = "requested"
     APPROVED = "approved"
     SETTLED = "settled"

@@ -78,6 +78,10 @@ batches = Table(
     Column("id", Uuid, primary_key=True),
     Column("campaign_id", Uuid),
     Column("status", Text, nullable=False),
+    # How many messages were made in it.
+    Column("size", Integer, nullable=False, server_default="1"),
+    # All of it was attempted: what is left waits for another attempt, and keeps no other batch waiting.
+    Column("tried", Boolean, nullable=False, server_default="false"),
     Column("usage_cycle", DateTime(timezone=True)),
     moment("created_at"),
     moment("due_at"),

@@ -1,10 +1,11 @@
 """How many e-mails count in an organization's billing cycle, and the plan's limit of them.
 
 An e-mail counts when it is accepted for sending: a single message when it is queued, a campaign's when its page is made. What
-is vetoed is given back to the cycle that it was taken from. One row a cycle is moved first and held until the transaction ends,
-so that two can never pass the limit together. The platform's own mails are not counted.
+is vetoed is given back to the cycle that it was taken from. One row a cycle is moved and held until the transaction ends, so
+that two can never pass the limit together: whoever sees it passed takes back what it wrote. The platform's own mails are not counted.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -24,8 +25,14 @@ _COUNT = text("""
     RETURNING emails
 """)
 _GIVE_BACK = text("""
-    UPDATE email_usage SET emails = email_usage.emails - :number
-    FROM batches WHERE batches.id = :batch_id AND email_usage.cycle_started_at = batches.usage_cycle
+    UPDATE email_usage SET emails = email_usage.emails - vetoed.emails
+    FROM (
+        SELECT batches.usage_cycle, sum(given.number) AS emails
+        FROM unnest(CAST(:batch_ids AS uuid[]), CAST(:numbers AS integer[])) AS given (batch_id, number)
+        JOIN batches ON batches.id = given.batch_id
+        GROUP BY batches.usage_cycle
+    ) AS vetoed
+    WHERE email_usage.cycle_started_at = vetoed.usage_cycle
 """)
 
 
@@ -68,19 +75,26 @@ async def take_one(session: TenantSession) -> datetime | None:
 
 
 async def places_left(session: TenantSession, allowance: Allowance) -> int:
-    """How many e-mails may still count; nobody else takes any until the transaction ends."""
-    return max(0, allowance.limit - await _count(session, allowance.cycle_started_at, 0))
+    """How many e-mails may still count, as long as nobody else takes any."""
+    return max(0, allowance.limit - await counted(session, allowance.cycle_started_at))
 
 
 async def take(session: TenantSession, allowance: Allowance, number: int) -> None:
-    """Count e-mails, of the places that were left."""
-    await _count(session, allowance.cycle_started_at, number)
+    """Count e-mails. Raises EmailLimitReached, and so rolls back."""
+    # None is never too many: the plan may have become smaller.
+    if number and await _count(session, allowance.cycle_started_at, number) > allowance.limit:
+        raise EmailLimitReached(allowance.limit)
 
 
 async def give_back(session: TenantSession, batch_id: UUID, number: int) -> None:
     """Uncount e-mails of a batch that were vetoed, in the cycle in which they were taken."""
     if number:
-        await session.execute(_GIVE_BACK, {"batch_id": batch_id, "number": number})
+        await give_back_all(session, {batch_id: number})
+
+
+async def give_back_all(session: TenantSession, numbers: Mapping[UUID, int]) -> None:
+    """Uncount e-mails of several batches."""
+    await session.execute(_GIVE_BACK, {"batch_ids": list(numbers), "numbers": list(numbers.values())})
 
 
 async def counted(session: TenantSession, cycle_started_at: datetime) -> int:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -31,12 +32,15 @@ _TEXTS: tuple[Literal["name", "subject", "from_name", "html", "text"], ...] = (
 )
 
 
+Launched: TypeAlias = Callable[[RequestContext, UUID], object]
+
+
 class CampaignApi:
     """One mail to many people. `launched` is called once a launch, or a resumption, has committed."""
 
     service = pb.DESCRIPTOR.services_by_name["CampaignService"]
 
-    def __init__(self, database: Database, recipients: Recipients, *, launched: Callable[[], object]) -> None:
+    def __init__(self, database: Database, recipients: Recipients, *, launched: Launched) -> None:
         self._database = database
         self._recipients = recipients
         self._launched = launched
@@ -103,7 +107,7 @@ class CampaignApi:
             await self._require_audience(context, campaign.audience_selection)
             async with self._database.tenant_transaction(context) as session:
                 campaign = await campaigns.launch_campaign(session, campaign_id)
-            self._launched()
+            self._launched(context, campaign_id)
         return _as_message(campaign)
 
     async def pause_campaign(
@@ -118,7 +122,7 @@ class CampaignApi:
         """Let it go on, once however often it is asked; NOT_FOUND, or CONFLICT when it is not being sent."""
         async with self._database.tenant_transaction(context) as session:
             campaign = await campaigns.resume_campaign(session, parse_id(request.campaign_id))
-        self._launched()
+        self._launched(context, campaign.id)
         return _as_message(campaign)
 
     async def cancel_campaign(
@@ -146,6 +150,7 @@ class CampaignApi:
             status=campaign_status(report.campaign.status),
             audience=report.campaign.audience,
             audience_complete=report.campaign.audience_complete,
+            released=report.released,
             queued=report.count(MessageStatus.QUEUED),
             approved=report.count(MessageStatus.APPROVED, MessageStatus.SENDING),
             deferred=report.count(MessageStatus.DEFERRED),

@@ -27,6 +27,7 @@ from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
+from services.sending.dispatch import Dispatch
 from services.sending.dns import Dns
 from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
@@ -113,7 +114,7 @@ async def allowances(identity: RpcServer, service_environment: Environment) -> A
 def fan_out(
     database: Database, scheduler: RoleDatabase, recipients: ContactsPeer, allowances: IdentityPeer
 ) -> FanOut:
-    return FanOut(database, scheduler, recipients, allowances, page=50)
+    return FanOut(database, scheduler, recipients, allowances, Dispatch(database, scheduler), batch=50)
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +151,7 @@ async def sending(
     verifier = StampVerifier("sending", settings.stamp_trusted_keys)
     server = RpcServer("sending", "127.0.0.1:0", verifier, database)
     server.add(
-        CampaignApi(database, recipients, launched=lambda: None),
+        CampaignApi(database, recipients, launched=lambda *_: None),
         MessageApi(),
         TemplateApi(),
         domain_api,

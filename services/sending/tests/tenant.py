@@ -20,6 +20,7 @@ from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1 import campaigns_pb2, domains_pb2, messages_pb2, templates_pb2
 from flownurture.suppression.v1 import preferences_pb2, suppressions_pb2, unsubscribe_pb2
 from services.sending.delivery.worker import Worker
+from services.sending.dispatch import release
 from services.sending.fan_out import FanOut
 from services.sending.statuses import MessageStatus
 from services.sending.suppression.veto import decide
@@ -114,8 +115,15 @@ class Tenant:
         await self._fan_out.fan_out(self.context, UUID(campaign.id))
         return campaign.id
 
+    async def release(self, window: int = 1_000) -> None:
+        """Let the dispatch release what has room in this window."""
+        for campaign in await self.rows("SELECT id FROM campaigns"):
+            async with self.database.tenant_transaction(self.context) as session:
+                await release(session, campaign.id, window=window)
+
     async def approve(self) -> list[UUID]:
-        """Let the suppression process decide on all batches; answers them."""
+        """Let the dispatch release all batches, and the suppression process decide on them; answers them."""
+        await self.release()
         batches = await self.rows("SELECT id FROM batches ORDER BY id")
         for batch in batches:
             async with self.database.tenant_transaction(self.context) as session:

@@ -116,6 +116,7 @@ async def test_an_audience_that_cannot_be_asked_is_asked_again(
     await fan_out.fan_out(tenant.context, UUID(draft.id))
     report = await tenant.report(draft.id)
     assert (report.audience, report.queued, report.audience_complete) == (120, 120, True)
+    await tenant.release()
     assert sum(event.message_count for event in await tenant.published(SendsRequested)) == 120
 
 

@@ -528,6 +528,7 @@ class CampaignReport(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
     AUDIENCE_COMPLETE_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
     APPROVED_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
@@ -541,6 +542,8 @@ class CampaignReport(_message.Message):
     audience: _builtins.int
     """Everybody in the audience so far; final once `audience_complete`."""
     audience_complete: _builtins.bool
+    released: _builtins.int
+    """How many of them were let go so far; the others wait for their turn."""
     queued: _builtins.int
     """Under way: not yet approved, approved, or deferred by the receiver."""
     approved: _builtins.int
@@ -559,6 +562,7 @@ class CampaignReport(_message.Message):
         status: Global___CampaignStatus.ValueType = ...,
         audience: _builtins.int = ...,
         audience_complete: _builtins.bool = ...,
+        released: _builtins.int = ...,
         queued: _builtins.int = ...,
         approved: _builtins.int = ...,
         deferred: _builtins.int = ...,
@@ -570,7 +574,7 @@ class CampaignReport(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "audience", b"audience", "audience_complete", b"audience_complete", "bounced", b"bounced", "campaign_id", b"campaign_id", "deferred", b"deferred", "failed", b"failed", "indeterminate", b"indeterminate", "queued", b"queued", "sent", b"sent", "status", b"status", "vetoed", b"vetoed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "audience", b"audience", "audience_complete", b"audience_complete", "bounced", b"bounced", "campaign_id", b"campaign_id", "deferred", b"deferred", "failed", b"failed", "indeterminate", b"indeterminate", "queued", b"queued", "released", b"released", "sent", b"sent", "status", b"status", "vetoed", b"vetoed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
