@@ -64,6 +64,8 @@ class RequestContext:
     # Where the client is, as the gateway sees it, and what it calls itself where a session may begin.
     client_address: str = ""
     user_agent: str = ""
+    # It asks for headers alone: a program looks, no person.
+    head_only: bool = False
     request_id: str = ""
     idempotency_key: str | None = None
 

@@ -57,6 +57,7 @@ class Stamper:
             context.cycle_started_at,
             context.client_address,
             context.user_agent,
+            context.head_only,
         )
         now = self._clock()
         made = self._made.get(who)
@@ -84,6 +85,7 @@ class Stamper:
             cycle_started_at_ms=_milliseconds(context.cycle_started_at),
             client_address=context.client_address,
             user_agent=context.user_agent,
+            head_only=context.head_only,
         ).SerializeToString()
         return pb.SignedContext(context=content, signature=self._key.sign(content)).SerializeToString()
 
@@ -147,6 +149,7 @@ def _context_of(content: pb.RequestContext) -> RequestContext:
             cycle_started_at=_moment(content.cycle_started_at_ms),
             client_address=content.client_address,
             user_agent=content.user_agent,
+            head_only=content.head_only,
         )
     except (ValueError, OverflowError):
         raise Unauthenticated("The request context is not well-formed.") from None

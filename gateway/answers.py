@@ -45,6 +45,11 @@ def empty_answer(status: int) -> Answer:
     return Answer(status, [*_ALWAYS])
 
 
+def redirect_answer(location: str, status: int = 302) -> Answer:
+    """The way to another place, which is not told where the client comes from."""
+    return Answer(status, [("location", location), *_ALWAYS])
+
+
 def raw_answer(body: bytes, content_type: str, status: int = 200) -> Answer:
     """Bytes of a stated type, fit for a browser."""
     media_type = content_type or "application/octet-stream"

@@ -7,7 +7,7 @@ import orjson
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis.rpc.client import Peer
-from gateway.answers import Answer, empty_answer, json_answer, raw_answer
+from gateway.answers import Answer, empty_answer, json_answer, raw_answer, redirect_answer
 from gateway.endpoints import Endpoint
 from gateway.exchange import Exchange
 from gateway.gate import Gate
@@ -48,6 +48,8 @@ def answer_writer(endpoint: Endpoint) -> WriteAnswer:
     status = endpoint.success_status
     if endpoint.answer_is_raw:
         return lambda body: raw_answer(body.data, body.content_type, status)
+    if endpoint.answer_is_redirect:
+        return lambda redirect: redirect_answer(redirect.location, status)
     if status == 204:
         return lambda _: empty_answer(status)
     encode = encoder(endpoint.rpc.output_type)

@@ -13,9 +13,11 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescrip
 import flownurture
 from chassis.contract.access import AccessRule, Audience
 from flownurture.options.v1 import access_pb2
+from flownurture.web.v1 import redirect_pb2
 from gateway.templates import Template
 
 _HTTP_BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
+_REDIRECT = redirect_pb2.Redirect.DESCRIPTOR.full_name
 _ADMIN_PREFIX = "/v1/admin/"
 
 
@@ -70,6 +72,12 @@ class Endpoint:
         return _is_http_body(self.rpc.output_type)
 
     @property
+    def answer_is_redirect(self) -> bool:
+        """Whether the client is sent elsewhere."""
+        name: str = self.rpc.output_type.full_name
+        return name == _REDIRECT
+
+    @property
     def query_fields(self) -> frozenset[str]:
         """The fields that the query may name: those that neither path nor body takes."""
         if self.body == "*":
@@ -117,7 +125,7 @@ def endpoints_of(rpc: MethodDescriptor) -> Iterator[Endpoint]:
         _is_http_body(rpc.output_type) and options.Extensions[access_pb2.download]
     ):
         raise ContractError(f"{rpc.full_name} streams what is not a file")
-    status = options.Extensions[access_pb2.success_status] or _usual_status(rpc.name)
+    status = options.Extensions[access_pb2.success_status] or _usual_status(rpc)
     for rule in (first, *first.additional_bindings):
         pattern = rule.WhichOneof("pattern")
         template = Template.parse(getattr(rule, pattern)) if pattern not in {None, "custom"} else None
@@ -132,7 +140,9 @@ def endpoints_of(rpc: MethodDescriptor) -> Iterator[Endpoint]:
         yield Endpoint(rpc, str(pattern).upper(), template, rule.body, access, status)
 
 
-def _usual_status(rpc_name: str) -> int:
-    if rpc_name.startswith("Create"):
+def _usual_status(rpc: MethodDescriptor) -> int:
+    if rpc.output_type.full_name == _REDIRECT:
+        return 302
+    if rpc.name.startswith("Create"):
         return 201
-    return 204 if rpc_name.startswith("Delete") else 200
+    return 204 if rpc.name.startswith("Delete") else 200

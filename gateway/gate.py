@@ -35,6 +35,7 @@ class Gate:
             idempotency_key=exchange.idempotency_key(),
             client_address=exchange.client_address(self._proxies),
             user_agent=exchange.user_agent() if access.audience in _WHERE_SESSIONS_BEGIN else "",
+            head_only=exchange.scope.method == "HEAD",
         )
 
     async def _admitted(self, exchange: Exchange) -> RequestContext:

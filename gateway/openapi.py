@@ -202,6 +202,8 @@ def _responses(endpoint: Endpoint, schemas: Schemas) -> Json:
     success: Json = {"description": "Success"}
     if endpoint.answer_is_raw:
         success["content"] = {"*/*": {}}
+    elif endpoint.answer_is_redirect:
+        success["headers"] = {"Location": {"schema": {"type": "string", "format": "uri"}}}
     elif endpoint.success_status != 204:
         success["content"] = {"application/json": {"schema": schemas.answer(endpoint.rpc.output_type)}}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
