@@ -117,7 +117,8 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "DATABASE_LOOKUP_URL": _role_url("contacts_lookup", addresses, secrets),
             "IDENTITY_TARGET": addresses.listen["identity"],
         },
-        "sending": domains
+        "sending": links
+        | domains
         | {
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "IDENTITY_TARGET": addresses.listen["identity"],

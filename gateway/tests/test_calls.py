@@ -10,6 +10,7 @@ from chassis.errors import Conflict, DeadlineExceeded, FailedPrecondition, Field
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import contacts_pb2
 from flownurture.options.v1 import access_pb2
+from flownurture.web.v1.redirect_pb2 import Redirect
 from gateway.tests.house import House, free_address, running_gateway
 
 SUBSCRIBED = contacts_pb2.CONTACT_STATUS_SUBSCRIBED
@@ -68,6 +69,29 @@ async def test_a_head_is_a_get_without_its_body(house: House) -> None:
     key, _ = house.identity.api_key("contacts:read")
     response = await house.call("HEAD", "/v1/contacts", key)
     assert (response.status_code, response.content) == (200, b"")
+
+
+async def test_who_asks_for_headers_alone_is_known_to_the_service(house: House) -> None:
+    key, _ = house.identity.api_key("contacts:read")
+    told = []
+    for method in ("HEAD", "GET"):
+        response = await house.call(method, "/v1/contacts", key)
+        (asked,) = house.services["ContactService"].of(response.headers["x-request-id"])
+        told.append(asked.context.head_only)
+    assert told == [True, False]
+
+
+async def test_a_redirect_leads_elsewhere_and_does_not_tell_from_where(house: House) -> None:
+    async def follow(request: Any, context: RequestContext) -> Redirect:
+        assert (context.actor_kind, context.user_agent) == (ActorKind.ANONYMOUS, "Browser/1")
+        return Redirect(location="https://shop.test/plums?a=1&b=2")
+
+    house.services["TrackingService"].answer("FollowLink", follow)
+    response = await house.call("GET", "/t/c/dG9rZW4", headers={"user-agent": "Browser/1"})
+    assert (response.status_code, response.content) == (302, b"")
+    assert response.headers["location"] == "https://shop.test/plums?a=1&b=2"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["cache-control"] == "no-store"
 
 
 async def test_a_page_of_a_service_is_sent_as_it_is_and_may_load_nothing(house: House) -> None:

@@ -21,6 +21,7 @@ from services.sending.tables import campaigns
 from services.sending.templates import require_content
 from services.sending.templating.mailing import compile_mailing
 from services.sending.templating.merge_fields import MergeFields
+from services.sending.tracking.campaign_links import keep_links
 
 _COLUMNS = (
     campaigns.c.id,
@@ -32,6 +33,8 @@ _COLUMNS = (
     campaigns.c.text,
     campaigns.c.audience_selection,
     campaigns.c.template_id,
+    campaigns.c.track_opens,
+    campaigns.c.track_clicks,
     campaigns.c.status,
     campaigns.c.audience,
     campaigns.c.audience_complete,
@@ -59,6 +62,8 @@ class Campaign:
     text: str
     audience_selection: Audience
     template_id: UUID | None
+    track_opens: bool
+    track_clicks: bool
     status: str
     audience: int
     audience_complete: bool
@@ -138,6 +143,8 @@ async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
         )
         .returning(*_COLUMNS)
     )
+    if draft.track_clicks:
+        await keep_links(session, campaign_id, content.body.html)
     session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=draft.name))
     return _campaign(launched.mappings().one())
 

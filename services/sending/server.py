@@ -15,6 +15,7 @@ from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.templates import TemplateApi
+from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
@@ -27,6 +28,10 @@ from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
 from services.sending.platform_domain import ensure_platform_domain
 from services.sending.settings import SendingSettings
+from services.sending.tracking.campaign_links import Targets
+from services.sending.tracking.hits import Recorder
+from services.sending.tracking.links import TrackingLinks
+from services.sending.tracking.tally import Tally
 from services.sending.verification import Verification, fresh_keys
 
 
@@ -37,6 +42,7 @@ async def serve(settings: SendingSettings) -> None:
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
+        recorder = await process.enter(Recorder(database))
         contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
         recipients = ContactsPeer(contacts)
         identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
@@ -64,12 +70,15 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Completion(database, scheduler))
         process.start(Cancellation(database, scheduler))
         process.start(verification)
+        process.start(Tally(database, scheduler))
+        links = TrackingLinks(settings.link_keys, settings.public_url)
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(
             CampaignApi(database, recipients, launched=fan_out.launched),
             MessageApi(),
             TemplateApi(),
             DomainApi(database, sealer, verification),
+            TrackingApi(links, Targets(database), recorder),
             EmailUsageApi(),
             DeadLetterService(relay, "sending"),
         )

@@ -43,6 +43,8 @@ campaigns = Table(
     # Which fields of a contact its templates name; known from the launch on.
     Column("merge_fields", ARRAY(Text), nullable=False, server_default="{}"),
     Column("template_id", Uuid),
+    Column("track_opens", Boolean, nullable=False, server_default="true"),
+    Column("track_clicks", Boolean, nullable=False, server_default="true"),
     Column("status", Text, nullable=False),
     Column("after_contact_id", Uuid),
     Column("audience", Integer, nullable=False, server_default="0"),
@@ -185,6 +187,72 @@ suppressions = Table(
     moment("created_at"),
     # When it was last said, under the lock: who opts out once more, while they are being welcomed back, stays out.
     moment("reaffirmed_at"),
+)
+
+# Where each link of a campaign leads.
+campaign_links = Table(
+    "campaign_links",
+    metadata,
+    organization_id(),
+    Column("campaign_id", Uuid, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("url", Text, nullable=False),
+)
+
+# What was asked for a moment ago.
+engagement_hits = Table(
+    "engagement_hits",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("kind", Text, nullable=False),
+    Column("campaign_id", Uuid, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("link_number", Integer, nullable=False),
+    Column("bot_rule", Text, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+)
+
+# What recipients did with mail; partitioned by month.
+engagement_events = Table(
+    "engagement_events",
+    metadata,
+    organization_id(),
+    Column("occurred_at", DateTime(timezone=True), primary_key=True),
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("kind", Text, nullable=False),
+    Column("campaign_id", Uuid),
+    Column("message_id", Uuid, nullable=False),
+    Column("contact_id", Uuid),
+    Column("link_number", Integer, nullable=False, server_default="0"),
+    # By which rule it was a program; empty for a person.
+    Column("bot_rule", Text, nullable=False, server_default=""),
+)
+
+# A person's first of each kind with each message: of a link, or of the message itself, whose number is 0.
+first_engagements = Table(
+    "first_engagements",
+    metadata,
+    organization_id(),
+    Column("message_id", Uuid, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("link_number", Integer, primary_key=True),
+    Column("campaign_id", Uuid, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+)
+
+# By hour: what persons did, with how many messages they did it first, and what programs did.
+engagement_counts = Table(
+    "engagement_counts",
+    metadata,
+    organization_id(),
+    Column("campaign_id", Uuid, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("link_number", Integer, primary_key=True),
+    Column("hour", DateTime(timezone=True), primary_key=True),
+    Column("total", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("by_bots", BigInteger, nullable=False),
 )
 
 # Platform tables: they belong to no organization.

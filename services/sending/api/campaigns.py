@@ -31,6 +31,8 @@ _TEXTS: tuple[Literal["name", "subject", "from_name", "html", "text"], ...] = (
     "text",
 )
 
+_TRACKED: tuple[Literal["track_opens", "track_clicks"], ...] = ("track_opens", "track_clicks")
+
 
 Launched: TypeAlias = Callable[[RequestContext, UUID], object]
 
@@ -53,6 +55,7 @@ class CampaignApi:
         content["from_email"] = address_of("from_email", request.from_email).text
         content["template_id"] = optional_id("template_id", request.template_id)
         content["audience_selection"] = _audience(request.audience).kept
+        content |= _tracking(request)
         return _as_message(await campaigns.create_campaign(session, content))
 
     async def get_campaign(
@@ -87,6 +90,7 @@ class CampaignApi:
             changes["template_id"] = optional_id("template_id", request.template_id)
         if request.HasField("audience"):
             changes["audience_selection"] = _audience(request.audience).kept
+        changes |= _tracking(request)
         return _as_message(await campaigns.update_campaign(session, parse_id(request.campaign_id), changes))
 
     async def delete_campaign(
@@ -190,6 +194,10 @@ class CampaignApi:
             raise InvalidRequest(FieldViolation("audience", missing.message)) from None
 
 
+def _tracking(request: pb.CreateCampaignRequest | pb.UpdateCampaignRequest) -> dict[str, bool]:
+    return {field: getattr(request, field) for field in _TRACKED if request.HasField(field)}
+
+
 def _audience(message: pb.CampaignAudience) -> Audience:
     audience = Audience(_selection(message), _selection(message.exclude))
     if not audience.include:
@@ -230,6 +238,8 @@ def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
         html=campaign.html,
         text=campaign.text,
         template_id=str(campaign.template_id or ""),
+        track_opens=campaign.track_opens,
+        track_clicks=campaign.track_clicks,
         audience=_audience_message(campaign.audience_selection),
         status=campaign_status(campaign.status),
     )

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import monotonic
 from typing import Any
@@ -16,6 +16,9 @@ from services.sending.delivery.mime import Field, Skeleton
 from services.sending.delivery.senders import Identity, Senders
 from services.sending.tables import campaigns, message_contents
 from services.sending.templating.mailing import Mailing, compile_mailing
+from services.sending.tracking.campaign_links import numbers_of
+from services.sending.tracking.links import TrackingLinks
+from services.sending.tracking.places import with_links, with_pixel
 
 _CAMPAIGNS_KEPT = 32
 # What is launched does not change, but its sender's domain and keys may.
@@ -28,6 +31,8 @@ _CAMPAIGN = (
     campaigns.c.subject,
     campaigns.c.html,
     campaigns.c.text,
+    campaigns.c.track_opens,
+    campaigns.c.track_clicks,
 )
 _SINGLE = (
     message_contents.c.from_name,
@@ -50,6 +55,14 @@ class Draft:
     text: str
     # What its templates say of the campaign; None for a single message, whose words are no templates any more.
     campaign: Mapping[str, str] | None = None
+    # Signs what its pixels and links end with; None where it has none.
+    tracking: TrackingLinks | None = None
+
+    def tracking_token(self, organization_id: UUID, message: Claimed) -> str:
+        """What the pixel and the links of one of its messages end with; empty where nothing is tracked."""
+        if self.tracking is None or message.campaign_id is None:
+            return ""
+        return self.tracking.token(organization_id, message.campaign_id, message.id)
 
     @cached_property
     def skeleton(self) -> Skeleton:
@@ -64,8 +77,9 @@ class Draft:
 class Drafts:
     """Reads them, and remembers campaigns for a minute."""
 
-    def __init__(self, senders: Senders, hostname: str) -> None:
+    def __init__(self, senders: Senders, links: TrackingLinks, hostname: str) -> None:
         self._senders = senders
+        self._links = links
         self._hostname = hostname
         self._campaigns: OrderedDict[UUID, tuple[float, Draft]] = OrderedDict()
 
@@ -97,7 +111,13 @@ class Drafts:
             ("List-Id", f"<{organization.hex}.{self._hostname}>"),
             ("Feedback-ID", f"{campaign_id.hex}:{organization.hex}:campaign:{self._hostname}"),
         )
-        return await self._of(session, row, fields, {"id": str(campaign_id), "name": row.name})
+        draft = await self._of(session, row, fields, {"id": str(campaign_id), "name": row.name})
+        html = draft.html
+        if row.track_clicks:
+            html = with_links(html, await numbers_of(session, campaign_id), self._links)
+        if row.track_opens:
+            html = with_pixel(html, self._links)
+        return replace(draft, html=html, tracking=self._links if html != draft.html else None)
 
     async def _read_single(self, session: TenantSession, message_id: UUID) -> Draft:
         single = select(*_SINGLE).where(message_contents.c.message_id == message_id)

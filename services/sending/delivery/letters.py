@@ -62,7 +62,8 @@ class Letters:
             "contact": contact(message.email, message.merge_fields),
             "unsubscribe_url": opting_out.url if opting_out else "",
         }
-        return draft.skeleton.mail(Addressee(message.id, wire_form(message.email), data, opting_out))
+        token = draft.tracking_token(context.organization, message)
+        return draft.skeleton.mail(Addressee(message.id, wire_form(message.email), data, opting_out, token))
 
     def _opting_out(self, context: RequestContext, message: Claimed, draft: Draft) -> OptingOut:
         organization = context.organization

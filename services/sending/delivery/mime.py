@@ -17,6 +17,7 @@ from services.sending.delivery.headers import mailbox, unstructured
 from services.sending.delivery.quoted_printable import joined, quoted
 from services.sending.templating.bounds import MOST_OUTPUT, TooLong
 from services.sending.templating.mailing import Mailing, Words
+from services.sending.tracking.places import PLACE
 
 _BODY_ENDS = "</body>"
 
@@ -52,6 +53,8 @@ class Addressee:
     data: Mapping[str, object]
     # None for mail that offers no opting out.
     opting_out: OptingOut | None = None
+    # What their pixel and links end with, where the mailing has places for it.
+    tracking_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +150,14 @@ class _Part:
         self._footer = footer
         self._in_html = in_html
         self._literals = {
-            literal: tuple(map(quoted, _around_footer(literal) if in_html else (literal,)))
+            literal: tuple(map(_around_tokens, _around_footer(literal) if in_html else (literal,)))
             for literal in words.literals
         }
 
     def encoded(self, addressee: Addressee) -> bytes:
         """What is said to them, in quoted-printable. Raises TemplateError, TooLong."""
         url = addressee.opting_out.url if addressee.opting_out else ""
-        pieces = _Pieces(self._literals, url)
+        pieces = _Pieces(self._literals, url, addressee.tracking_token)
         self._words.render(addressee.data, pieces)
         footer = self._footer.format(url=escape(url) if self._in_html else url)
         return joined(pieces.written if pieces.shows_link else pieces.with_footer(quoted(footer)))
@@ -165,14 +168,24 @@ def _around_footer(literal: str) -> tuple[str, ...]:
     return (literal,) if end < 0 else (literal[:end], literal[end:])
 
 
+def _around_tokens(literal: str) -> tuple[bytes, ...]:
+    return tuple(map(quoted, literal.split(PLACE)))
+
+
 class _Pieces:
-    """Takes a rendering piece by piece; knows those that are the same in every mail, in two where a footer may stand between."""
+    """Takes a rendering piece by piece; knows those that are the same in every mail.
 
-    __slots__ = ("_end", "_link", "_literals", "_size", "shows_link", "written")
+    Each is in two where a footer may stand between, and each of these in as many as tokens stand between.
+    """
 
-    def __init__(self, literals: Mapping[str, tuple[bytes, ...]], link: str) -> None:
+    __slots__ = ("_end", "_link", "_literals", "_quoted_token", "_size", "_token", "shows_link", "written")
+
+    def __init__(self, literals: Mapping[str, tuple[tuple[bytes, ...], ...]], link: str, token: str) -> None:
         self._literals = literals
         self._link = link
+        self._token = token
+        # Without a token, a place is a character as any other.
+        self._quoted_token = quoted(token or PLACE)
         self._size = 0
         self._end: int | None = None
         self.written: list[bytes] = []
@@ -187,12 +200,19 @@ class _Pieces:
         known = self._literals.get(text)
         if known is None:
             self.shows_link = self.shows_link or self._link in text
-            self.written.append(quoted(text))
+            # What a template captured and shows later is no literal any more.
+            self.written.append(quoted(text.replace(PLACE, self._token or PLACE)))
         else:
-            self.written += known
-            if len(known) > 1:
-                self._end = len(self.written) - 1
+            self._write_around_tokens(known[0])
+            for after_footer in known[1:]:
+                self._end = len(self.written)
+                self._write_around_tokens(after_footer)
         return len(text)
+
+    def _write_around_tokens(self, pieces: tuple[bytes, ...]) -> None:
+        self.written.append(pieces[0])
+        for piece in pieces[1:]:
+            self.written += (self._quoted_token, piece)
 
     def with_footer(self, footer: bytes) -> list[bytes]:
         """What was written, with a footer before the end of the body that was written last, or at the end of all."""

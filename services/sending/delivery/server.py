@@ -19,6 +19,7 @@ from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
 
@@ -38,7 +39,9 @@ async def serve(settings: DeliverySettings) -> None:
             shared_domain=settings.shared_domain,
             hostname=settings.mail_hostname,
         )
-        drafts = Drafts(senders, settings.mail_hostname)
+        drafts = Drafts(
+            senders, TrackingLinks(settings.link_keys, settings.public_url), settings.mail_hostname
+        )
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)
         letters = Letters(links, ReturnPaths(settings.link_keys), UnsubscribeAddresses(settings.link_keys))
         worker = Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes)

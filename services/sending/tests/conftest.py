@@ -1,7 +1,8 @@
 """The sending service on a real PostgreSQL, with a relay of each test's own."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.templates import TemplateApi
+from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.drafts import Drafts
@@ -41,6 +43,9 @@ from services.sending.tests.audience import Audience
 from services.sending.tests.plan import Plan
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
+from services.sending.tracking.campaign_links import Targets
+from services.sending.tracking.hits import Recorder
+from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
 from services.sending.verification import Verification
 
@@ -68,6 +73,17 @@ async def scheduler(settings: DeliverySettings) -> AsyncIterator[RoleDatabase]:
 @pytest.fixture(scope="session")
 def links(settings: DeliverySettings) -> UnsubscribeLinks:
     return UnsubscribeLinks(settings.link_keys, settings.public_url)
+
+
+@pytest.fixture(scope="session")
+def tracking_links(settings: DeliverySettings) -> TrackingLinks:
+    return TrackingLinks(settings.link_keys, settings.public_url)
+
+
+@pytest.fixture(scope="session")
+async def tracking_api(database: Database, tracking_links: TrackingLinks) -> AsyncIterator[TrackingApi]:
+    async with Recorder(database) as recorder:
+        yield TrackingApi(tracking_links, Targets(database), recorder)
 
 
 @pytest.fixture(scope="session")
@@ -141,22 +157,28 @@ def domain_api(database: Database, sealer: Sealer, verification: Verification) -
 
 
 @pytest.fixture(scope="session")
-async def sending(
-    settings: DeliverySettings,
-    database: Database,
-    recipients: ContactsPeer,
-    domain_api: DomainApi,
-    service_environment: Environment,
-) -> AsyncIterator[Peer]:
-    verifier = StampVerifier("sending", settings.stamp_trusted_keys)
-    server = RpcServer("sending", "127.0.0.1:0", verifier, database)
-    server.add(
+def sending_apis(
+    database: Database, recipients: ContactsPeer, domain_api: DomainApi, tracking_api: TrackingApi
+) -> Sequence[Any]:
+    return (
         CampaignApi(database, recipients, launched=lambda *_: None),
         MessageApi(),
         TemplateApi(),
         domain_api,
+        tracking_api,
         EmailUsageApi(),
     )
+
+
+@pytest.fixture(scope="session")
+async def sending(
+    settings: DeliverySettings,
+    database: Database,
+    sending_apis: Sequence[Any],
+    service_environment: Environment,
+) -> AsyncIterator[Peer]:
+    verifier = StampVerifier("sending", settings.stamp_trusted_keys)
+    server = RpcServer("sending", "127.0.0.1:0", verifier, database).add(*sending_apis)
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "sending", Stamper("gateway", key)) as peer:
         yield peer
@@ -207,11 +229,16 @@ def senders(database: Database, sealer: Sealer, settings: DeliverySettings) -> S
 
 
 @pytest.fixture
+def drafts(senders: Senders, tracking_links: TrackingLinks) -> Drafts:
+    return Drafts(senders, tracking_links, "mail.test")
+
+
+@pytest.fixture
 async def worker(
     relay: MailRelay,
     database: Database,
     scheduler: RoleDatabase,
-    senders: Senders,
+    drafts: Drafts,
     letters: Letters,
 ) -> AsyncIterator[Worker]:
     """A delivery process' worker that hands over to the relay."""
@@ -219,7 +246,6 @@ async def worker(
         lease = await stack.enter_async_context(Lease(scheduler))
         outcomes = await stack.enter_async_context(Outcomes(database))
         pool = await stack.enter_async_context(ConnectionPool(Secret(relay.url), "mail.test"))
-        drafts = Drafts(senders, "mail.test")
         yield Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes)
 
 

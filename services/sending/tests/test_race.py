@@ -18,7 +18,6 @@ from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes
-from services.sending.delivery.senders import Senders
 from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.worker import Worker
 from services.sending.tests.relay import MailRelay
@@ -32,7 +31,7 @@ LEAVING = 1_000
 
 @pytest.fixture
 async def workers(
-    relay: MailRelay, database: Database, scheduler: RoleDatabase, senders: Senders, letters: Letters
+    relay: MailRelay, database: Database, scheduler: RoleDatabase, drafts: Drafts, letters: Letters
 ) -> AsyncIterator[list[Worker]]:
     """Each with a lease and connections of its own, as processes have."""
     async with AsyncExitStack() as stack:
@@ -41,7 +40,6 @@ async def workers(
             lease = await stack.enter_async_context(Lease(scheduler))
             outcomes = await stack.enter_async_context(Outcomes(database))
             pool = await stack.enter_async_context(ConnectionPool(Secret(relay.url), "mail.test"))
-            drafts = Drafts(senders, "mail.test")
             made.append(Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes))
         yield made
 

@@ -65,6 +65,8 @@ class Campaign(_message.Message):
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     WAITING_FOR_QUOTA_SINCE_FIELD_NUMBER: _builtins.int
+    TRACK_OPENS_FIELD_NUMBER: _builtins.int
+    TRACK_CLICKS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -75,6 +77,9 @@ class Campaign(_message.Message):
     status: Global___CampaignStatus.ValueType
     template_id: _builtins.str
     """From which it takes html and text when it is launched."""
+    track_opens: _builtins.bool
+    """Whether its mails tell that they were opened, and by which of their links they were left."""
+    track_clicks: _builtins.bool
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     @_builtins.property
@@ -104,10 +109,12 @@ class Campaign(_message.Message):
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         template_id: _builtins.str = ...,
         waiting_for_quota_since: _timestamp_pb2.Timestamp | None = ...,
+        track_opens: _builtins.bool = ...,
+        track_clicks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "name", b"name", "status", b"status", "subject", b"subject", "template_id", b"template_id", "text", b"text", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "name", b"name", "status", b"status", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,6 +198,8 @@ class CreateCampaignRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    TRACK_OPENS_FIELD_NUMBER: _builtins.int
+    TRACK_CLICKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     subject: _builtins.str
     from_name: _builtins.str
@@ -199,6 +208,9 @@ class CreateCampaignRequest(_message.Message):
     text: _builtins.str
     template_id: _builtins.str
     """Instead of html and text."""
+    track_opens: _builtins.bool
+    """Unless they say no."""
+    track_clicks: _builtins.bool
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     def __init__(
@@ -212,12 +224,21 @@ class CreateCampaignRequest(_message.Message):
         text: _builtins.str = ...,
         audience: Global___CampaignAudience | None = ...,
         template_id: _builtins.str = ...,
+        track_opens: _builtins.bool | None = ...,
+        track_clicks: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__track_clicks: _TypeAlias = _typing.Literal["track_clicks"]  # noqa: Y015
+    _WhichOneofArgType__track_clicks: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks"]  # noqa: Y015
+    _WhichOneofReturnType__track_opens: _TypeAlias = _typing.Literal["track_opens"]  # noqa: Y015
+    _WhichOneofArgType__track_opens: _TypeAlias = _typing.Literal["_track_opens", b"_track_opens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__track_clicks) -> _WhichOneofReturnType__track_clicks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__track_opens) -> _WhichOneofReturnType__track_opens | None: ...
 
 Global___CreateCampaignRequest: _TypeAlias = CreateCampaignRequest  # noqa: Y015
 
@@ -298,6 +319,8 @@ class UpdateCampaignRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    TRACK_OPENS_FIELD_NUMBER: _builtins.int
+    TRACK_CLICKS_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -307,6 +330,8 @@ class UpdateCampaignRequest(_message.Message):
     text: _builtins.str
     template_id: _builtins.str
     """Empty for none."""
+    track_opens: _builtins.bool
+    track_clicks: _builtins.bool
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     def __init__(
@@ -321,10 +346,12 @@ class UpdateCampaignRequest(_message.Message):
         text: _builtins.str | None = ...,
         audience: Global___CampaignAudience | None = ...,
         template_id: _builtins.str | None = ...,
+        track_opens: _builtins.bool | None = ...,
+        track_clicks: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "audience", b"audience", "campaign_id", b"campaign_id", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "campaign_id", b"campaign_id", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__from_email: _TypeAlias = _typing.Literal["from_email"]  # noqa: Y015
     _WhichOneofArgType__from_email: _TypeAlias = _typing.Literal["_from_email", b"_from_email"]  # noqa: Y015
@@ -340,6 +367,10 @@ class UpdateCampaignRequest(_message.Message):
     _WhichOneofArgType__template_id: _TypeAlias = _typing.Literal["_template_id", b"_template_id"]  # noqa: Y015
     _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+    _WhichOneofReturnType__track_clicks: _TypeAlias = _typing.Literal["track_clicks"]  # noqa: Y015
+    _WhichOneofArgType__track_clicks: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks"]  # noqa: Y015
+    _WhichOneofReturnType__track_opens: _TypeAlias = _typing.Literal["track_opens"]  # noqa: Y015
+    _WhichOneofArgType__track_opens: _TypeAlias = _typing.Literal["_track_opens", b"_track_opens"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__from_email) -> _WhichOneofReturnType__from_email | None: ...
     @_typing.overload
@@ -354,6 +385,10 @@ class UpdateCampaignRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__template_id) -> _WhichOneofReturnType__template_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__track_clicks) -> _WhichOneofReturnType__track_clicks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__track_opens) -> _WhichOneofReturnType__track_opens | None: ...
 
 Global___UpdateCampaignRequest: _TypeAlias = UpdateCampaignRequest  # noqa: Y015
 
