@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import FieldViolation, InvalidRequest
+from chassis.rpc.options import MAX_MESSAGE_BYTES
 from flownurture.contacts.v1 import contacts_pb2, imports_pb2
 from flownurture.identity.v1 import api_keys_pb2, audit_pb2, auth_pb2
 from flownurture.options.v1 import access_pb2
@@ -294,3 +295,8 @@ def test_a_struct_is_the_json_that_it_stands_for() -> None:
     encoded = encoder(event.DESCRIPTOR)(event)
     assert (encoded["before"], encoded["after"]) == (before, {})
     assert encoder(event.DESCRIPTOR)(audit_pb2.AuditEvent())["before"] is None
+
+
+def test_no_body_is_read_that_is_larger_than_any_call() -> None:
+    # Each byte of a text may be written as \uXXXX.
+    assert max(READERS[endpoint.rpc.name].largest_body for endpoint in JSON_REQUESTS) <= 6 * MAX_MESSAGE_BYTES

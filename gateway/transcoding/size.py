@@ -4,6 +4,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from chassis.contract.bounds import rule_of
 from chassis.contract.formats import CHECKS
+from chassis.rpc.options import MAX_MESSAGE_BYTES
 
 USUAL_LIMIT = 4 * 1024 * 1024  # bytes
 
@@ -15,8 +16,8 @@ _DEEPEST = 8  # a message type that contains itself is as large as the usual lim
 
 
 def largest_body(message: Descriptor) -> int:
-    """Bytes that a body may have: what the largest good request needs, and never less than is usual."""
-    return max(USUAL_LIMIT, _largest_message(message, 0))
+    """Bytes that a body may have: what the largest good request needs, never less than is usual, never more than a call can carry."""
+    return min(max(USUAL_LIMIT, _largest_message(message, 0)), _ESCAPED * MAX_MESSAGE_BYTES)
 
 
 def _largest_message(message: Descriptor, depth: int) -> int:
