@@ -12,7 +12,6 @@ import inspect
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Protocol
 
 from google.api import annotations_pb2
@@ -164,9 +163,7 @@ def _writing_once(handler: Handler, read: Read, database: Database, method: str)
         async with database.tenant_transaction(context) as session:
             if context.idempotency_key is None:
                 return await handler(message, context, session)
-            fingerprint = sha256(
-                method.encode() + b"\n" + message.SerializeToString(deterministic=True)
-            ).digest()
+            fingerprint = idempotency.fingerprint_of(method, message)
             return await idempotency.remembered(
                 session, context, method, fingerprint, lambda: handler(message, context, session)
             )
