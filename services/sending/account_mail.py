@@ -8,11 +8,10 @@ from uuid import UUID
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database
 from chassis.email_address import EmailAddress
-from chassis.errors import FailedPrecondition
 from chassis.logs import logger
-from services.sending import messages
 from services.sending.bodies import Body
-from services.sending.messages import Letter
+from services.sending.categories import Category
+from services.sending.one_off import Letter, Suppressed, send_letter_once
 
 
 class AccountMail:
@@ -31,11 +30,12 @@ class AccountMail:
             from_name=self._from_name,
             subject=subject,
             body=Body.of(html, text),
+            category=Category.SYSTEM,
         )
         async with self._database.tenant_transaction(
             RequestContext.of_process("sending", PLATFORM)
         ) as session:
             try:
-                await messages.send_letter_once(session, order_id, letter)
-            except FailedPrecondition as refusal:
-                logger().info("account_mail_not_sent", because=refusal.reason)
+                await send_letter_once(session, order_id, letter)
+            except Suppressed as refusal:
+                logger().info("account_mail_not_sent", because=refusal.message)

@@ -1,15 +1,11 @@
 """Batches: what one event orders. At most some hundred messages of a campaign, or one single message."""
 
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 
 from chassis.database import TenantSession
-from flownurture.sending.v1.events_pb2 import SendsRequested
 from flownurture.suppression.v1.events_pb2 import SendsApproved
-from services.sending.statuses import BatchStatus
-from services.sending.tables import batches
 
 _BEGIN = text("""
     WITH again AS (
@@ -55,27 +51,6 @@ BATCHES_TO_DELIVER = text("""
     SELECT organization_id, id FROM sending.batches
     WHERE status = 'approved' AND due_at <= now() ORDER BY due_at LIMIT 256
 """)
-
-
-async def request_batch(
-    session: TenantSession,
-    batch_id: UUID,
-    *,
-    campaign_id: UUID | None = None,
-    size: int,
-    usage_cycle: datetime | None,
-) -> None:
-    """Make a batch and order the suppression process to decide on it; its e-mails count in this billing cycle."""
-    await session.execute(
-        insert(batches).values(
-            id=batch_id,
-            campaign_id=campaign_id,
-            status=BatchStatus.REQUESTED.value,
-            size=size,
-            usage_cycle=usage_cycle,
-        )
-    )
-    session.publish(SendsRequested(batch_id=str(batch_id), message_count=size))
 
 
 async def order_again(session: TenantSession, campaign_id: UUID) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
+from chassis.errors import DomainError
 from services.sending.campaigns import Campaign, content_of_campaign
 from services.sending.contents import Content
-from services.sending.messages import Letter, Message, send_letter
+from services.sending.messages import Message
+from services.sending.one_off import Letter, Outcome, send_letters
 
 # Nobody opts out by a test.
 _NO_LINK = "about:blank"
@@ -25,11 +27,16 @@ async def test_campaign(
     content = await content_of_campaign(session, campaign)
     marked = Content(f"[Test] {content.subject}", content.body)
     about = {"id": str(campaign.id), "name": campaign.name}
-    sent = []
+    letters = []
     for address in to:
         said = marked.rendered(
             {"campaign": about, "contact": {**contact, "email": address.text}, "unsubscribe_url": _NO_LINK}
         )
-        letter = Letter(address, campaign.from_email, campaign.from_name, said.subject, said.body)
-        sent.append(await send_letter(session, letter))
-    return sent
+        letters.append(Letter(address, campaign.from_email, campaign.from_name, said.subject, said.body))
+    return [_sent(outcome) for outcome in await send_letters(session, letters)]
+
+
+def _sent(outcome: Outcome) -> Message:
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome

@@ -4,13 +4,11 @@ from uuid import UUID
 
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
-from chassis.errors import FailedPrecondition
 from chassis.logs import logger
 from flownurture.contacts.v1.events_pb2 import SendConfirmationMail
-from services.sending import messages
 from services.sending.bodies import Body
 from services.sending.categories import Category
-from services.sending.messages import Letter
+from services.sending.one_off import Letter, Suppressed, send_letter_once
 
 
 async def send_confirmation(session: TenantSession, order_id: UUID, order: SendConfirmationMail) -> None:
@@ -24,6 +22,6 @@ async def send_confirmation(session: TenantSession, order_id: UUID, order: SendC
         category=Category.CONFIRMATION,
     )
     try:
-        await messages.send_letter_once(session, order_id, letter)
-    except FailedPrecondition as refusal:
-        logger().info("confirmation_mail_not_sent", because=refusal.reason)
+        await send_letter_once(session, order_id, letter)
+    except Suppressed as refusal:
+        logger().info("confirmation_mail_not_sent", because=refusal.message)

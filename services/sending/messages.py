@@ -5,23 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, case, exists, func, insert, select, text
+from sqlalchemy import Select, and_, case, func, select
 
 from chassis.database import TenantSession
-from chassis.email_address import EmailAddress
-from chassis.errors import FailedPrecondition, NotFound
-from chassis.identifiers import new_id
-from services.sending import usage
-from services.sending.batches import request_batch
-from services.sending.bodies import Body
-from services.sending.categories import PASSES_OVER, Category
-from services.sending.statuses import MessageStatus, SuppressionReason
-from services.sending.tables import campaigns, message_contents, message_events, messages, suppressions
+from chassis.errors import NotFound
+from services.sending.statuses import MessageStatus
+from services.sending.tables import campaigns, message_contents, message_events, messages
 
-# Of two deliveries of one order the second sees what the first has done.
-_ONE_AFTER_ANOTHER = text(
-    "SELECT pg_advisory_xact_lock(hashtextextended('sending.message:' || :message_id, 0))"
-)
 # What the outside need not tell apart.
 _SHOWN_STATUS = case(
     (messages.c.status == MessageStatus.SENDING.value, MessageStatus.APPROVED.value),
@@ -48,71 +38,13 @@ class Message:
     email: str
     from_email: str
     subject: str
+    category: str
     status: str
     veto_reason: str | None
     smtp_reply: str
     created_at: datetime
     settled_at: datetime | None
     happenings: Sequence[Happening] = field(default=())
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """What a single message says, and to whom."""
-
-    to: EmailAddress
-    from_email: str
-    from_name: str
-    subject: str
-    body: Body
-    category: Category = Category.ORDINARY
-
-
-async def send_letter(session: TenantSession, letter: Letter) -> Message:
-    """Queue a single message.
-
-    Raises FailedPrecondition (SUPPRESSED) when its recipient must not get mail, EmailLimitReached.
-    """
-    message_id = new_id()
-    await _queue(session, message_id, letter)
-    return await get_message(session, message_id)
-
-
-async def send_letter_once(session: TenantSession, message_id: UUID, letter: Letter) -> None:
-    """Queue a single message under this id, unless there is one. Raises as `send_letter` does."""
-    await session.execute(_ONE_AFTER_ANOTHER, {"message_id": str(message_id)})
-    if not await session.scalar(select(exists().where(messages.c.id == message_id))):
-        await _queue(session, message_id, letter)
-
-
-async def _queue(session: TenantSession, message_id: UUID, letter: Letter) -> None:
-    await _refuse_suppressed(session, letter)
-    batch_id = new_id()
-    # Who confirms a subscription is not written to yet.
-    usage_cycle = None if letter.category is Category.CONFIRMATION else await usage.take_one(session)
-    await request_batch(session, batch_id, size=1, usage_cycle=usage_cycle)
-    await session.execute(
-        insert(messages).values(
-            id=message_id,
-            batch_id=batch_id,
-            email=letter.to.text,
-            email_digest=letter.to.digest,
-            category=letter.category.value,
-        )
-    )
-    await session.execute(
-        insert(message_contents).values(
-            message_id=message_id,
-            from_name=letter.from_name,
-            from_email=letter.from_email,
-            subject=letter.subject,
-            html=letter.body.html,
-            text=letter.body.text,
-        )
-    )
-    await session.execute(
-        insert(message_events).values(message_id=message_id, status=MessageStatus.QUEUED.value)
-    )
 
 
 async def get_message(session: TenantSession, message_id: UUID) -> Message:
@@ -125,7 +57,8 @@ async def get_message(session: TenantSession, message_id: UUID) -> Message:
         .where(message_events.c.message_id == message_id)
         .order_by(message_events.c.occurred_at, message_events.c.id)
     )
-    return Message(**row, happenings=[Happening(**event) for event in happenings.mappings()])
+    queued = Happening(MessageStatus.QUEUED.value, "", row["created_at"])
+    return Message(**row, happenings=[queued, *(Happening(**event) for event in happenings.mappings())])
 
 
 async def page_messages(
@@ -153,18 +86,6 @@ def _stored_as(status: MessageStatus) -> list[str]:
     return [status.value]
 
 
-async def _refuse_suppressed(session: TenantSession, letter: Letter) -> None:
-    reasons = await session.execute(
-        select(suppressions.c.reason).where(suppressions.c.email_digest == letter.to.digest)
-    )
-    held = set(reasons.scalars()) - {reason.value for reason in PASSES_OVER[letter.category]}
-    for reason in SuppressionReason:
-        if reason.value in held:
-            raise FailedPrecondition(
-                f"The recipient is suppressed: {reason.value.replace('_', ' ')}.", reason="SUPPRESSED"
-            )
-
-
 def _select_messages() -> Select[tuple[object, ...]]:
     return (
         select(
@@ -174,6 +95,7 @@ def _select_messages() -> Select[tuple[object, ...]]:
             messages.c.email,
             func.coalesce(message_contents.c.from_email, campaigns.c.from_email).label("from_email"),
             func.coalesce(message_contents.c.subject, campaigns.c.subject).label("subject"),
+            messages.c.category,
             _SHOWN_STATUS.label("status"),
             messages.c.veto_reason,
             messages.c.smtp_reply,

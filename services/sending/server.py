@@ -75,7 +75,7 @@ async def serve(settings: SendingSettings) -> None:
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(
             CampaignApi(database, recipients, launched=fan_out.launched),
-            MessageApi(),
+            MessageApi(database),
             TemplateApi(),
             DomainApi(database, sealer, verification),
             TrackingApi(links, Targets(database), recorder),

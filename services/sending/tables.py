@@ -107,7 +107,7 @@ messages = Table(
     Column("contact_id", Uuid),
     Column("email", Text, nullable=False),
     Column("email_digest", LargeBinary, nullable=False),
-    Column("category", Text, nullable=False, server_default="ordinary"),
+    Column("category", Text, nullable=False, server_default="marketing"),
     # Those fields, as they were when the campaign reached the contact; only until the message is settled.
     Column("merge_fields", JSONB),
     Column("status", Text, nullable=False, server_default="queued"),

@@ -1,12 +1,12 @@
 """Templates that an organization keeps under a name, for campaigns and messages."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Row, RowMapping, and_, delete, exists, func, insert, literal, select, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
@@ -99,25 +99,64 @@ async def delete_template(session: TenantSession, template_id: UUID) -> None:
 
 async def content_of(session: TenantSession, template_id: UUID) -> Content:
     """What a template says, within its layout. Raises NotFound, InvalidRequest when it is a layout itself."""
-    template = await get_template(session, template_id)
-    if template.is_layout:
-        raise InvalidRequest(
-            FieldViolation("template_id", "is a layout: a template that stands in it can be used")
-        )
-    body = Body.of(template.html, template.text)
-    if template.layout_id is not None:
-        layout = await get_template(session, template.layout_id)
-        frame = Body.of(layout.html, layout.text)
-        body = Body(around(frame.html, body.html), around(frame.text, body.text))
-    return Content(template.subject, body)
+    found = await _with_layouts(session, [template_id])
+    if not found:
+        raise NotFound(f"template as {template_id}")
+    return _content(found[0])
 
 
 async def require_content(session: TenantSession, template_id: UUID) -> Content:
     """The same, of a template that a request refers to. Raises InvalidRequest when it does not exist, too."""
-    try:
-        return await content_of(session, template_id)
-    except NotFound as missing:
-        raise InvalidRequest(FieldViolation("template_id", missing.message)) from None
+    content = (await require_contents(session, [template_id]))[template_id]
+    if isinstance(content, InvalidRequest):
+        raise content
+    return content
+
+
+async def require_contents(
+    session: TenantSession, template_ids: Collection[UUID]
+) -> dict[UUID, Content | InvalidRequest]:
+    """The same, of all templates that a request refers to: what each says, or why it cannot be used."""
+    contents: dict[UUID, Content | InvalidRequest] = {
+        template_id: InvalidRequest(
+            FieldViolation("template_id", f"There is no such template as {template_id}.")
+        )
+        for template_id in template_ids
+    }
+    for row in await _with_layouts(session, template_ids):
+        try:
+            contents[row.id] = _content(row)
+        except InvalidRequest as unusable:
+            contents[row.id] = unusable
+    return contents
+
+
+async def _with_layouts(session: TenantSession, template_ids: Collection[UUID]) -> Sequence[Row[Any]]:
+    layout = templates.alias()
+    wanted = (
+        select(templates, layout.c.html.label("layout_html"), layout.c.text.label("layout_text"))
+        .outerjoin(
+            layout,
+            and_(
+                layout.c.organization_id == templates.c.organization_id,
+                layout.c.id == templates.c.layout_id,
+            ),
+        )
+        .where(templates.c.id.in_(template_ids))
+    )
+    return (await session.execute(wanted)).all() if template_ids else []
+
+
+def _content(row: Row[Any]) -> Content:
+    if row.is_layout:
+        raise InvalidRequest(
+            FieldViolation("template_id", "is a layout: a template that stands in it can be used")
+        )
+    body = Body.of(row.html, row.text)
+    if row.layout_id is not None:
+        frame = Body.of(row.layout_html, row.layout_text)
+        body = Body(around(frame.html, body.html), around(frame.text, body.text))
+    return Content(row.subject, body)
 
 
 async def _hold(session: TenantSession, template_id: UUID) -> SavedTemplate:

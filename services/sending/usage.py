@@ -2,7 +2,8 @@
 
 An e-mail counts when it is accepted for sending: a single message when it is queued, a campaign's when its page is made. What
 is vetoed is given back to the cycle that it was taken from. One row a cycle is moved and held until the transaction ends, so
-that two can never pass the limit together: whoever sees it passed takes back what it wrote. The platform's own mails are not counted.
+that two can never pass the limit together: whoever sees it passed takes back what it wrote. What categories of mail do not count,
+`categories.py` says.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from chassis.context import PLATFORM, RequestContext
+from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.errors import PermissionDenied, Unavailable
 from services.sending.tables import email_usage
@@ -24,6 +25,16 @@ _COUNT = text("""
     DO UPDATE SET emails = email_usage.emails + excluded.emails
     RETURNING emails
 """)
+# A part of a statement: counts, of the rows that are `wanted`, as many as the plan has `places` for. Of no cycle, it counts none and
+# answers no row.
+TAKE_WANTED = """
+    INSERT INTO email_usage AS used (cycle_started_at, emails)
+    SELECT CAST(:cycle AS timestamptz), least(count(*), CAST(:limit AS bigint)) FROM wanted
+    HAVING count(*) > 0 AND CAST(:cycle AS timestamptz) IS NOT NULL
+    ON CONFLICT (organization_id, cycle_started_at)
+    DO UPDATE SET emails = used.emails + greatest(0, least(excluded.emails, CAST(:limit AS bigint) - used.emails))
+    RETURNING new.emails - coalesce(old.emails, 0) AS places
+"""
 _GIVE_BACK = text("""
     UPDATE email_usage SET emails = email_usage.emails - vetoed.emails
     FROM (
@@ -61,17 +72,11 @@ class EmailLimitReached(PermissionDenied):
         )
 
 
-async def take_one(session: TenantSession) -> datetime | None:
-    """Count a single message; answers the cycle it counts in. Raises EmailLimitReached, and so rolls back."""
-    context = session.context
-    if context.organization == PLATFORM:
-        return None
+def allowance_of(context: RequestContext) -> Allowance:
+    """What the plan allows whoever calls. Raises Unavailable when their credential did not tell."""
     if context.cycle_started_at is None:
         raise Unavailable("The billing cycle cannot be told at the moment.")
-    limit = context.limit("emails_per_cycle")
-    if await _count(session, context.cycle_started_at, 1) > limit:
-        raise EmailLimitReached(limit)
-    return context.cycle_started_at
+    return Allowance(context.limit("emails_per_cycle"), context.cycle_started_at)
 
 
 async def places_left(session: TenantSession, allowance: Allowance) -> int:

@@ -207,6 +207,7 @@ BODIES: dict[str, Body] = {
     "sending.v1.DomainService.VerifyDomain": _nothing,
     "sending.v1.DomainService.RotateDomainKeys": _nothing,
     "sending.v1.MessageService.CreateMessage": _letter,
+    "sending.v1.MessageService.BatchCreateMessages": lambda own: {"messages": [_letter(own)]},
     "sending.v1.MessageService.GetMessage": _nothing,
     "sending.v1.MessageService.ListMessages": _nothing,
     "suppression.v1.SuppressionService.CreateSuppression": lambda _: {

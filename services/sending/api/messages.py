@@ -1,18 +1,19 @@
 """MessageService: decode, call the domain, encode."""
 
+from collections.abc import Sequence
+
 from chassis.context import RequestContext
-from chassis.database import TenantSession
-from chassis.errors import FieldViolation, InvalidRequest
+from chassis.database import Database, TenantSession
+from chassis.errors import DomainError
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.sending.v1 import messages_pb2 as pb
 from services.sending import messages
-from services.sending.api.addresses import address_of
-from services.sending.api.data import data_of
+from services.sending.api.categories import message_category
+from services.sending.api.intake import Intake
+from services.sending.api.letters import letters_of
 from services.sending.api.statuses import message_status, status_filter, suppression_reason
-from services.sending.bodies import Body
-from services.sending.contents import Content
-from services.sending.templates import require_content
+from services.sending.one_off import Letter, Outcome, send_letters
 
 
 class MessageApi:
@@ -20,20 +21,21 @@ class MessageApi:
 
     service = pb.DESCRIPTOR.services_by_name["MessageService"]
 
+    def __init__(self, database: Database) -> None:
+        self._intake = Intake(database, _accept)
+
     async def create_message(
-        self, request: pb.CreateMessageRequest, context: RequestContext, session: TenantSession
+        self, request: pb.CreateMessageRequest, context: RequestContext
     ) -> pb.CreateMessageResponse:
         """Queue a message; FAILED_PRECONDITION with reason SUPPRESSED when its recipient must not get mail."""
-        to = address_of("to", request.to)
-        content = await _content(session, request, to.text)
-        letter = messages.Letter(
-            to=to,
-            from_email=address_of("from_email", request.from_email).text,
-            from_name=request.from_name,
-            subject=content.subject,
-            body=content.body,
-        )
-        return pb.CreateMessageResponse(message=as_message(await messages.send_letter(session, letter)))
+        return await self._intake.take(request, context)
+
+    async def batch_create_messages(
+        self, request: pb.BatchCreateMessagesRequest, context: RequestContext, session: TenantSession
+    ) -> pb.BatchCreateMessagesResponse:
+        """Queue messages, each for itself."""
+        outcomes = await _send(session, request.messages)
+        return pb.BatchCreateMessagesResponse(results=map(_as_result, outcomes))
 
     async def get_message(
         self, request: pb.GetMessageRequest, context: RequestContext, session: TenantSession
@@ -58,20 +60,20 @@ class MessageApi:
         )
 
 
-async def _content(session: TenantSession, request: pb.CreateMessageRequest, to: str) -> Content:
-    """What it says, rendered. Raises InvalidRequest."""
-    if request.template_id:
-        if request.html or request.text:
-            raise InvalidRequest(FieldViolation("template_id", "takes the place of html and text"))
-        template = await require_content(session, parse_id(request.template_id))
-        content = Content(request.subject or template.subject, template.body)
-    else:
-        content = Content(request.subject, Body.of(request.html, request.text))
-    if not content.subject:
-        raise InvalidRequest(FieldViolation("subject", "must be given"))
-    if request.template_id or request.HasField("variables"):
-        return content.rendered({"contact": {"email": to}, "variables": data_of(request.variables)})
-    return content
+async def _send(session: TenantSession, requests: Sequence[pb.CreateMessageRequest]) -> list[Outcome]:
+    """Queue a message for each request that is for one; answers what became of each, in their order."""
+    letters = await letters_of(session, requests)
+    sent = iter(await send_letters(session, [letter for letter in letters if isinstance(letter, Letter)]))
+    return [next(sent) if isinstance(letter, Letter) else letter for letter in letters]
+
+
+async def _accept(
+    session: TenantSession, requests: Sequence[pb.CreateMessageRequest]
+) -> list[pb.CreateMessageResponse | DomainError]:
+    return [
+        outcome if isinstance(outcome, DomainError) else pb.CreateMessageResponse(message=as_message(outcome))
+        for outcome in await _send(session, requests)
+    ]
 
 
 def as_message(message: messages.Message) -> pb.Message:
@@ -83,6 +85,7 @@ def as_message(message: messages.Message) -> pb.Message:
         to=message.email,
         from_email=message.from_email,
         subject=message.subject,
+        category=message_category(message.category),
         status=message_status(message.status),
         smtp_reply=message.smtp_reply,
         events=map(_as_event, message.happenings),
@@ -93,6 +96,23 @@ def as_message(message: messages.Message) -> pb.Message:
     if message.veto_reason is not None:
         encoded.veto_reason = suppression_reason(message.veto_reason)
     return encoded
+
+
+def _as_result(outcome: Outcome) -> pb.CreateMessageResult:
+    if isinstance(outcome, DomainError):
+        return pb.CreateMessageResult(error=_as_refusal(outcome))
+    return pb.CreateMessageResult(message=as_message(outcome))
+
+
+def _as_refusal(error: DomainError) -> pb.MessageRefusal:
+    return pb.MessageRefusal(
+        type=error.reason.lower().replace("_", "-"),
+        detail=error.message,
+        errors=[
+            pb.MessageFieldError(field=violation.field, message=violation.message)
+            for violation in error.violations
+        ],
+    )
 
 
 def _as_event(happening: messages.Happening) -> pb.MessageEvent:

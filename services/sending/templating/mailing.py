@@ -1,12 +1,15 @@
 """What a mail says: subject, HTML and text, each a template, or as it is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from chassis.errors import FieldViolation, InvalidRequest
-from services.sending.templating.language import HTML, TEXT
+from services.sending.templating.language import HTML, TEXT, Language
 from services.sending.templating.template import Template, Writer
+
+# Compiles a text, as `Template.compile` does.
+Compile: TypeAlias = Callable[[str, str, Language], Template]
 
 
 class Words(Protocol):
@@ -66,13 +69,15 @@ class Mailing:
         return cls(Verbatim(subject), Verbatim(html), Verbatim(text))
 
 
-def compile_mailing(subject: str, html: str, text: str) -> tuple[Mailing, frozenset[tuple[str, ...]]]:
+def compile_mailing(
+    subject: str, html: str, text: str, compiled_by: Compile = Template.compile
+) -> tuple[Mailing, frozenset[tuple[str, ...]]]:
     """A mailing of templates, and the paths that they name. Raises InvalidRequest that tells what is wrong in each of the fields."""
     violations: list[FieldViolation] = []
     compiled: list[Template] = []
     for field, source, language in (("subject", subject, TEXT), ("html", html, HTML), ("text", text, TEXT)):
         try:
-            compiled.append(Template.compile(field, source, language))
+            compiled.append(compiled_by(field, source, language))
         except InvalidRequest as refused:
             violations += refused.violations
     if violations:

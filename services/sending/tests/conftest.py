@@ -162,7 +162,7 @@ def sending_apis(
 ) -> Sequence[Any]:
     return (
         CampaignApi(database, recipients, launched=lambda *_: None),
-        MessageApi(),
+        MessageApi(database),
         TemplateApi(),
         domain_api,
         tracking_api,

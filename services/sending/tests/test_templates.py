@@ -198,7 +198,7 @@ async def test_a_message_is_made_of_a_template(tenant: Tenant, worker: Worker, r
 
 
 async def test_a_message_is_a_template_only_where_it_is_given_variables(tenant: Tenant) -> None:
-    words = {"subject": "{{ variables.a }}", "text": "{{ variables.a }} {{ nobody }}"}
+    words: dict[str, Any] = {"subject": "{{ variables.a }}", "text": "{{ variables.a }} {{ nobody }}"}
     assert (await tenant.message("ada@example.com", **words)).subject == "{{ variables.a }}"
     request = messages_pb2.CreateMessageRequest(
         to="ada@example.com", from_email="ada@shop.test", **words, variables=struct({"a": 1})

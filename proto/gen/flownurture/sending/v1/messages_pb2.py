@@ -29,7 +29,7 @@ from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%flownurture/sending/v1/messages.proto\x12\x16\x66lownurture.sending.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\x90\x03\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\n\n\x02to\x18\x04 \x01(\t\x12\x12\n\nfrom_email\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x35\n\x06status\x18\x07 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\x12>\n\x0bveto_reason\x18\x08 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x12\n\nsmtp_reply\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nsettled_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x06\x65vents\x18\x0c \x03(\x0b\x32$.flownurture.sending.v1.MessageEvent\"\x86\x01\n\x0cMessageEvent\x12\x35\n\x06status\x18\x01 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x87\x02\n\x14\x43reateMessageRequest\x12\x14\n\x02to\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x1c\n\nfrom_email\x18\x02 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x1c\n\tfrom_name\x18\x03 \x01(\tB\t\x92\xb5\x18\x05\x18\xc8\x01H\x01\x12\x1a\n\x07subject\x18\x04 \x01(\tB\t\x92\xb5\x18\x05\x18\xe6\x07H\x01\x12\x16\n\x04html\x18\x05 \x01(\tB\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x16\n\x04text\x18\x06 \x01(\tB\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x1b\n\x0btemplate_id\x18\x07 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\x12\x34\n\tvariables\x18\x08 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\x92\xb5\x18\x04@\x80\x80\x04\"I\n\x15\x43reateMessageResponse\x12\x30\n\x07message\x18\x01 \x01(\x0b\x32\x1f.flownurture.sending.v1.Message\"1\n\x11GetMessageRequest\x12\x1c\n\nmessage_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"\x84\x01\n\x13ListMessagesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\x12\x35\n\x06status\x18\x03 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\"b\n\x14ListMessagesResponse\x12\x31\n\x08messages\x18\x01 \x03(\x0b\x32\x1f.flownurture.sending.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xaf\x02\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15MESSAGE_STATUS_QUEUED\x10\x01\x12\x1b\n\x17MESSAGE_STATUS_APPROVED\x10\x02\x12\x19\n\x15MESSAGE_STATUS_VETOED\x10\x03\x12\x17\n\x13MESSAGE_STATUS_SENT\x10\x04\x12\x1c\n\x18MESSAGE_STATUS_DELIVERED\x10\x05\x12\x1b\n\x17MESSAGE_STATUS_DEFERRED\x10\x06\x12\x1a\n\x16MESSAGE_STATUS_BOUNCED\x10\x07\x12\x19\n\x15MESSAGE_STATUS_FAILED\x10\x08\x12 \n\x1cMESSAGE_STATUS_INDETERMINATE\x10\t*\x81\x02\n\x11SuppressionReason\x12\"\n\x1eSUPPRESSION_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eSUPPRESSION_REASON_UNSUBSCRIBE\x10\x01\x12\"\n\x1eSUPPRESSION_REASON_HARD_BOUNCE\x10\x02\x12 \n\x1cSUPPRESSION_REASON_COMPLAINT\x10\x03\x12\x1d\n\x19SUPPRESSION_REASON_MANUAL\x10\x04\x12\x1d\n\x19SUPPRESSION_REASON_ERASED\x10\x05\x12 \n\x1cSUPPRESSION_REASON_CANCELLED\x10\x06\x32\xe3\x03\n\x0eMessageService\x12\xa2\x01\n\rCreateMessage\x12,.flownurture.sending.v1.CreateMessageRequest\x1a-.flownurture.sending.v1.CreateMessageResponse\"4\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0emessages:write\x98\xb5\x18\xca\x01\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/messages:\x01*\x12\x92\x01\n\nGetMessage\x12).flownurture.sending.v1.GetMessageRequest\x1a\x1f.flownurture.sending.v1.Message\"8\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rmessages:read\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/messages/{message_id}\x12\x96\x01\n\x0cListMessages\x12+.flownurture.sending.v1.ListMessagesRequest\x1a,.flownurture.sending.v1.ListMessagesResponse\"+\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rmessages:read\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/messagesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%flownurture/sending/v1/messages.proto\x12\x16\x66lownurture.sending.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xcb\x03\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\n\n\x02to\x18\x04 \x01(\t\x12\x12\n\nfrom_email\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x35\n\x06status\x18\x07 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\x12>\n\x0bveto_reason\x18\x08 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x12\n\nsmtp_reply\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nsettled_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x06\x65vents\x18\x0c \x03(\x0b\x32$.flownurture.sending.v1.MessageEvent\x12\x39\n\x08\x63\x61tegory\x18\r \x01(\x0e\x32\'.flownurture.sending.v1.MessageCategory\"\x86\x01\n\x0cMessageEvent\x12\x35\n\x06status\x18\x01 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xc2\x02\n\x14\x43reateMessageRequest\x12\x14\n\x02to\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x1c\n\nfrom_email\x18\x02 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x1c\n\tfrom_name\x18\x03 \x01(\tB\t\x92\xb5\x18\x05\x18\xc8\x01H\x01\x12\x1a\n\x07subject\x18\x04 \x01(\tB\t\x92\xb5\x18\x05\x18\xe6\x07H\x01\x12\x16\n\x04html\x18\x05 \x01(\tB\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x16\n\x04text\x18\x06 \x01(\tB\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x1b\n\x0btemplate_id\x18\x07 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\x12\x34\n\tvariables\x18\x08 \x01(\x0b\x32\x17.google.protobuf.StructB\x08\x92\xb5\x18\x04@\x80\x80\x04\x12\x39\n\x08\x63\x61tegory\x18\t \x01(\x0e\x32\'.flownurture.sending.v1.MessageCategory\"I\n\x15\x43reateMessageResponse\x12\x30\n\x07message\x18\x01 \x01(\x0b\x32\x1f.flownurture.sending.v1.Message\"g\n\x1a\x42\x61tchCreateMessagesRequest\x12I\n\x08messages\x18\x01 \x03(\x0b\x32,.flownurture.sending.v1.CreateMessageRequestB\t\x92\xb5\x18\x05\x08\x01\x30\xf4\x03\"[\n\x1b\x42\x61tchCreateMessagesResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32+.flownurture.sending.v1.CreateMessageResult\"~\n\x13\x43reateMessageResult\x12\x30\n\x07message\x18\x01 \x01(\x0b\x32\x1f.flownurture.sending.v1.Message\x12\x35\n\x05\x65rror\x18\x02 \x01(\x0b\x32&.flownurture.sending.v1.MessageRefusal\"i\n\x0eMessageRefusal\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x39\n\x06\x65rrors\x18\x03 \x03(\x0b\x32).flownurture.sending.v1.MessageFieldError\"3\n\x11MessageFieldError\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"1\n\x11GetMessageRequest\x12\x1c\n\nmessage_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"\x84\x01\n\x13ListMessagesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\x12\x35\n\x06status\x18\x03 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\"b\n\x14ListMessagesResponse\x12\x31\n\x08messages\x18\x01 \x03(\x0b\x32\x1f.flownurture.sending.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*w\n\x0fMessageCategory\x12 \n\x1cMESSAGE_CATEGORY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMESSAGE_CATEGORY_MARKETING\x10\x01\x12\"\n\x1eMESSAGE_CATEGORY_TRANSACTIONAL\x10\x02*\xaf\x02\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15MESSAGE_STATUS_QUEUED\x10\x01\x12\x1b\n\x17MESSAGE_STATUS_APPROVED\x10\x02\x12\x19\n\x15MESSAGE_STATUS_VETOED\x10\x03\x12\x17\n\x13MESSAGE_STATUS_SENT\x10\x04\x12\x1c\n\x18MESSAGE_STATUS_DELIVERED\x10\x05\x12\x1b\n\x17MESSAGE_STATUS_DEFERRED\x10\x06\x12\x1a\n\x16MESSAGE_STATUS_BOUNCED\x10\x07\x12\x19\n\x15MESSAGE_STATUS_FAILED\x10\x08\x12 \n\x1cMESSAGE_STATUS_INDETERMINATE\x10\t*\x81\x02\n\x11SuppressionReason\x12\"\n\x1eSUPPRESSION_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eSUPPRESSION_REASON_UNSUBSCRIBE\x10\x01\x12\"\n\x1eSUPPRESSION_REASON_HARD_BOUNCE\x10\x02\x12 \n\x1cSUPPRESSION_REASON_COMPLAINT\x10\x03\x12\x1d\n\x19SUPPRESSION_REASON_MANUAL\x10\x04\x12\x1d\n\x19SUPPRESSION_REASON_ERASED\x10\x05\x12 \n\x1cSUPPRESSION_REASON_CANCELLED\x10\x06\x32\xa0\x05\n\x0eMessageService\x12\xa2\x01\n\rCreateMessage\x12,.flownurture.sending.v1.CreateMessageRequest\x1a-.flownurture.sending.v1.CreateMessageResponse\"4\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0emessages:write\x98\xb5\x18\xca\x01\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/messages:\x01*\x12\xba\x01\n\x13\x42\x61tchCreateMessages\x12\x32.flownurture.sending.v1.BatchCreateMessagesRequest\x1a\x33.flownurture.sending.v1.BatchCreateMessagesResponse\":\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0emessages:write\x98\xb5\x18\xca\x01\x82\xd3\xe4\x93\x02\x17\"\x12/v1/messages/batch:\x01*\x12\x92\x01\n\nGetMessage\x12).flownurture.sending.v1.GetMessageRequest\x1a\x1f.flownurture.sending.v1.Message\"8\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rmessages:read\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/messages/{message_id}\x12\x96\x01\n\x0cListMessages\x12+.flownurture.sending.v1.ListMessagesRequest\x1a,.flownurture.sending.v1.ListMessagesResponse\"+\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rmessages:read\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/messagesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,6 +52,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEMESSAGEREQUEST'].fields_by_name['template_id']._serialized_options = b'\222\265\030\0028\001'
   _globals['_CREATEMESSAGEREQUEST'].fields_by_name['variables']._loaded_options = None
   _globals['_CREATEMESSAGEREQUEST'].fields_by_name['variables']._serialized_options = b'\222\265\030\004@\200\200\004'
+  _globals['_BATCHCREATEMESSAGESREQUEST'].fields_by_name['messages']._loaded_options = None
+  _globals['_BATCHCREATEMESSAGESREQUEST'].fields_by_name['messages']._serialized_options = b'\222\265\030\005\010\0010\364\003'
   _globals['_GETMESSAGEREQUEST'].fields_by_name['message_id']._loaded_options = None
   _globals['_GETMESSAGEREQUEST'].fields_by_name['message_id']._serialized_options = b'\222\265\030\004\010\0018\001'
   _globals['_LISTMESSAGESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -60,28 +62,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMESSAGESREQUEST'].fields_by_name['page_token']._serialized_options = b'\222\265\030\0028\005'
   _globals['_MESSAGESERVICE'].methods_by_name['CreateMessage']._loaded_options = None
   _globals['_MESSAGESERVICE'].methods_by_name['CreateMessage']._serialized_options = b'\212\265\030\024\010\002\020\001\032\016messages:write\230\265\030\312\001\202\323\344\223\002\021\"\014/v1/messages:\001*'
+  _globals['_MESSAGESERVICE'].methods_by_name['BatchCreateMessages']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['BatchCreateMessages']._serialized_options = b'\212\265\030\024\010\002\020\001\032\016messages:write\230\265\030\312\001\202\323\344\223\002\027\"\022/v1/messages/batch:\001*'
   _globals['_MESSAGESERVICE'].methods_by_name['GetMessage']._loaded_options = None
   _globals['_MESSAGESERVICE'].methods_by_name['GetMessage']._serialized_options = b'\212\265\030\023\010\002\020\001\032\rmessages:read\202\323\344\223\002\033\022\031/v1/messages/{message_id}'
   _globals['_MESSAGESERVICE'].methods_by_name['ListMessages']._loaded_options = None
   _globals['_MESSAGESERVICE'].methods_by_name['ListMessages']._serialized_options = b'\212\265\030\023\010\002\020\001\032\rmessages:read\202\323\344\223\002\016\022\014/v1/messages'
-  _globals['_MESSAGESTATUS']._serialized_start=1399
-  _globals['_MESSAGESTATUS']._serialized_end=1702
-  _globals['_SUPPRESSIONREASON']._serialized_start=1705
-  _globals['_SUPPRESSIONREASON']._serialized_end=1962
+  _globals['_MESSAGECATEGORY']._serialized_start=2002
+  _globals['_MESSAGECATEGORY']._serialized_end=2121
+  _globals['_MESSAGESTATUS']._serialized_start=2124
+  _globals['_MESSAGESTATUS']._serialized_end=2427
+  _globals['_SUPPRESSIONREASON']._serialized_start=2430
+  _globals['_SUPPRESSIONREASON']._serialized_end=2687
   _globals['_MESSAGE']._serialized_start=232
-  _globals['_MESSAGE']._serialized_end=632
-  _globals['_MESSAGEEVENT']._serialized_start=635
-  _globals['_MESSAGEEVENT']._serialized_end=769
-  _globals['_CREATEMESSAGEREQUEST']._serialized_start=772
-  _globals['_CREATEMESSAGEREQUEST']._serialized_end=1035
-  _globals['_CREATEMESSAGERESPONSE']._serialized_start=1037
-  _globals['_CREATEMESSAGERESPONSE']._serialized_end=1110
-  _globals['_GETMESSAGEREQUEST']._serialized_start=1112
-  _globals['_GETMESSAGEREQUEST']._serialized_end=1161
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1164
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1296
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1298
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1396
-  _globals['_MESSAGESERVICE']._serialized_start=1965
-  _globals['_MESSAGESERVICE']._serialized_end=2448
+  _globals['_MESSAGE']._serialized_end=691
+  _globals['_MESSAGEEVENT']._serialized_start=694
+  _globals['_MESSAGEEVENT']._serialized_end=828
+  _globals['_CREATEMESSAGEREQUEST']._serialized_start=831
+  _globals['_CREATEMESSAGEREQUEST']._serialized_end=1153
+  _globals['_CREATEMESSAGERESPONSE']._serialized_start=1155
+  _globals['_CREATEMESSAGERESPONSE']._serialized_end=1228
+  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_start=1230
+  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_end=1333
+  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_start=1335
+  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_end=1426
+  _globals['_CREATEMESSAGERESULT']._serialized_start=1428
+  _globals['_CREATEMESSAGERESULT']._serialized_end=1554
+  _globals['_MESSAGEREFUSAL']._serialized_start=1556
+  _globals['_MESSAGEREFUSAL']._serialized_end=1661
+  _globals['_MESSAGEFIELDERROR']._serialized_start=1663
+  _globals['_MESSAGEFIELDERROR']._serialized_end=1714
+  _globals['_GETMESSAGEREQUEST']._serialized_start=1716
+  _globals['_GETMESSAGEREQUEST']._serialized_end=1765
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1768
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1900
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1902
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2000
+  _globals['_MESSAGESERVICE']._serialized_start=2690
+  _globals['_MESSAGESERVICE']._serialized_end=3362
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _MessageCategory:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MessageCategoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MessageCategory.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MESSAGE_CATEGORY_UNSPECIFIED: _MessageCategory.ValueType  # 0
+    """In a request: transactional."""
+    MESSAGE_CATEGORY_MARKETING: _MessageCategory.ValueType  # 1
+    """Promotes something. It carries links to unsubscribe, and is never sent again by itself when nobody knows whether it arrived."""
+    MESSAGE_CATEGORY_TRANSACTIONAL: _MessageCategory.ValueType  # 2
+    """Answers what its recipient did: a receipt, a password. When nobody knows whether it arrived it is sent again, with the same Message-ID."""
+
+class MessageCategory(_MessageCategory, metaclass=_MessageCategoryEnumTypeWrapper):
+    """What kind of mail a message is. Neither kind goes to an address on the suppression list."""
+
+MESSAGE_CATEGORY_UNSPECIFIED: MessageCategory.ValueType  # 0
+"""In a request: transactional."""
+MESSAGE_CATEGORY_MARKETING: MessageCategory.ValueType  # 1
+"""Promotes something. It carries links to unsubscribe, and is never sent again by itself when nobody knows whether it arrived."""
+MESSAGE_CATEGORY_TRANSACTIONAL: MessageCategory.ValueType  # 2
+"""Answers what its recipient did: a receipt, a password. When nobody knows whether it arrived it is sent again, with the same Message-ID."""
+Global___MessageCategory: _TypeAlias = MessageCategory  # noqa: Y015
+
 class _MessageStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -97,6 +121,7 @@ class Message(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     SETTLED_AT_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     campaign_id: _builtins.str
     """Empty for a one-off message."""
@@ -109,12 +134,15 @@ class Message(_message.Message):
     """Why the suppression list vetoed it; unspecified unless vetoed."""
     smtp_reply: _builtins.str
     """What the receiving server last said."""
+    category: Global___MessageCategory.ValueType
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def settled_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageEvent]: ...
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageEvent]:
+        """What became of it, oldest first; in lists empty."""
+
     def __init__(
         self,
         *,
@@ -130,10 +158,11 @@ class Message(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         settled_at: _timestamp_pb2.Timestamp | None = ...,
         events: _abc.Iterable[Global___MessageEvent] | None = ...,
+        category: Global___MessageCategory.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "settled_at", b"settled_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact_id", b"contact_id", "created_at", b"created_at", "events", b"events", "from_email", b"from_email", "id", b"id", "settled_at", b"settled_at", "smtp_reply", b"smtp_reply", "status", b"status", "subject", b"subject", "to", b"to", "veto_reason", b"veto_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "category", b"category", "contact_id", b"contact_id", "created_at", b"created_at", "events", b"events", "from_email", b"from_email", "id", b"id", "settled_at", b"settled_at", "smtp_reply", b"smtp_reply", "status", b"status", "subject", b"subject", "to", b"to", "veto_reason", b"veto_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -177,6 +206,7 @@ class CreateMessageRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     VARIABLES_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
     to: _builtins.str
     from_email: _builtins.str
     from_name: _builtins.str
@@ -187,6 +217,7 @@ class CreateMessageRequest(_message.Message):
     text: _builtins.str
     template_id: _builtins.str
     """Instead of html and text."""
+    category: Global___MessageCategory.ValueType
     @_builtins.property
     def variables(self) -> _struct_pb2.Struct:
         """What the template finds as `variables`. Where they are given without one, subject, html and text are templates themselves."""
@@ -202,10 +233,11 @@ class CreateMessageRequest(_message.Message):
         text: _builtins.str = ...,
         template_id: _builtins.str = ...,
         variables: _struct_pb2.Struct | None = ...,
+        category: Global___MessageCategory.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["variables", b"variables"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_email", b"from_email", "from_name", b"from_name", "html", b"html", "subject", b"subject", "template_id", b"template_id", "text", b"text", "to", b"to", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "subject", b"subject", "template_id", b"template_id", "text", b"text", "to", b"to", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -230,6 +262,125 @@ class CreateMessageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateMessageResponse: _TypeAlias = CreateMessageResponse  # noqa: Y015
+
+@_typing.final
+class BatchCreateMessagesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateMessageRequest]: ...
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___CreateMessageRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateMessagesRequest: _TypeAlias = BatchCreateMessagesRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateMessagesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateMessageResult]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___CreateMessageResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateMessagesResponse: _TypeAlias = BatchCreateMessagesResponse  # noqa: Y015
+
+@_typing.final
+class CreateMessageResult(_message.Message):
+    """The message, or why there is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def message(self) -> Global___Message: ...
+    @_builtins.property
+    def error(self) -> Global___MessageRefusal: ...
+    def __init__(
+        self,
+        *,
+        message: Global___Message | None = ...,
+        error: Global___MessageRefusal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateMessageResult: _TypeAlias = CreateMessageResult  # noqa: Y015
+
+@_typing.final
+class MessageRefusal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """As the last part of a problem's type: suppressed, plan-limit-exceeded, invalid-request."""
+    detail: _builtins.str
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageFieldError]:
+        """Which fields of the item are wrong; empty unless it is not valid."""
+
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        errors: _abc.Iterable[Global___MessageFieldError] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "errors", b"errors", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageRefusal: _TypeAlias = MessageRefusal  # noqa: Y015
+
+@_typing.final
+class MessageFieldError(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    message: _builtins.str
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageFieldError: _TypeAlias = MessageFieldError  # noqa: Y015
 
 @_typing.final
 class GetMessageRequest(_message.Message):

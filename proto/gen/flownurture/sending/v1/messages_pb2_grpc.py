@@ -40,6 +40,11 @@ class MessageServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.CreateMessageRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.CreateMessageResponse.FromString,
                 _registered_method=True)
+        self.BatchCreateMessages = channel.unary_unary(
+                '/flownurture.sending.v1.MessageService/BatchCreateMessages',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.BatchCreateMessagesRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.BatchCreateMessagesResponse.FromString,
+                _registered_method=True)
         self.GetMessage = channel.unary_unary(
                 '/flownurture.sending.v1.MessageService/GetMessage',
                 request_serializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.GetMessageRequest.SerializeToString,
@@ -58,6 +63,13 @@ class MessageServiceServicer:
 
     def CreateMessage(self, request, context):
         """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateMessages(self, request, context):
+        """Queues up to 500 messages, each for itself: one that is refused holds up no other. Answers in the order of the request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +96,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.CreateMessage,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.CreateMessageRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.CreateMessageResponse.SerializeToString,
+            ),
+            'BatchCreateMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateMessages,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.BatchCreateMessagesRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_messages__pb2.BatchCreateMessagesResponse.SerializeToString,
             ),
             'GetMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMessage,
@@ -124,6 +141,33 @@ class MessageService:
             '/flownurture.sending.v1.MessageService/CreateMessage',
             flownurture_dot_sending_dot_v1_dot_messages__pb2.CreateMessageRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_messages__pb2.CreateMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.MessageService/BatchCreateMessages',
+            flownurture_dot_sending_dot_v1_dot_messages__pb2.BatchCreateMessagesRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_messages__pb2.BatchCreateMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

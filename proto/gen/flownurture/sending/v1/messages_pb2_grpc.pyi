@@ -35,6 +35,8 @@ class MessageServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MessageServiceAsyncStub: ...
     CreateMessage: _grpc.UnaryUnaryMultiCallable[_messages_pb2.CreateMessageRequest, _messages_pb2.CreateMessageResponse]
     """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail."""
+    BatchCreateMessages: _grpc.UnaryUnaryMultiCallable[_messages_pb2.BatchCreateMessagesRequest, _messages_pb2.BatchCreateMessagesResponse]
+    """Queues up to 500 messages, each for itself: one that is refused holds up no other. Answers in the order of the request."""
     GetMessage: _grpc.UnaryUnaryMultiCallable[_messages_pb2.GetMessageRequest, _messages_pb2.Message]
     """A message and what happened to it."""
     ListMessages: _grpc.UnaryUnaryMultiCallable[_messages_pb2.ListMessagesRequest, _messages_pb2.ListMessagesResponse]
@@ -47,6 +49,8 @@ class MessageServiceAsyncStub(MessageServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateMessage: _aio.UnaryUnaryMultiCallable[_messages_pb2.CreateMessageRequest, _messages_pb2.CreateMessageResponse]  # type: ignore[assignment]
     """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail."""
+    BatchCreateMessages: _aio.UnaryUnaryMultiCallable[_messages_pb2.BatchCreateMessagesRequest, _messages_pb2.BatchCreateMessagesResponse]  # type: ignore[assignment]
+    """Queues up to 500 messages, each for itself: one that is refused holds up no other. Answers in the order of the request."""
     GetMessage: _aio.UnaryUnaryMultiCallable[_messages_pb2.GetMessageRequest, _messages_pb2.Message]  # type: ignore[assignment]
     """A message and what happened to it."""
     ListMessages: _aio.UnaryUnaryMultiCallable[_messages_pb2.ListMessagesRequest, _messages_pb2.ListMessagesResponse]  # type: ignore[assignment]
@@ -62,6 +66,14 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_messages_pb2.CreateMessageResponse, _abc.Awaitable[_messages_pb2.CreateMessageResponse]]:
         """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail."""
+
+    @_abc_1.abstractmethod
+    def BatchCreateMessages(
+        self,
+        request: _messages_pb2.BatchCreateMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_messages_pb2.BatchCreateMessagesResponse, _abc.Awaitable[_messages_pb2.BatchCreateMessagesResponse]]:
+        """Queues up to 500 messages, each for itself: one that is refused holds up no other. Answers in the order of the request."""
 
     @_abc_1.abstractmethod
     def GetMessage(

@@ -1,0 +1,177 @@
+"""One-off messages: taken in as sets, in one statement that looks at the suppression list, counts and writes.
+
+A set is a batch of its own. Of its letters each is accepted or refused for itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+from sqlalchemy import exists, select, text
+
+from chassis.database import TenantSession
+from chassis.email_address import EmailAddress
+from chassis.errors import DomainError, FailedPrecondition
+from chassis.identifiers import new_id
+from flownurture.sending.v1.events_pb2 import SendsRequested
+from services.sending import usage
+from services.sending.bodies import Body
+from services.sending.categories import RULES, STANDS_AGAINST, Category
+from services.sending.messages import Message
+from services.sending.statuses import BatchStatus, MessageStatus, SuppressionReason
+from services.sending.tables import messages
+from services.sending.usage import Allowance, EmailLimitReached
+
+MOST_LETTERS = 500
+
+_ORDER = [reason.value for reason in SuppressionReason]
+
+# Of two deliveries of one order the second sees what the first has done.
+_ONE_AFTER_ANOTHER = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended('sending.message:' || :message_id, 0))"
+)
+_ACCEPTED = "(reason IS NULL AND number < (SELECT number FROM beyond))"
+_TAKE_IN = text(f"""
+    WITH judged AS MATERIALIZED (
+        SELECT message.*, (
+            SELECT suppression.reason FROM suppressions AS suppression
+            WHERE suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
+            ORDER BY array_position(CAST(:order AS text[]), suppression.reason) LIMIT 1
+        ) AS reason
+        FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:emails AS text[]), CAST(:digests AS bytea[]), CAST(:categories AS text[]),
+            CAST(:from_names AS text[]), CAST(:from_emails AS text[]), CAST(:subjects AS text[]),
+            CAST(:htmls AS text[]), CAST(:texts AS text[])
+        ) WITH ORDINALITY AS message (
+            id, email, email_digest, category, from_name, from_email, subject, html, text, number
+        )
+    ), wanted AS (
+        SELECT number FROM judged WHERE reason IS NULL
+    ), taken AS (
+        {usage.TAKE_WANTED}
+    ), beyond AS (
+        -- The first for which there is no place.
+        SELECT coalesce((
+            SELECT number FROM wanted ORDER BY number OFFSET coalesce((SELECT places FROM taken), :size) LIMIT 1
+        ), :size + 1) AS number
+    ), batch AS (
+        INSERT INTO batches (id, status, size, usage_cycle)
+        SELECT :batch_id, '{BatchStatus.REQUESTED.value}', count(*), :cycle FROM judged WHERE {_ACCEPTED}
+        HAVING count(*) > 0
+    ), queued AS (
+        INSERT INTO messages (id, batch_id, email, email_digest, category)
+        SELECT id, :batch_id, email, email_digest, category FROM judged WHERE {_ACCEPTED}
+    ), contents AS (
+        INSERT INTO message_contents (message_id, from_name, from_email, subject, html, text)
+        SELECT id, from_name, from_email, subject, html, text FROM judged WHERE {_ACCEPTED}
+    )
+    SELECT now() AS accepted_at, refused.number, refused.reason
+    FROM (VALUES (0)) AS always
+    LEFT JOIN (SELECT number, reason FROM judged WHERE NOT {_ACCEPTED}) AS refused ON true
+""")  # noqa: S608 - of our own words alone
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What a one-off message says, and to whom."""
+
+    to: EmailAddress
+    from_email: str
+    from_name: str
+    subject: str
+    body: Body
+    category: Category = Category.TRANSACTIONAL
+
+
+# What became of a letter: it is a message, or why it is none.
+Outcome: TypeAlias = Message | DomainError
+
+
+class Suppressed(FailedPrecondition):
+    """The recipient must not get this mail."""
+
+    def __init__(self, reason: SuppressionReason) -> None:
+        words = reason.value.replace("_", " ")
+        super().__init__(f"The recipient is suppressed: {words}.", reason="SUPPRESSED")
+
+
+async def send_letters(session: TenantSession, letters: Sequence[Letter]) -> list[Outcome]:
+    """Queue letters, at most `MOST_LETTERS`; answers what became of each, in their order.
+
+    One is refused with Suppressed, or with EmailLimitReached when those before it have used the plan's e-mails up. Raises
+    Unavailable when nobody can tell what the plan allows.
+    """
+    if not letters:
+        return []
+    return await _take_in(session, [new_id() for _ in letters], letters, usage.allowance_of(session.context))
+
+
+async def send_letter_once(session: TenantSession, message_id: UUID, letter: Letter) -> None:
+    """Queue a letter under this id, unless there is one. Raises Suppressed, EmailLimitReached."""
+    await session.execute(_ONE_AFTER_ANOTHER, {"message_id": str(message_id)})
+    if await session.scalar(select(exists().where(messages.c.id == message_id))):
+        return
+    allowance = usage.allowance_of(session.context) if RULES[letter.category].counts else None
+    (outcome,) = await _take_in(session, [message_id], [letter], allowance)
+    if isinstance(outcome, DomainError):
+        raise outcome
+
+
+async def _take_in(
+    session: TenantSession, ids: Sequence[UUID], letters: Sequence[Letter], allowance: Allowance | None
+) -> list[Outcome]:
+    batch_id = new_id()
+    answer = await session.execute(
+        _TAKE_IN,
+        {
+            "ids": ids,
+            "emails": [letter.to.text for letter in letters],
+            "digests": [letter.to.digest for letter in letters],
+            "categories": [letter.category.value for letter in letters],
+            "from_names": [letter.from_name for letter in letters],
+            "from_emails": [letter.from_email for letter in letters],
+            "subjects": [letter.subject for letter in letters],
+            "htmls": [letter.body.html for letter in letters],
+            "texts": [letter.body.text for letter in letters],
+            "size": len(letters),
+            "batch_id": batch_id,
+            "order": _ORDER,
+            "cycle": allowance and allowance.cycle_started_at,
+            "limit": allowance and allowance.limit,
+        },
+    )
+    rows = answer.all()
+    refused = {row.number - 1: row.reason for row in rows if row.number is not None}
+    limit = allowance.limit if allowance else 0
+    accepted = len(letters) - len(refused)
+    if accepted:
+        session.publish(SendsRequested(batch_id=str(batch_id), message_count=accepted))
+    return [
+        _refusal(refused[place], limit)
+        if place in refused
+        else _queued(message_id, letter, rows[0].accepted_at)
+        for place, (message_id, letter) in enumerate(zip(ids, letters, strict=True))
+    ]
+
+
+def _refusal(reason: str | None, limit: int) -> DomainError:
+    return EmailLimitReached(limit) if reason is None else Suppressed(SuppressionReason(reason))
+
+
+def _queued(message_id: UUID, letter: Letter, accepted_at: datetime) -> Message:
+    return Message(
+        id=message_id,
+        campaign_id=None,
+        contact_id=None,
+        email=letter.to.text,
+        from_email=letter.from_email,
+        subject=letter.subject,
+        category=letter.category.value,
+        status=MessageStatus.QUEUED.value,
+        veto_reason=None,
+        smtp_reply="",
+        created_at=accepted_at,
+        settled_at=None,
+    )
