@@ -107,5 +107,5 @@ bench-contacts: install ## Measure imports, segments and audiences at a million 
 	@python -m bench.contacts
 
 .PHONY: bench-sending
-bench-sending: install ## Measure the SMTP engine against aiosmtplib and smtp-source (Debian's package postfix)
+bench-sending: install ## Measure campaigns, one-off messages and the SMTP engine (Debian's packages postfix and opendkim)
 	@python -m bench.sending

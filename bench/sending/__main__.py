@@ -1,137 +1,110 @@
-"""`python -m bench.sending`: the engine's SMTP against other ways to hand the same messages to the same relay.
+"""`python -m bench.sending [PART]`: how fast mail goes out, beside what limits it and what else people send with.
 
-The relay is Debian's `smtp-sink` (package postfix), which is also where `smtp-source` comes from. The contenders take turns, so
-that what else the machine does weighs on all; the last line is JSON, of the medians of all rounds.
+Each part has servers of its own and can be run alone; without one all are, one after another. Progress is told on stderr, and
+the last line is JSON.
 """
 
 import json
 import os
 import platform
-import resource
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from statistics import median
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from bench.sending.contenders import CONNECTIONS, RECIPIENT, SENDER, SIZE
+from bench.sending import campaign, contenders, listmonk, memory, one_off, rivals
+from bench.sending.turns import say
 
-_TIMES_LIBRARY = 8
-_TIMES_SOURCE = 2
+Recipients = Annotated[int, typer.Option(min=1_000, help="Recipients of each campaign.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds, in which what is compared takes turns.")]
+Delivery = Annotated[int, typer.Option(min=1, max=4, help="Delivery processes.")]
 
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What it took to hand messages over once."""
-
-    messages: int
-    seconds: float
-    processor_seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Messages a second."""
-        return self.messages / self.seconds
-
-    @property
-    def processor_microseconds(self) -> float:
-        """Of the sender alone, a message."""
-        return self.processor_seconds / self.messages * 1e6
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def main(
-    messages: Annotated[int, typer.Option(help="Messages that a round hands over.")] = 24_000,
-    rounds: Annotated[int, typer.Option(help="Rounds, in which the contenders take turns.")] = 5,
-) -> None:
-    """Measure; exits with 1 when a stated figure is not met, with 2 without Debian's package postfix."""
-    sink, source = _program("smtp-sink"), _program("smtp-source")
-    turns: dict[str, list[Turn]] = {"engine": [], "library": [], "source": []}
-    with _sink(sink) as port:
-        for _ in range(rounds):
-            turns["engine"].append(_own("engine", port, messages))
-            turns["source"].append(_source(source, port, messages))
-            # Slower by far: fewer messages tell as much.
-            turns["library"].append(_own("library", port, messages // 8))
-    rates = {name: [turn.rate for turn in found] for name, found in turns.items()}
-    medians = {name: median(found) for name, found in rates.items()}
-    figures = {
-        "messages_per_second": {name: round(rate) for name, rate in medians.items()},
-        "spread": {name: [round(min(found)), round(max(found))] for name, found in rates.items()},
-        "processor_microseconds": {
-            name: round(median(turn.processor_microseconds for turn in found))
-            for name, found in turns.items()
-        },
-        "times_library": round(medians["engine"] / medians["library"], 2),
-        "times_source": round(medians["engine"] / medians["source"], 2),
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+@app.callback(invoke_without_command=True)
+def everything(context: typer.Context) -> None:
+    """Measure all parts; exits with 1 when a stated figure is not met, with 2 without Debian's packages postfix and opendkim."""
+    if context.invoked_subcommand is not None:
+        return
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "smtp": lambda: contenders.compare(24_000, 5),
+        "campaign": lambda: campaign.unsigned(100_000, 5),
+        "signed": lambda: campaign.signed(20_000, 5),
+        "mail_server": lambda: rivals.against_mail_server(20_000, 5, 2),
+        "accepted": lambda: one_off.accepted(5),
+        "on_its_way": lambda: one_off.on_its_way(100_000),
+        "memory": lambda: memory.growth(large=False),
     }
-    meets = medians["engine"] >= max(_TIMES_LIBRARY * medians["library"], _TIMES_SOURCE * medians["source"])
-    print(json.dumps(figures | {"meets": meets}))
-    raise typer.Exit(0 if meets else 1)
+    if listmonk.is_given():
+        parts["listmonk"] = lambda: rivals.against_listmonk(100_000, 5, 2)
+    figures: dict[str, Any] = {}
+    for name, measured in parts.items():
+        say(f"== {name}")
+        figures[name] = measured()
+        say(json.dumps(figures[name]))
+    _tell(figures | {"meets": all(part["meets"] for part in figures.values())})
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None:
-        print(f"{name} is missing: apt-get install postfix", file=sys.stderr)
-        raise typer.Exit(2)
-    return found
+@app.command("smtp")
+def smtp(
+    messages: Annotated[int, typer.Option(help="Messages a turn.")] = 24_000, rounds: Rounds = 5
+) -> None:
+    """The engine's connections with smtp-source and aiosmtplib."""
+    _tell(contenders.compare(messages, rounds))
 
 
-@contextmanager
-def _sink(program: str) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    process = subprocess.Popen([program, *user, f"127.0.0.1:{port}", "100"])  # noqa: S603
-    try:
-        _await_listening(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+@app.command("campaign")
+def unsigned(recipients: Recipients = 100_000, rounds: Rounds = 5) -> None:
+    """A campaign from launch to last handover, with the engine's connections alone."""
+    _tell(campaign.unsigned(recipients, rounds))
 
 
-def _await_listening(port: int) -> None:
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    raise SystemExit("smtp-sink does not listen")
+@app.command("signed")
+def signed(recipients: Recipients = 20_000, rounds: Rounds = 5) -> None:
+    """A campaign signed with RSA-2048, with what the same cores can only sign."""
+    _tell(campaign.signed(recipients, rounds))
 
 
-def _own(name: str, port: int, messages: int) -> Turn:
-    """A turn of one of `contenders`, without the start of its interpreter."""
-    command = [sys.executable, "-m", "bench.sending.contenders", name, str(port), str(messages)]
-    measured = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # noqa: S603
-    return Turn(messages, measured["seconds"], measured["processor_seconds"])
+@app.command("mail-server")
+def mail_server(recipients: Recipients = 20_000, rounds: Rounds = 5, delivery: Delivery = 2) -> None:
+    """A signed campaign with Postfix and OpenDKIM."""
+    _tell(rivals.against_mail_server(recipients, rounds, delivery))
 
 
-def _source(program: str, port: int, messages: int) -> Turn:
-    """A turn of `smtp-source`, which is told to keep its connections."""
-    command = [program, "-d", "-s", str(CONNECTIONS), "-m", str(messages), "-l", str(SIZE)]
-    command += ["-f", SENDER, "-t", RECIPIENT, f"127.0.0.1:{port}"]
-    used, began = _of_children(), time.perf_counter()
-    subprocess.run(command, check=True)  # noqa: S603
-    return Turn(messages, time.perf_counter() - began, _of_children() - used)
+@app.command("listmonk")
+def beside_listmonk(recipients: Recipients = 100_000, rounds: Rounds = 5, delivery: Delivery = 2) -> None:
+    """A campaign with that of a listmonk that already runs (LISTMONK_URL and its kin: bench/README.md)."""
+    if not listmonk.is_given():
+        raise typer.BadParameter("LISTMONK_URL and its kin are not set: see bench/README.md")
+    _tell(rivals.against_listmonk(recipients, rounds, delivery))
 
 
-def _of_children() -> float:
-    """Processor seconds of the processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+@app.command("accepted")
+def accepted(rounds: Rounds = 5) -> None:
+    """One-off messages that the API durably accepts a second."""
+    _tell(one_off.accepted(rounds))
+
+
+@app.command("on-its-way")
+def on_its_way(recipients: Recipients = 100_000) -> None:
+    """How long a one-off message takes, idle and while a campaign goes out."""
+    _tell(one_off.on_its_way(recipients))
+
+
+@app.command("memory")
+def grown(
+    large: Annotated[bool, typer.Option(help="Up to a million recipients, which takes minutes.")] = False,
+) -> None:
+    """A delivery process' memory, and the time of a message, as campaigns grow."""
+    _tell(memory.growth(large=large))
+
+
+def _tell(figures: dict[str, Any]) -> None:
+    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
+    print(json.dumps(figures | {"machine": machine}))
+    raise typer.Exit(0 if figures["meets"] else 1)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()
