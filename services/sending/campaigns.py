@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, func, insert, literal, select, update
+from sqlalchemy import RowMapping, case, delete, func, insert, literal, select, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
@@ -35,6 +35,8 @@ _COLUMNS = (
     campaigns.c.template_id,
     campaigns.c.track_opens,
     campaigns.c.track_clicks,
+    campaigns.c.send_at,
+    campaigns.c.messages_per_hour,
     campaigns.c.status,
     campaigns.c.audience,
     campaigns.c.audience_complete,
@@ -64,6 +66,8 @@ class Campaign:
     template_id: UUID | None
     track_opens: bool
     track_clicks: bool
+    send_at: datetime | None
+    messages_per_hour: int | None
     status: str
     audience: int
     audience_complete: bool
@@ -107,46 +111,88 @@ async def page_campaigns(session: TenantSession, *, before: UUID | None, size: i
 
 
 async def update_campaign(session: TenantSession, campaign_id: UUID, changes: Mapping[str, Any]) -> Campaign:
-    """Change columns of a draft. Raises NotFound, Conflict once it was launched, InvalidRequest for a bad template."""
-    await _hold_draft(session, campaign_id, "changed")
+    """Change columns of a draft, or the time of what is scheduled.
+
+    Raises NotFound, Conflict once it was launched, InvalidRequest for a bad template.
+    """
+    status = await hold_campaign(session, campaign_id)
+    if status is CampaignStatus.SCHEDULED and changes.keys() <= {"send_at"}:
+        return await _set(session, campaign_id, **changes)
+    _require_draft(status, "changed")
     if changes:
         draft = await get_campaign(session, campaign_id)
         kept = {name: getattr(draft, name) for name in ("subject", "html", "text", "template_id")}
         await _check(session, {**kept, **changes})
-        await session.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**changes))
+        return await _set(session, campaign_id, **changes)
     return await get_campaign(session, campaign_id)
 
 
 async def delete_campaign(session: TenantSession, campaign_id: UUID) -> None:
     """Delete a draft. Raises NotFound, or Conflict once it was launched."""
-    await _hold_draft(session, campaign_id, "deleted")
+    _require_draft(await hold_campaign(session, campaign_id), "deleted")
     await session.execute(delete(campaigns).where(campaigns.c.id == campaign_id))
 
 
 async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
-    """Let it be sent. Launching it again changes nothing. Raises NotFound, or InvalidRequest when it says nothing."""
+    """Let it be sent, now or when its time has come. Launching it again changes nothing.
+
+    Raises NotFound, or InvalidRequest when it says nothing.
+    """
     # Held first: what is launched is the draft as the last change left it.
-    if await _held_status(session, campaign_id) != CampaignStatus.DRAFT:
+    if await hold_campaign(session, campaign_id) is not CampaignStatus.DRAFT:
         return await get_campaign(session, campaign_id)
     draft = await get_campaign(session, campaign_id)
     content = await content_of_campaign(session, draft)
     _, paths = compile_mailing(content.subject, content.body.html, content.body.text)
-    launched = await session.execute(
+    scheduled = await _set(
+        session,
+        campaign_id,
+        status=CampaignStatus.SCHEDULED.value,
+        send_at=func.coalesce(campaigns.c.send_at, func.now()),
+        html=content.body.html,
+        text=content.body.text,
+        merge_fields=MergeFields.of(paths).kept,
+    )
+    return await start_campaign(session, campaign_id) or scheduled
+
+
+async def start_campaign(session: TenantSession, campaign_id: UUID) -> Campaign | None:
+    """Begin to send a scheduled campaign, if its time has come."""
+    started = await session.execute(
         update(campaigns)
-        .where(campaigns.c.id == campaign_id)
-        .values(
-            status=CampaignStatus.SENDING.value,
-            html=content.body.html,
-            text=content.body.text,
-            merge_fields=MergeFields.of(paths).kept,
-            launched_at=func.clock_timestamp(),
+        .where(
+            campaigns.c.id == campaign_id,
+            campaigns.c.status == CampaignStatus.SCHEDULED.value,
+            campaigns.c.send_at <= func.now(),
         )
+        .values(status=CampaignStatus.SENDING.value, launched_at=func.clock_timestamp())
         .returning(*_COLUMNS)
     )
-    if draft.track_clicks:
-        await keep_links(session, campaign_id, content.body.html)
-    session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=draft.name))
-    return _campaign(launched.mappings().one())
+    row = started.mappings().one_or_none()
+    if row is None:
+        return None
+    campaign = _campaign(row)
+    if campaign.track_clicks:
+        await keep_links(session, campaign_id, campaign.html)
+    session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=campaign.name))
+    return campaign
+
+
+async def unschedule_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
+    """Make what is scheduled a draft again. Raises NotFound, or Conflict when it is neither."""
+    status = await hold_campaign(session, campaign_id)
+    if status is CampaignStatus.DRAFT:
+        return await get_campaign(session, campaign_id)
+    if status is not CampaignStatus.SCHEDULED:
+        raise Conflict(f"This takes a scheduled campaign, and the status of this one is {status.value}.")
+    # What it took from its template at the launch it takes anew at the next.
+    return await _set(
+        session,
+        campaign_id,
+        status=CampaignStatus.DRAFT.value,
+        html=case((campaigns.c.template_id.is_(None), campaigns.c.html), else_=""),
+        text=case((campaigns.c.template_id.is_(None), campaigns.c.text), else_=""),
+    )
 
 
 async def content_of_campaign(session: TenantSession, campaign: Campaign) -> Content:
@@ -171,55 +217,58 @@ async def resume_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
 
 
 async def cancel_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
-    """End it for good; what has not gone out is vetoed afterwards. Raises NotFound, or Conflict when it is not being sent."""
-    status = CampaignStatus(await _held_status(session, campaign_id))
-    if status not in (CampaignStatus.SENDING, CampaignStatus.PAUSED, CampaignStatus.CANCELLED):
+    """End it for good; what has not gone out is vetoed afterwards. Raises NotFound, or Conflict when there is nothing to end."""
+    status = await hold_campaign(session, campaign_id)
+    if status is CampaignStatus.CANCELLED:
+        return await get_campaign(session, campaign_id)
+    if status not in (CampaignStatus.SCHEDULED, CampaignStatus.SENDING, CampaignStatus.PAUSED):
         raise _not_under_way(status)
-    if status != CampaignStatus.CANCELLED:
-        await session.execute(
-            update(campaigns)
-            .where(campaigns.c.id == campaign_id)
-            # Complete again once nothing of it is open.
-            .values(
-                status=CampaignStatus.CANCELLED.value,
-                audience_complete=False,
-                lease_token=None,
-                lease_until=None,
-                waiting_for_quota_since=None,
-            )
-        )
-    return await get_campaign(session, campaign_id)
-
-
-async def _turn(session: TenantSession, campaign_id: UUID, old: CampaignStatus, new: CampaignStatus) -> bool:
-    """Whether it was the old and now is the new; False when it was the new already."""
-    status = CampaignStatus(await _held_status(session, campaign_id))
-    if status == new:
-        return False
-    if status != old:
-        raise _not_under_way(status)
-    # A lease that a fan-out holds on it ends: whoever goes on takes a new one.
-    await session.execute(
-        update(campaigns)
-        .where(campaigns.c.id == campaign_id)
-        .values(status=new.value, lease_token=None, lease_until=None)
+    return await _set(
+        session,
+        campaign_id,
+        status=CampaignStatus.CANCELLED.value,
+        # Again once nothing of it is open.
+        audience_complete=False,
+        lease_token=None,
+        lease_until=None,
+        waiting_for_quota_since=None,
     )
-    return True
 
 
-async def _hold_draft(session: TenantSession, campaign_id: UUID, what: str) -> None:
-    if await _held_status(session, campaign_id) != CampaignStatus.DRAFT:
-        raise Conflict(f"A campaign that was launched cannot be {what}.")
-
-
-async def _held_status(session: TenantSession, campaign_id: UUID) -> str:
+async def hold_campaign(session: TenantSession, campaign_id: UUID) -> CampaignStatus:
+    """Its status, which nobody else changes until the transaction ends. Raises NotFound."""
     status: str | None = await session.scalar(
         # Not against the messages that a fan-out makes meanwhile: they refer to the row and leave it as it is.
         select(campaigns.c.status).where(campaigns.c.id == campaign_id).with_for_update(key_share=True)
     )
     if status is None:
         raise _no_such(campaign_id)
-    return status
+    return CampaignStatus(status)
+
+
+async def _turn(session: TenantSession, campaign_id: UUID, old: CampaignStatus, new: CampaignStatus) -> bool:
+    """Whether it was the old and now is the new; False when it was the new already."""
+    status = await hold_campaign(session, campaign_id)
+    if status is new:
+        return False
+    if status is not old:
+        raise _not_under_way(status)
+    # A lease that a fan-out holds on it ends: whoever goes on takes a new one.
+    await _set(session, campaign_id, status=new.value, lease_token=None, lease_until=None)
+    return True
+
+
+def _require_draft(status: CampaignStatus, what: str) -> None:
+    if status is not CampaignStatus.DRAFT:
+        raise Conflict(f"A campaign that was launched cannot be {what}.")
+
+
+async def _set(session: TenantSession, campaign_id: UUID, **values: Any) -> Campaign:
+    """Write columns of a campaign that is held."""
+    written = await session.execute(
+        update(campaigns).where(campaigns.c.id == campaign_id).values(**values).returning(*_COLUMNS)
+    )
+    return _campaign(written.mappings().one())
 
 
 def _campaign(row: RowMapping) -> Campaign:

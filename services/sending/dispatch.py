@@ -2,14 +2,16 @@
 
 What is on its way is what a pause, a cancellation or an opt-out still has to catch, and what fills the streams: a window
 of batches for each campaign keeps that small. A batch leaves the window once all of it was attempted; what was deferred then is due
-by itself, and keeps nobody waiting.
+by itself, and keeps nobody waiting. A throttled campaign's go no faster than it may.
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase, TenantSession
@@ -18,6 +20,7 @@ from chassis.logs import logger
 from chassis.scheduler import Scheduler
 from flownurture.sending.v1.events_pb2 import SendsRequested
 from services.sending.accounting import complete_if_settled
+from services.sending.throttle import Throttle
 
 # Of 250 messages each: what delivery hands over in about a second at its fastest.
 _WINDOW = 16
@@ -27,7 +30,7 @@ _LANES = 4
 # For the scheduler's role. In no order, so that none of very many is always the last.
 _CAMPAIGNS_THAT_HOLD_BATCHES = text("""
     SELECT organization_id, id FROM sending.campaigns AS campaign
-    WHERE status = 'sending' AND EXISTS (
+    WHERE status = 'sending' AND (next_release_at IS NULL OR next_release_at <= now()) AND EXISTS (
         SELECT FROM sending.batches AS batch
         WHERE batch.organization_id = campaign.organization_id AND batch.campaign_id = campaign.id
           AND batch.status = 'held'
@@ -36,18 +39,21 @@ _CAMPAIGNS_THAT_HOLD_BATCHES = text("""
 """)
 
 # Replicas come one after another, and a pause before or after. A fan-out's messages refer to the row meanwhile.
-_HOLD = text("SELECT id FROM campaigns WHERE id = :campaign_id AND status = 'sending' FOR NO KEY UPDATE")
-_RELEASE = text("""
-    UPDATE batches SET status = 'requested', due_at = now() + interval '60 seconds'
-    WHERE id IN (
-        SELECT id FROM batches WHERE campaign_id = :campaign_id AND status = 'held'
-        ORDER BY id LIMIT greatest(0, :window - (
-            SELECT count(*) FROM batches
-            WHERE campaign_id = :campaign_id AND status IN ('requested', 'approved') AND NOT tried
-        ))
-    )
-    RETURNING id, size
+_HOLD = text("""
+    SELECT messages_per_hour, coalesce(next_release_at, launched_at) AS free_at FROM campaigns
+    WHERE id = :campaign_id AND status = 'sending' FOR NO KEY UPDATE
 """)
+_NEXT = text("""
+    SELECT id, size, clock_timestamp() AS now FROM batches WHERE campaign_id = :campaign_id AND status = 'held'
+    ORDER BY id LIMIT greatest(0, :window - (
+        SELECT count(*) FROM batches
+        WHERE campaign_id = :campaign_id AND status IN ('requested', 'approved') AND NOT tried
+    ))
+""")
+_RELEASE = text("""
+    UPDATE batches SET status = 'requested', due_at = now() + interval '60 seconds' WHERE id = ANY(:batch_ids)
+""")
+_WAIT = text("UPDATE campaigns SET next_release_at = :moment WHERE id = :campaign_id")
 
 
 class Dispatch:
@@ -97,11 +103,28 @@ class Dispatch:
 
 async def release(session: TenantSession, campaign_id: UUID, *, window: int = _WINDOW) -> int:
     """Order the veto of as many held batches as there is room for; answers how many. None of a campaign that is not being sent."""
-    if await session.scalar(_HOLD, {"campaign_id": campaign_id}) is None:
+    campaign = (await session.execute(_HOLD, {"campaign_id": campaign_id})).one_or_none()
+    if campaign is None:
         return 0
     # A statement of its own: it sees what whoever held the campaign before has released.
-    released = await session.execute(_RELEASE, {"campaign_id": campaign_id, "window": window})
-    batches = sorted(released.all())
+    batches = (await session.execute(_NEXT, {"campaign_id": campaign_id, "window": window})).all()
+    if batches and campaign.messages_per_hour:
+        batches = await _throttled(session, campaign_id, campaign, batches)
+    if not batches:
+        return 0
+    await session.execute(_RELEASE, {"batch_ids": [batch.id for batch in batches]})
     for batch in batches:
         session.publish(SendsRequested(batch_id=str(batch.id), message_count=batch.size))
     return len(batches)
+
+
+async def _throttled(
+    session: TenantSession, campaign_id: UUID, campaign: Row[Any], batches: Sequence[Row[Any]]
+) -> Sequence[Row[Any]]:
+    """Those that may go now; the others wait for their time."""
+    admitted, moment = Throttle(campaign.messages_per_hour).admit(
+        (batch.size for batch in batches), free_at=campaign.free_at, now=batches[0].now
+    )
+    if admitted:
+        await session.execute(_WAIT, {"campaign_id": campaign_id, "moment": moment})
+    return batches[:admitted]

@@ -26,6 +26,7 @@ from services.sending.recipients import Audience, Recipient, Recipients
 from services.sending.statuses import CampaignStatus
 from services.sending.tables import campaigns
 from services.sending.templating.merge_fields import MergeFields
+from services.sending.throttle import Throttle
 from services.sending.usage import Allowance, Allowances, EmailLimitReached
 
 _BATCH = 250
@@ -74,7 +75,12 @@ class Claim:
     token: UUID
     audience: Audience
     merge_fields: MergeFields
+    throttle: Throttle | None
     after_contact_id: UUID | None
+
+    def batch_size(self, largest: int) -> int:
+        """How many messages go in one of its batches."""
+        return largest if self.throttle is None else min(largest, self.throttle.largest_batch)
 
 
 class FanOut:
@@ -166,7 +172,7 @@ class FanOut:
     ) -> int:
         async with self._database.tenant_transaction(context) as session:
             fitting = page[: await usage.places_left(session, allowance)]
-            added = await _add(session, claim, fitting, allowance, self._batch)
+            added = await _add(session, claim, fitting, allowance, claim.batch_size(self._batch))
             await _move(session, claim, fitting, added, last=False)
             if len(fitting) < len(page):
                 await _wait_for_quota(session, claim)
@@ -199,7 +205,12 @@ async def _claim(session: TenantSession, campaign_id: UUID) -> Claim | None:
             or_(campaigns.c.lease_until.is_(None), campaigns.c.lease_until <= func.now()),
         )
         .values(lease_token=token, lease_until=func.now() + _LEASE)
-        .returning(campaigns.c.audience_selection, campaigns.c.merge_fields, campaigns.c.after_contact_id)
+        .returning(
+            campaigns.c.audience_selection,
+            campaigns.c.merge_fields,
+            campaigns.c.messages_per_hour,
+            campaigns.c.after_contact_id,
+        )
     )
     row = claimed.one_or_none()
     if row is None:
@@ -209,6 +220,7 @@ async def _claim(session: TenantSession, campaign_id: UUID) -> Claim | None:
         token,
         Audience.parse(row.audience_selection),
         MergeFields.parse(row.merge_fields),
+        Throttle(row.messages_per_hour) if row.messages_per_hour else None,
         row.after_contact_id,
     )
 

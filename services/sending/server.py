@@ -27,6 +27,7 @@ from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
 from services.sending.platform_domain import ensure_platform_domain
+from services.sending.schedule import Schedule
 from services.sending.settings import SendingSettings
 from services.sending.tracking.campaign_links import Targets
 from services.sending.tracking.hits import Recorder
@@ -67,6 +68,7 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Prune(scheduler))
         process.start(fan_out)
         process.start(dispatch)
+        process.start(Schedule(database, scheduler, fan_out))
         process.start(Completion(database, scheduler))
         process.start(Cancellation(database, scheduler))
         process.start(verification)

@@ -32,6 +32,8 @@ class CampaignStatus(StrEnum):
     """The life of a campaign."""
 
     DRAFT = "draft"
+    # Launched, and sent when its time has come.
+    SCHEDULED = "scheduled"
     SENDING = "sending"
     # Nothing is fanned out or claimed; what had been goes on where it was.
     PAUSED = "paused"

@@ -46,6 +46,10 @@ campaigns = Table(
     Column("track_opens", Boolean, nullable=False, server_default="true"),
     Column("track_clicks", Boolean, nullable=False, server_default="true"),
     Column("status", Text, nullable=False),
+    Column("send_at", DateTime(timezone=True)),
+    Column("messages_per_hour", Integer),
+    # The throttle: nothing more of it is released before then.
+    Column("next_release_at", DateTime(timezone=True)),
     Column("after_contact_id", Uuid),
     Column("audience", Integer, nullable=False, server_default="0"),
     Column("audience_complete", Boolean, nullable=False, server_default="false"),

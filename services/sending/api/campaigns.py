@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import aclosing
+from datetime import UTC
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -54,6 +55,8 @@ class CampaignApi:
         content: dict[str, Any] = {field: getattr(request, field) for field in _TEXTS}
         content["from_email"] = address_of("from_email", request.from_email).text
         content["template_id"] = optional_id("template_id", request.template_id)
+        content["send_at"] = request.send_at.ToDatetime(UTC) if request.HasField("send_at") else None
+        content["messages_per_hour"] = request.messages_per_hour or None
         content["audience_selection"] = _audience(request.audience).kept
         content |= _tracking(request)
         return _as_message(await campaigns.create_campaign(session, content))
@@ -80,7 +83,7 @@ class CampaignApi:
     async def update_campaign(
         self, request: pb.UpdateCampaignRequest, context: RequestContext, session: TenantSession
     ) -> pb.Campaign:
-        """Change what is present; NOT_FOUND, or CONFLICT once it was launched."""
+        """Change what is present; NOT_FOUND, or CONFLICT once it was launched, but for the time of what is scheduled."""
         changes: dict[str, Any] = {
             field: getattr(request, field) for field in _TEXTS if request.HasField(field)
         }
@@ -88,6 +91,10 @@ class CampaignApi:
             changes["from_email"] = address_of("from_email", request.from_email).text
         if request.HasField("template_id"):
             changes["template_id"] = optional_id("template_id", request.template_id)
+        if request.HasField("send_at"):
+            changes["send_at"] = request.send_at.ToDatetime(UTC)
+        if request.HasField("messages_per_hour"):
+            changes["messages_per_hour"] = request.messages_per_hour or None
         if request.HasField("audience"):
             changes["audience_selection"] = _audience(request.audience).kept
         changes |= _tracking(request)
@@ -103,7 +110,7 @@ class CampaignApi:
     async def launch_campaign(
         self, request: pb.LaunchCampaignRequest, context: RequestContext
     ) -> pb.Campaign:
-        """Start sending, once however often it is asked. INVALID when it has no body or a list does not exist."""
+        """Start sending, or schedule it, once however often it is asked. INVALID when it has no body or a list does not exist."""
         campaign_id = parse_id(request.campaign_id)
         async with self._database.tenant_transaction(context, read_only=True) as session:
             campaign = await campaigns.get_campaign(session, campaign_id)
@@ -113,6 +120,12 @@ class CampaignApi:
                 campaign = await campaigns.launch_campaign(session, campaign_id)
             self._launched(context, campaign_id)
         return _as_message(campaign)
+
+    async def unschedule_campaign(
+        self, request: pb.UnscheduleCampaignRequest, context: RequestContext, session: TenantSession
+    ) -> pb.Campaign:
+        """Make it a draft again, once however often it is asked; NOT_FOUND, or CONFLICT when it is no longer scheduled."""
+        return _as_message(await campaigns.unschedule_campaign(session, parse_id(request.campaign_id)))
 
     async def pause_campaign(
         self, request: pb.PauseCampaignRequest, context: RequestContext, session: TenantSession
@@ -132,7 +145,7 @@ class CampaignApi:
     async def cancel_campaign(
         self, request: pb.CancelCampaignRequest, context: RequestContext, session: TenantSession
     ) -> pb.Campaign:
-        """End it, once however often it is asked; NOT_FOUND, or CONFLICT when it is not being sent."""
+        """End it, once however often it is asked; NOT_FOUND, or CONFLICT when there is nothing to end."""
         return _as_message(await campaigns.cancel_campaign(session, parse_id(request.campaign_id)))
 
     async def test_campaign(
@@ -242,8 +255,11 @@ def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
         track_clicks=campaign.track_clicks,
         audience=_audience_message(campaign.audience_selection),
         status=campaign_status(campaign.status),
+        messages_per_hour=campaign.messages_per_hour or 0,
     )
     message.created_at.FromDatetime(campaign.created_at)
+    if campaign.send_at is not None:
+        message.send_at.FromDatetime(campaign.send_at)
     if campaign.waiting_for_quota_since is not None:
         message.waiting_for_quota_since.FromDatetime(campaign.waiting_for_quota_since)
     if campaign.launched_at is not None:

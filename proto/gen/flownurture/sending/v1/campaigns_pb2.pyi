@@ -35,6 +35,8 @@ class _CampaignStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Campai
     CAMPAIGN_STATUS_FAILED: _CampaignStatus.ValueType  # 4
     CAMPAIGN_STATUS_PAUSED: _CampaignStatus.ValueType  # 5
     CAMPAIGN_STATUS_CANCELLED: _CampaignStatus.ValueType  # 6
+    CAMPAIGN_STATUS_SCHEDULED: _CampaignStatus.ValueType  # 7
+    """Launched, and sent at `send_at`."""
 
 class CampaignStatus(_CampaignStatus, metaclass=_CampaignStatusEnumTypeWrapper): ...
 
@@ -45,6 +47,8 @@ CAMPAIGN_STATUS_COMPLETED: CampaignStatus.ValueType  # 3
 CAMPAIGN_STATUS_FAILED: CampaignStatus.ValueType  # 4
 CAMPAIGN_STATUS_PAUSED: CampaignStatus.ValueType  # 5
 CAMPAIGN_STATUS_CANCELLED: CampaignStatus.ValueType  # 6
+CAMPAIGN_STATUS_SCHEDULED: CampaignStatus.ValueType  # 7
+"""Launched, and sent at `send_at`."""
 Global___CampaignStatus: _TypeAlias = CampaignStatus  # noqa: Y015
 
 @_typing.final
@@ -67,6 +71,8 @@ class Campaign(_message.Message):
     WAITING_FOR_QUOTA_SINCE_FIELD_NUMBER: _builtins.int
     TRACK_OPENS_FIELD_NUMBER: _builtins.int
     TRACK_CLICKS_FIELD_NUMBER: _builtins.int
+    SEND_AT_FIELD_NUMBER: _builtins.int
+    MESSAGES_PER_HOUR_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -80,6 +86,8 @@ class Campaign(_message.Message):
     track_opens: _builtins.bool
     """Whether its mails tell that they were opened, and by which of their links they were left."""
     track_clicks: _builtins.bool
+    messages_per_hour: _builtins.int
+    """How fast it goes at most; 0 for as fast as can be."""
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     @_builtins.property
@@ -91,6 +99,10 @@ class Campaign(_message.Message):
     @_builtins.property
     def waiting_for_quota_since(self) -> _timestamp_pb2.Timestamp:
         """Since when the e-mails of the billing cycle are used up. It goes on by itself with the next cycle or a larger plan."""
+
+    @_builtins.property
+    def send_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is sent, or was to be."""
 
     def __init__(
         self,
@@ -111,10 +123,12 @@ class Campaign(_message.Message):
         waiting_for_quota_since: _timestamp_pb2.Timestamp | None = ...,
         track_opens: _builtins.bool = ...,
         track_clicks: _builtins.bool = ...,
+        send_at: _timestamp_pb2.Timestamp | None = ...,
+        messages_per_hour: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "send_at", b"send_at", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "name", b"name", "status", b"status", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "status", b"status", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,6 +214,8 @@ class CreateCampaignRequest(_message.Message):
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     TRACK_OPENS_FIELD_NUMBER: _builtins.int
     TRACK_CLICKS_FIELD_NUMBER: _builtins.int
+    SEND_AT_FIELD_NUMBER: _builtins.int
+    MESSAGES_PER_HOUR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     subject: _builtins.str
     from_name: _builtins.str
@@ -211,8 +227,14 @@ class CreateCampaignRequest(_message.Message):
     track_opens: _builtins.bool
     """Unless they say no."""
     track_clicks: _builtins.bool
+    messages_per_hour: _builtins.int
+    """How many messages may go in an hour, evenly; 0 for as fast as can be."""
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
+    @_builtins.property
+    def send_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is to be sent once it is launched, with any offset; absent, or a time that has passed, for at once."""
+
     def __init__(
         self,
         *,
@@ -226,10 +248,12 @@ class CreateCampaignRequest(_message.Message):
         template_id: _builtins.str = ...,
         track_opens: _builtins.bool | None = ...,
         track_clicks: _builtins.bool | None = ...,
+        send_at: _timestamp_pb2.Timestamp | None = ...,
+        messages_per_hour: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "send_at", b"send_at", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__track_clicks: _TypeAlias = _typing.Literal["track_clicks"]  # noqa: Y015
     _WhichOneofArgType__track_clicks: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks"]  # noqa: Y015
@@ -321,6 +345,8 @@ class UpdateCampaignRequest(_message.Message):
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     TRACK_OPENS_FIELD_NUMBER: _builtins.int
     TRACK_CLICKS_FIELD_NUMBER: _builtins.int
+    SEND_AT_FIELD_NUMBER: _builtins.int
+    MESSAGES_PER_HOUR_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -332,8 +358,13 @@ class UpdateCampaignRequest(_message.Message):
     """Empty for none."""
     track_opens: _builtins.bool
     track_clicks: _builtins.bool
+    messages_per_hour: _builtins.int
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
+    @_builtins.property
+    def send_at(self) -> _timestamp_pb2.Timestamp:
+        """A time that has passed for at once."""
+
     def __init__(
         self,
         *,
@@ -348,10 +379,12 @@ class UpdateCampaignRequest(_message.Message):
         template_id: _builtins.str | None = ...,
         track_opens: _builtins.bool | None = ...,
         track_clicks: _builtins.bool | None = ...,
+        send_at: _timestamp_pb2.Timestamp | None = ...,
+        messages_per_hour: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_messages_per_hour", b"_messages_per_hour", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "campaign_id", b"campaign_id", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "name", b"name", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_messages_per_hour", b"_messages_per_hour", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "campaign_id", b"campaign_id", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__from_email: _TypeAlias = _typing.Literal["from_email"]  # noqa: Y015
     _WhichOneofArgType__from_email: _TypeAlias = _typing.Literal["_from_email", b"_from_email"]  # noqa: Y015
@@ -359,6 +392,8 @@ class UpdateCampaignRequest(_message.Message):
     _WhichOneofArgType__from_name: _TypeAlias = _typing.Literal["_from_name", b"_from_name"]  # noqa: Y015
     _WhichOneofReturnType__html: _TypeAlias = _typing.Literal["html"]  # noqa: Y015
     _WhichOneofArgType__html: _TypeAlias = _typing.Literal["_html", b"_html"]  # noqa: Y015
+    _WhichOneofReturnType__messages_per_hour: _TypeAlias = _typing.Literal["messages_per_hour"]  # noqa: Y015
+    _WhichOneofArgType__messages_per_hour: _TypeAlias = _typing.Literal["_messages_per_hour", b"_messages_per_hour"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__subject: _TypeAlias = _typing.Literal["subject"]  # noqa: Y015
@@ -377,6 +412,8 @@ class UpdateCampaignRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__from_name) -> _WhichOneofReturnType__from_name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__html) -> _WhichOneofReturnType__html | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__messages_per_hour) -> _WhichOneofReturnType__messages_per_hour | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
@@ -429,6 +466,25 @@ class LaunchCampaignRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LaunchCampaignRequest: _TypeAlias = LaunchCampaignRequest  # noqa: Y015
+
+@_typing.final
+class UnscheduleCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnscheduleCampaignRequest: _TypeAlias = UnscheduleCampaignRequest  # noqa: Y015
 
 @_typing.final
 class PauseCampaignRequest(_message.Message):

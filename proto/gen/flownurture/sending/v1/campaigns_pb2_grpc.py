@@ -66,6 +66,11 @@ class CampaignServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.LaunchCampaignRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
                 _registered_method=True)
+        self.UnscheduleCampaign = channel.unary_unary(
+                '/flownurture.sending.v1.CampaignService/UnscheduleCampaign',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.UnscheduleCampaignRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+                _registered_method=True)
         self.PauseCampaign = channel.unary_unary(
                 '/flownurture.sending.v1.CampaignService/PauseCampaign',
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.PauseCampaignRequest.SerializeToString,
@@ -124,7 +129,7 @@ class CampaignServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCampaign(self, request, context):
-        """Changes a draft. CONFLICT once it was launched.
+        """Changes a draft, or `send_at` of a scheduled campaign. CONFLICT for everything else once it was launched.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +143,14 @@ class CampaignServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LaunchCampaign(self, request, context):
-        """Starts sending. Launching twice is launching once.
+        """Starts sending, or schedules it when `send_at` is to come. Launching twice is launching once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnscheduleCampaign(self, request, context):
+        """Makes a scheduled campaign a draft again, which may be changed and launched. CONFLICT once it is being sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +172,7 @@ class CampaignServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelCampaign(self, request, context):
-        """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
+        """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
         given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -220,6 +232,11 @@ def add_CampaignServiceServicer_to_server(servicer, server):
             'LaunchCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.LaunchCampaign,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.LaunchCampaignRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
+            ),
+            'UnscheduleCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnscheduleCampaign,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.UnscheduleCampaignRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
             ),
             'PauseCampaign': grpc.unary_unary_rpc_method_handler(
@@ -415,6 +432,33 @@ class CampaignService:
             target,
             '/flownurture.sending.v1.CampaignService/LaunchCampaign',
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.LaunchCampaignRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnscheduleCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.CampaignService/UnscheduleCampaign',
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.UnscheduleCampaignRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
             options,
             channel_credentials,

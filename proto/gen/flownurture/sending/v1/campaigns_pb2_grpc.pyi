@@ -41,11 +41,13 @@ class CampaignServiceStub:
     ListCampaigns: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignsRequest, _campaigns_pb2.ListCampaignsResponse]
     """Campaigns, newest first, without `html` and `text`."""
     UpdateCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.UpdateCampaignRequest, _campaigns_pb2.Campaign]
-    """Changes a draft. CONFLICT once it was launched."""
+    """Changes a draft, or `send_at` of a scheduled campaign. CONFLICT for everything else once it was launched."""
     DeleteCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.DeleteCampaignRequest, _empty_pb2.Empty]
     """Deletes a draft. CONFLICT once it was launched."""
     LaunchCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.LaunchCampaignRequest, _campaigns_pb2.Campaign]
-    """Starts sending. Launching twice is launching once."""
+    """Starts sending, or schedules it when `send_at` is to come. Launching twice is launching once."""
+    UnscheduleCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.UnscheduleCampaignRequest, _campaigns_pb2.Campaign]
+    """Makes a scheduled campaign a draft again, which may be changed and launched. CONFLICT once it is being sent."""
     PauseCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.PauseCampaignRequest, _campaigns_pb2.Campaign]
     """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
     pausing once. CONFLICT for a draft, or once it is completed.
@@ -53,7 +55,7 @@ class CampaignServiceStub:
     ResumeCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ResumeCampaignRequest, _campaigns_pb2.Campaign]
     """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed."""
     CancelCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.CancelCampaignRequest, _campaigns_pb2.Campaign]
-    """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
+    """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
     given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
     """
     TestCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.TestCampaignRequest, _campaigns_pb2.TestCampaignResponse]
@@ -77,11 +79,13 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     ListCampaigns: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignsRequest, _campaigns_pb2.ListCampaignsResponse]  # type: ignore[assignment]
     """Campaigns, newest first, without `html` and `text`."""
     UpdateCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.UpdateCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
-    """Changes a draft. CONFLICT once it was launched."""
+    """Changes a draft, or `send_at` of a scheduled campaign. CONFLICT for everything else once it was launched."""
     DeleteCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.DeleteCampaignRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a draft. CONFLICT once it was launched."""
     LaunchCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.LaunchCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
-    """Starts sending. Launching twice is launching once."""
+    """Starts sending, or schedules it when `send_at` is to come. Launching twice is launching once."""
+    UnscheduleCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.UnscheduleCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
+    """Makes a scheduled campaign a draft again, which may be changed and launched. CONFLICT once it is being sent."""
     PauseCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.PauseCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
     pausing once. CONFLICT for a draft, or once it is completed.
@@ -89,7 +93,7 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     ResumeCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ResumeCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Lets a paused campaign go on where it was. Resuming twice is resuming once. CONFLICT for a draft, or once it is completed."""
     CancelCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.CancelCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
-    """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
+    """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
     given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
     """
     TestCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.TestCampaignRequest, _campaigns_pb2.TestCampaignResponse]  # type: ignore[assignment]
@@ -134,7 +138,7 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _campaigns_pb2.UpdateCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
-        """Changes a draft. CONFLICT once it was launched."""
+        """Changes a draft, or `send_at` of a scheduled campaign. CONFLICT for everything else once it was launched."""
 
     @_abc_1.abstractmethod
     def DeleteCampaign(
@@ -150,7 +154,15 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _campaigns_pb2.LaunchCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
-        """Starts sending. Launching twice is launching once."""
+        """Starts sending, or schedules it when `send_at` is to come. Launching twice is launching once."""
+
+    @_abc_1.abstractmethod
+    def UnscheduleCampaign(
+        self,
+        request: _campaigns_pb2.UnscheduleCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
+        """Makes a scheduled campaign a draft again, which may be changed and launched. CONFLICT once it is being sent."""
 
     @_abc_1.abstractmethod
     def PauseCampaign(
@@ -176,7 +188,7 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _campaigns_pb2.CancelCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
-        """Ends a campaign that is being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
+        """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
         given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
         """
 
