@@ -22,6 +22,7 @@ from services.sending.api.statuses import campaign_status, status_filter
 from services.sending.api.templates import optional_id
 from services.sending.campaign_tests import test_campaign
 from services.sending.recipients import Audience, Recipients, Selection
+from services.sending.repetition import retry_indeterminate
 from services.sending.statuses import MessageStatus
 
 _TEXTS: tuple[Literal["name", "subject", "from_name", "html", "text"], ...] = (
@@ -147,6 +148,15 @@ class CampaignApi:
     ) -> pb.Campaign:
         """End it, once however often it is asked; NOT_FOUND, or CONFLICT when there is nothing to end."""
         return _as_message(await campaigns.cancel_campaign(session, parse_id(request.campaign_id)))
+
+    async def retry_indeterminate(
+        self, request: pb.RetryIndeterminateRequest, context: RequestContext
+    ) -> pb.Campaign:
+        """Send what is in doubt again; NOT_FOUND, or CONFLICT when it was not sent."""
+        async with self._database.tenant_transaction(context) as session:
+            campaign = await retry_indeterminate(session, parse_id(request.campaign_id))
+        self._launched(context, campaign.id)
+        return _as_message(campaign)
 
     async def test_campaign(
         self, request: pb.TestCampaignRequest, context: RequestContext, session: TenantSession

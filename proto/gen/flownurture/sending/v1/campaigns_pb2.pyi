@@ -487,6 +487,25 @@ class UnscheduleCampaignRequest(_message.Message):
 Global___UnscheduleCampaignRequest: _TypeAlias = UnscheduleCampaignRequest  # noqa: Y015
 
 @_typing.final
+class RetryIndeterminateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryIndeterminateRequest: _TypeAlias = RetryIndeterminateRequest  # noqa: Y015
+
+@_typing.final
 class PauseCampaignRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -645,7 +664,7 @@ class CampaignReport(_message.Message):
     bounced: _builtins.int
     failed: _builtins.int
     indeterminate: _builtins.int
-    """Handed to a connection that broke before its answer; never repeated for marketing mail."""
+    """Handed to a connection that broke before its answer; repeated by RetryIndeterminate alone."""
     def __init__(
         self,
         *,

@@ -86,6 +86,11 @@ class CampaignServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
                 _registered_method=True)
+        self.RetryIndeterminate = channel.unary_unary(
+                '/flownurture.sending.v1.CampaignService/RetryIndeterminate',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.RetryIndeterminateRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+                _registered_method=True)
         self.TestCampaign = channel.unary_unary(
                 '/flownurture.sending.v1.CampaignService/TestCampaign',
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.TestCampaignRequest.SerializeToString,
@@ -179,6 +184,15 @@ class CampaignServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryIndeterminate(self, request, context):
+        """Sends the messages again that are `indeterminate`: handed to a connection that broke before its answer, so that they may have
+        arrived. This is the one way in which a campaign's mail may come to somebody twice, and nothing but this call does it. The
+        campaign is being sent again until they are settled. CONFLICT for a draft, or when it was cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TestCampaign(self, request, context):
         """Sends the campaign as it is now to some addresses, as single messages whose subject begins with [Test]. They count as e-mails of
         the billing cycle. FAILED_PRECONDITION with reason SUPPRESSED when one of them must not get mail; then none is sent.
@@ -252,6 +266,11 @@ def add_CampaignServiceServicer_to_server(servicer, server):
             'CancelCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelCampaign,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
+            ),
+            'RetryIndeterminate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryIndeterminate,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.RetryIndeterminateRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
             ),
             'TestCampaign': grpc.unary_unary_rpc_method_handler(
@@ -540,6 +559,33 @@ class CampaignService:
             target,
             '/flownurture.sending.v1.CampaignService/CancelCampaign',
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryIndeterminate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.CampaignService/RetryIndeterminate',
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.RetryIndeterminateRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
             options,
             channel_credentials,

@@ -58,6 +58,11 @@ class CampaignServiceStub:
     """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
     given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
     """
+    RetryIndeterminate: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.RetryIndeterminateRequest, _campaigns_pb2.Campaign]
+    """Sends the messages again that are `indeterminate`: handed to a connection that broke before its answer, so that they may have
+    arrived. This is the one way in which a campaign's mail may come to somebody twice, and nothing but this call does it. The
+    campaign is being sent again until they are settled. CONFLICT for a draft, or when it was cancelled.
+    """
     TestCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.TestCampaignRequest, _campaigns_pb2.TestCampaignResponse]
     """Sends the campaign as it is now to some addresses, as single messages whose subject begins with [Test]. They count as e-mails of
     the billing cycle. FAILED_PRECONDITION with reason SUPPRESSED when one of them must not get mail; then none is sent.
@@ -95,6 +100,11 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     CancelCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.CancelCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
     given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+    """
+    RetryIndeterminate: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.RetryIndeterminateRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
+    """Sends the messages again that are `indeterminate`: handed to a connection that broke before its answer, so that they may have
+    arrived. This is the one way in which a campaign's mail may come to somebody twice, and nothing but this call does it. The
+    campaign is being sent again until they are settled. CONFLICT for a draft, or when it was cancelled.
     """
     TestCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.TestCampaignRequest, _campaigns_pb2.TestCampaignResponse]  # type: ignore[assignment]
     """Sends the campaign as it is now to some addresses, as single messages whose subject begins with [Test]. They count as e-mails of
@@ -190,6 +200,17 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
         """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
         given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryIndeterminate(
+        self,
+        request: _campaigns_pb2.RetryIndeterminateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
+        """Sends the messages again that are `indeterminate`: handed to a connection that broke before its answer, so that they may have
+        arrived. This is the one way in which a campaign's mail may come to somebody twice, and nothing but this call does it. The
+        campaign is being sent again until they are settled. CONFLICT for a draft, or when it was cancelled.
         """
 
     @_abc_1.abstractmethod
