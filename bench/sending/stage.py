@@ -260,6 +260,7 @@ def stage() -> Iterator[Stage]:
             public_url="http://flownurture.test",
             feedback_smtp=f"{HOST}:0",
             nameserver=f"{HOST}:{unused_port()}",
+            journals=str(folder / "journals"),
             listen={process: f"{HOST}:{unused_port()}" for process in PROCESSES},
             side={process: f"{HOST}:{unused_port()}" for process in PROCESSES},
         )

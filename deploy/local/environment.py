@@ -34,7 +34,7 @@ _JWT_AUDIENCE = "https://api.flownurture.test"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where everything is. `database` is host:port; `listen` and `side` are host:port by process."""
+    """Where everything is. `database` is host:port; `listen` and `side` are host:port by process, `journals` is a folder."""
 
     database: str
     nats_url: str
@@ -43,6 +43,7 @@ class Addresses:
     public_url: str
     feedback_smtp: str
     nameserver: str
+    journals: str
     listen: Mapping[str, str]
     side: Mapping[str, str]
 
@@ -128,7 +129,13 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "DNS_RESOLVER": addresses.nameserver,
         },
         "suppression": links,
-        "delivery": links | domains | {"SMTP_URL": addresses.smtp_url, "MAIL_HOSTNAME": MAIL_HOSTNAME},
+        "delivery": links
+        | domains
+        | {
+            "SMTP_URL": addresses.smtp_url,
+            "MAIL_HOSTNAME": MAIL_HOSTNAME,
+            "JOURNAL_FOLDER": addresses.journals,
+        },
         "feedback": links | {"SMTP_LISTEN": addresses.feedback_smtp},
     }
     return own.get(process, {})

@@ -106,6 +106,7 @@ class Premises:
             public_url=self.gateway_url,
             feedback_smtp=f"{HOST}:{self.ports.feedback}",
             nameserver=self.variables.get("DNS_RESOLVER") or f"{HOST}:{self.ports.nameserver}",
+            journals=str(self.state.root / "journals"),
             listen=listen | {"gateway": f"{HOST}:{self.ports.gateway}"},
             side={name: f"{HOST}:{self.ports.side(index)}" for index, name in enumerate(PROCESSES)},
         )

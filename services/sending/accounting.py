@@ -26,6 +26,12 @@ CAMPAIGNS_THAT_MAY_BE_COMPLETE = text("""
     LIMIT 64
 """)
 
+_APPROVED = text("""
+    SELECT count(*) FROM batches JOIN messages ON messages.organization_id = batches.organization_id
+      AND messages.batch_id = batches.id AND messages.status = 'queued'
+    WHERE batches.campaign_id = :campaign_id AND batches.status = 'approved'
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -43,7 +49,7 @@ class Report:
 async def report_on(session: TenantSession, campaign_id: UUID) -> Report:
     """Count a campaign's messages. Raises NotFound."""
     campaign = await get_campaign(session, campaign_id)
-    counts = await session.execute(
+    counted = await session.execute(
         select(messages.c.status, func.count().label("messages"))
         .where(messages.c.campaign_id == campaign_id)
         .group_by(messages.c.status)
@@ -53,7 +59,12 @@ async def report_on(session: TenantSession, campaign_id: UUID) -> Report:
             batches.c.campaign_id == campaign_id, batches.c.status == BatchStatus.HELD.value
         )
     )
-    return Report(campaign, {row.status: row.messages for row in counts}, campaign.audience - held)
+    counts: dict[str, int] = {row.status: row.messages for row in counted}
+    approved = int(await session.scalar(_APPROVED, {"campaign_id": campaign_id}))
+    counts[MessageStatus.QUEUED] = counts.get(MessageStatus.QUEUED, 0) - approved
+    return Report(
+        campaign, counts | {MessageStatus.APPROVED.value: approved}, released=campaign.audience - held
+    )
 
 
 def nothing_is_open() -> ColumnElement[bool]:

@@ -1,5 +1,6 @@
-"""Batches: what one event orders. At most some hundred messages of a campaign, or one single message."""
+"""Batches: what one event orders. At most some hundred messages of a campaign, or single messages that came together."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import text
@@ -7,37 +8,32 @@ from sqlalchemy import text
 from chassis.database import TenantSession
 from flownurture.suppression.v1.events_pb2 import SendsApproved
 
-_BEGIN = text("""
-    WITH again AS (
-        UPDATE messages SET status = 'approved', next_attempt_at = NULL
-        WHERE batch_id = :batch_id AND status = 'deferred' AND next_attempt_at <= now()
-        RETURNING id
-    ), looked_after AS (
-        UPDATE batches SET due_at = now() + interval '60 seconds' WHERE id = :batch_id AND status = 'approved'
-    )
-    SELECT (SELECT count(*) FROM again)
-         + (SELECT count(*) FROM messages WHERE batch_id = :batch_id AND status = 'approved')
-""")
 _CLOSE = text("""
     UPDATE batches
-    SET status = CASE WHEN left_over.open = 0 THEN 'settled' ELSE batches.status END,
+    SET lease_token = NULL, leased_at = NULL,
+        status = CASE WHEN left_over.open = 0 THEN 'settled' ELSE batches.status END,
         tried = batches.tried OR left_over.open = left_over.deferred,
         due_at = CASE
             WHEN left_over.open = left_over.deferred THEN coalesce(left_over.next_attempt_at, batches.due_at)
-            -- Those of a paused campaign are ordered again when it is resumed; until then they leave the sweep to others.
-            WHEN EXISTS (
-                SELECT FROM campaigns WHERE campaigns.organization_id = batches.organization_id
-                  AND campaigns.id = batches.campaign_id AND campaigns.status = 'paused'
-            ) THEN now() + interval '10 minutes'
-            ELSE now() + interval '60 seconds'
+            ELSE now() + interval '5 seconds'
         END
     FROM (
-        SELECT count(*) AS open, count(*) FILTER (WHERE status = 'deferred') AS deferred,
-               min(next_attempt_at) AS next_attempt_at
-        FROM messages
-        WHERE batch_id = :batch_id AND status IN ('queued', 'approved', 'sending', 'deferred')
+        SELECT given.id, count(message.id) AS open, count(message.id) FILTER (WHERE message.status = 'deferred') AS deferred,
+               min(message.next_attempt_at) AS next_attempt_at
+        FROM unnest(CAST(:batch_ids AS uuid[])) AS given (id)
+        LEFT JOIN messages AS message ON message.batch_id = given.id AND message.status IN ('queued', 'deferred')
+        GROUP BY given.id
     ) AS left_over
-    WHERE batches.id = :batch_id AND batches.status = 'approved'
+    WHERE batches.id = left_over.id AND batches.status = 'approved'
+      AND batches.lease_token = :token
+""")
+_LOOK_AT_ONCE = text("UPDATE batches SET due_at = now() WHERE id = ANY(:batch_ids) AND status = 'approved'")
+_SETTLE_FREE = text("""
+    UPDATE batches SET status = 'settled'
+    WHERE id = ANY(:batch_ids) AND lease_token IS NULL AND NOT EXISTS (
+        SELECT FROM messages WHERE messages.organization_id = batches.organization_id
+          AND messages.batch_id = batches.id AND messages.status IN ('queued', 'deferred')
+    )
 """)
 
 _ORDER_AGAIN = text("""
@@ -48,8 +44,13 @@ _ORDER_AGAIN = text("""
 
 # For the scheduler's role: approved batches whose event was lost, or whose deferred messages are due.
 BATCHES_TO_DELIVER = text("""
-    SELECT organization_id, id FROM sending.batches
-    WHERE status = 'approved' AND due_at <= now() ORDER BY due_at LIMIT 256
+    SELECT organization_id, id FROM sending.batches AS batch
+    WHERE status = 'approved' AND due_at <= now() AND lease_token IS NULL AND NOT EXISTS (
+        SELECT FROM sending.campaigns AS campaign
+        WHERE campaign.organization_id = batch.organization_id AND campaign.id = batch.campaign_id
+          AND campaign.status IN ('paused', 'cancelled')
+    )
+    ORDER BY due_at LIMIT 256
 """)
 
 
@@ -60,11 +61,16 @@ async def order_again(session: TenantSession, campaign_id: UUID) -> None:
         session.publish(SendsApproved(batch_id=str(batch_id)))
 
 
-async def begin_batch(session: TenantSession, batch_id: UUID) -> int:
-    """Approve again what was deferred until now; answers how many messages of the batch are approved."""
-    return int(await session.scalar(_BEGIN, {"batch_id": batch_id}))
+async def close_batches(session: TenantSession, batch_ids: Collection[UUID], token: UUID) -> None:
+    """Give back what was leased with this token: each of which nothing is open is settled, the others are looked at when they are due."""
+    await session.execute(_CLOSE, {"batch_ids": list(batch_ids), "token": token})
 
 
-async def close_batch(session: TenantSession, batch_id: UUID) -> None:
-    """Settle the batch when nothing of it is open; otherwise look again when its next message is due."""
-    await session.execute(_CLOSE, {"batch_id": batch_id})
+async def settle_free(session: TenantSession, batch_ids: Collection[UUID]) -> None:
+    """Settle those of which nothing is open any more, unless somebody has leased them: they will be given back."""
+    await session.execute(_SETTLE_FREE, {"batch_ids": list(batch_ids)})
+
+
+async def look_at_once(session: TenantSession, batch_ids: Collection[UUID]) -> None:
+    """Let the next sweep find these, if they are open."""
+    await session.execute(_LOOK_AT_ONCE, {"batch_ids": list(batch_ids)})

@@ -15,6 +15,7 @@ from chassis.database import Database, RoleDatabase, TenantSession
 from chassis.scheduler import Scheduler
 from services.sending import usage
 from services.sending.accounting import nothing_is_open
+from services.sending.batches import settle_free
 from services.sending.statuses import CampaignStatus, SuppressionReason
 from services.sending.suppression.veto import Veto, announce_vetoes
 from services.sending.tables import campaigns
@@ -30,27 +31,14 @@ _CAMPAIGNS_BEING_CANCELLED = text("""
 # What somebody has in hand at this moment is left to them.
 _OPEN = text("""
     SELECT id FROM batches
-    WHERE campaign_id = :campaign_id AND status <> 'settled' AND id > :after
+    WHERE campaign_id = :campaign_id AND status <> 'settled' AND lease_token IS NULL AND id > :after
     ORDER BY id LIMIT :size FOR UPDATE SKIP LOCKED
 """)
 _VETO = text("""
-    WITH vetoed AS (
-        UPDATE messages
-        SET status = 'vetoed', veto_reason = 'cancelled', next_attempt_at = NULL, settled_at = now(),
-            merge_fields = NULL
-        WHERE batch_id = ANY(:batch_ids) AND status IN ('queued', 'approved', 'deferred')
-        RETURNING id, batch_id, contact_id
-    ), noted AS (
-        INSERT INTO message_events (message_id, status, detail) SELECT id, 'vetoed', 'cancelled' FROM vetoed
-    )
-    SELECT * FROM vetoed
-""")
-_SETTLE = text("""
-    UPDATE batches SET status = 'settled'
-    WHERE id = ANY(:batch_ids) AND NOT EXISTS (
-        SELECT FROM messages WHERE messages.organization_id = batches.organization_id
-          AND messages.batch_id = batches.id AND messages.status IN ('queued', 'approved', 'sending', 'deferred')
-    )
+    UPDATE messages
+    SET status = 'vetoed', veto_reason = 'cancelled', next_attempt_at = NULL, settled_at = now(), merge_fields = NULL
+    WHERE batch_id = ANY(:batch_ids) AND status IN ('queued', 'deferred')
+    RETURNING id, batch_id, contact_id
 """)
 
 
@@ -89,7 +77,7 @@ async def _veto_some(session: TenantSession, campaign_id: UUID, after: UUID) -> 
     if not batch_ids:
         return None
     vetoed = (await session.execute(_VETO, {"batch_ids": batch_ids})).all()
-    await session.execute(_SETTLE, {"batch_ids": batch_ids})
+    await settle_free(session, batch_ids)
     await usage.give_back_all(session, Counter(row.batch_id for row in vetoed))
     vetoes = [Veto(row.id, row.contact_id, SuppressionReason.CANCELLED) for row in vetoed]
     for told in range(0, len(vetoes), _VETOES_IN_AN_EVENT):

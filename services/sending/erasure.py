@@ -1,5 +1,6 @@
 """Forgetting a person: what tells who got a message goes, what became of it stays."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from uuid import UUID
@@ -8,7 +9,7 @@ from sqlalchemy import text
 
 from chassis.database import TenantSession
 from services.sending import usage
-from services.sending.batches import close_batch
+from services.sending.batches import settle_free
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.veto import Veto, announce_vetoes
 
@@ -19,14 +20,19 @@ _THEIRS = """
 """
 # What nobody has claimed goes to nobody any more.
 _VETO = text(f"""
-    WITH vetoed AS (
+    WITH free AS (
+        SELECT id FROM batches
+        WHERE lease_token IS NULL AND id IN (
+            SELECT batch_id FROM messages AS message WHERE {_THEIRS} AND message.status IN ('queued', 'deferred')
+        )
+        ORDER BY id FOR UPDATE
+    ), vetoed AS (
         UPDATE messages AS message
         SET status = 'vetoed', veto_reason = 'erased', next_attempt_at = NULL, settled_at = now(),
             merge_fields = NULL
-        WHERE {_THEIRS} AND message.status IN ('queued', 'approved', 'deferred')
+        FROM free
+        WHERE message.batch_id = free.id AND {_THEIRS} AND message.status IN ('queued', 'deferred')
         RETURNING message.id, message.batch_id, message.campaign_id, message.contact_id
-    ), noted AS (
-        INSERT INTO message_events (message_id, status, detail) SELECT id, 'vetoed', 'erased' FROM vetoed
     )
     SELECT * FROM vetoed ORDER BY campaign_id, batch_id
 """)  # noqa: S608 - of our own names alone
@@ -35,19 +41,19 @@ _FORGET = text(f"""
     WITH forgotten AS (
         UPDATE messages AS message
         SET email = '', email_digest = decode(repeat('00', 32), 'hex'), smtp_reply = '', merge_fields = NULL
-        WHERE {_THEIRS} AND message.status <> 'sending'
+        WHERE {_THEIRS} AND message.status NOT IN ('queued', 'deferred')
         RETURNING message.id
     ), contents AS (
         DELETE FROM message_contents USING forgotten WHERE message_contents.message_id = forgotten.id
     )
     UPDATE message_events SET detail = '' FROM forgotten
-    WHERE message_events.message_id = forgotten.id AND message_events.status NOT IN ('vetoed', 'queued')
+    WHERE message_events.message_id = forgotten.id
 """)  # noqa: S608
 _FORGET_ON_LIST = text("""
     UPDATE suppressions SET email = '', note = '' WHERE email_digest = ANY(CAST(:digests AS bytea[]))
 """)
 _ON_THE_WIRE = text(f"""
-    SELECT count(*) FROM messages AS message WHERE {_THEIRS} AND message.status = 'sending'
+    SELECT count(*) FROM messages AS message WHERE {_THEIRS} AND message.status IN ('queued', 'deferred')
 """)  # noqa: S608
 
 
@@ -61,10 +67,10 @@ async def forget(session: TenantSession, contact_ids: Sequence[UUID], digests: S
     for campaign_id, group in groupby(vetoed, key=lambda row: row.campaign_id):
         vetoes = [Veto(row.id, row.contact_id, SuppressionReason.ERASED) for row in group]
         announce_vetoes(session, campaign_id, vetoes)
-    for batch_id in {row.batch_id for row in vetoed}:
-        await usage.give_back(session, batch_id, sum(row.batch_id == batch_id for row in vetoed))
-        # It may have been the last that a campaign waited for.
-        await close_batch(session, batch_id)
+    batches = Counter(row.batch_id for row in vetoed)
+    await usage.give_back_all(session, batches)
+    # They may have been the last that a campaign waited for.
+    await settle_free(session, batches)
     await session.execute(_FORGET, theirs)
     await session.execute(_FORGET_ON_LIST, {"digests": list(digests)})
     return int(await session.scalar(_ON_THE_WIRE, theirs))

@@ -1,22 +1,20 @@
 """Messages: one mail to one person, written alone or made by a campaign."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 
 from chassis.database import TenantSession
 from chassis.errors import NotFound
 from services.sending.statuses import MessageStatus
-from services.sending.tables import campaigns, message_contents, message_events, messages
+from services.sending.tables import batches, campaigns, message_contents, message_events, messages
 
-# What the outside need not tell apart.
-_SHOWN_STATUS = case(
-    (messages.c.status == MessageStatus.SENDING.value, MessageStatus.APPROVED.value),
-    else_=messages.c.status,
-)
+# A batch is approved as a whole.
+_IS_APPROVED = and_(messages.c.status == MessageStatus.QUEUED.value, batches.c.decided_at.is_not(None))
+_SHOWN_STATUS = case((_IS_APPROVED, MessageStatus.APPROVED.value), else_=messages.c.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +47,24 @@ class Message:
 
 async def get_message(session: TenantSession, message_id: UUID) -> Message:
     """The message and what became of it, oldest first. Raises NotFound."""
-    row = (await session.execute(_select_messages().where(messages.c.id == message_id))).mappings().first()
+    wanted = _select_messages().add_columns(batches.c.decided_at).where(messages.c.id == message_id)
+    row = (await session.execute(wanted)).mappings().first()
     if row is None:
         raise NotFound(f"message as {message_id}")
-    happenings = await session.execute(
+    kept = await session.execute(
         select(message_events.c.status, message_events.c.detail, message_events.c.occurred_at)
         .where(message_events.c.message_id == message_id)
         .order_by(message_events.c.occurred_at, message_events.c.id)
     )
-    queued = Happening(MessageStatus.QUEUED.value, "", row["created_at"])
-    return Message(**row, happenings=[queued, *(Happening(**event) for event in happenings.mappings())])
+    message = Message(**{name: value for name, value in row.items() if name != "decided_at"})
+    happenings = [Happening(MessageStatus.QUEUED, "", message.created_at)]
+    if row["decided_at"] is not None and message.status != MessageStatus.VETOED:
+        happenings.append(Happening(MessageStatus.APPROVED, "", row["decided_at"]))
+    happenings += (Happening(**event) for event in kept.mappings())
+    if message.settled_at is not None:
+        detail = message.veto_reason or message.smtp_reply
+        happenings.append(Happening(message.status, detail, message.settled_at))
+    return replace(message, happenings=happenings)
 
 
 async def page_messages(
@@ -76,14 +82,15 @@ async def page_messages(
     if campaign_id is not None:
         wanted = wanted.where(messages.c.campaign_id == campaign_id)
     if status is not None:
-        wanted = wanted.where(messages.c.status.in_(_stored_as(status)))
+        wanted = wanted.where(_is(status))
     return [Message(**row) for row in (await session.execute(wanted)).mappings()]
 
 
-def _stored_as(status: MessageStatus) -> list[str]:
+def _is(status: MessageStatus) -> ColumnElement[bool]:
     if status is MessageStatus.APPROVED:
-        return [MessageStatus.APPROVED.value, MessageStatus.SENDING.value]
-    return [status.value]
+        return _IS_APPROVED
+    stored = messages.c.status == status.value
+    return and_(stored, batches.c.decided_at.is_(None)) if status is MessageStatus.QUEUED else stored
 
 
 def _select_messages() -> Select[tuple[object, ...]]:
@@ -101,6 +108,13 @@ def _select_messages() -> Select[tuple[object, ...]]:
             messages.c.smtp_reply,
             messages.c.created_at,
             messages.c.settled_at,
+        )
+        .join(
+            batches,
+            and_(
+                batches.c.organization_id == messages.c.organization_id,
+                batches.c.id == messages.c.batch_id,
+            ),
         )
         .outerjoin(
             message_contents,

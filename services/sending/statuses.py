@@ -7,10 +7,9 @@ class MessageStatus(StrEnum):
     """The life of a message: queued, decided on, handed over, settled."""
 
     QUEUED = "queued"
+    # How a queued message is shown whose batch is approved; no row says it.
     APPROVED = "approved"
     VETOED = "vetoed"
-    # Claimed by a delivery process; the outside sees it as approved.
-    SENDING = "sending"
     SENT = "sent"
     DELIVERED = "delivered"
     DEFERRED = "deferred"

@@ -90,6 +90,11 @@ batches = Table(
     Column("tried", Boolean, nullable=False, server_default="false"),
     Column("usage_cycle", DateTime(timezone=True)),
     moment("created_at"),
+    # Since when its queued messages are approved.
+    Column("decided_at", DateTime(timezone=True)),
+    # A delivery process has it, and with it all of its messages that are due.
+    Column("lease_token", Uuid),
+    Column("leased_at", DateTime(timezone=True)),
     moment("due_at"),
 )
 
@@ -116,7 +121,6 @@ messages = Table(
     Column("merge_fields", JSONB),
     Column("status", Text, nullable=False, server_default="queued"),
     Column("veto_reason", Text),
-    Column("lease_token", Uuid),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_attempt_at", DateTime(timezone=True)),
     _text("smtp_reply"),
@@ -136,6 +140,7 @@ message_contents = Table(
     _text("text"),
 )
 
+# What became of a message and is no longer told by its row: whoever overwrites an outcome keeps it here.
 message_events = Table(
     "message_events",
     metadata,

@@ -67,6 +67,7 @@ def _start(folder: Path, stack: ExitStack) -> dict[str, object]:
         feedback_smtp=f"{HOST}:0",
         # And those that look names up, a name server.
         nameserver=f"{HOST}:{free_port()}",
+        journals=str(folder / "journals"),
         listen=dict.fromkeys(PROCESSES, f"{HOST}:0"),
         side=dict.fromkeys(PROCESSES, f"{HOST}:0"),
     )

@@ -179,7 +179,7 @@ class CampaignApi:
             audience_complete=report.campaign.audience_complete,
             released=report.released,
             queued=report.count(MessageStatus.QUEUED),
-            approved=report.count(MessageStatus.APPROVED, MessageStatus.SENDING),
+            approved=report.count(MessageStatus.APPROVED),
             deferred=report.count(MessageStatus.DEFERRED),
             sent=report.count(MessageStatus.SENT, MessageStatus.DELIVERED),
             vetoed=report.count(MessageStatus.VETOED),

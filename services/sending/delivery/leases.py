@@ -1,10 +1,12 @@
 """The lease of a delivery process: what it claims carries the lease's token, and is its own as long as the lease lives.
 
-A lease that has run out never comes back: its process takes a new token, and whoever notices settles what carries the
-old one. So what a dead process had begun is never handed over as if nobody had.
+A lease that runs out, since the database did not answer, ends what its holder begins and nothing else: it may be renewed until
+somebody declares its holder dead. Whoever has done that settles what carries the token, and the token never comes back.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
 from typing import Self
@@ -14,6 +16,7 @@ from sqlalchemy import text
 
 from chassis.database import RoleDatabase
 from chassis.logs import logger
+from services.sending.delivery.journal import Journal
 
 _DURATION = timedelta(seconds=15)
 _RENEWED_EVERY_SECONDS = 3.0
@@ -24,29 +27,34 @@ _TAKE = text(
     "INSERT INTO sending.delivery_leases (token, expires_at) VALUES (:token, clock_timestamp() + :duration)"
 )
 _RENEW = text("""
-    UPDATE sending.delivery_leases SET expires_at = clock_timestamp() + :duration
-    WHERE token = :token AND expires_at > clock_timestamp()
+    UPDATE sending.delivery_leases SET expires_at = clock_timestamp() + :duration WHERE token = :token
 """)
 _GIVE_UP = text("DELETE FROM sending.delivery_leases WHERE token = :token")
+_LEASED = text("SELECT organization_id, id FROM sending.batches WHERE lease_token = :token")
 
-# For the scheduler's role: whose messages are in the hands of nobody. Messages are settled by their token.
+# For the scheduler's role: whose batches are in the hands of nobody, by their token. Who is started again on the same machine has
+# the time to say what its predecessor had begun; whoever is declared dead in one round is settled in the next.
 TOKENS_OF_THE_DEAD = text("""
-    SELECT DISTINCT organization_id, lease_token AS id FROM sending.messages AS message
+    WITH declared_dead AS (
+        DELETE FROM sending.delivery_leases WHERE expires_at < clock_timestamp() - interval '45 seconds'
+    )
+    SELECT DISTINCT organization_id, lease_token AS id FROM sending.batches AS batch
     WHERE lease_token IS NOT NULL AND NOT EXISTS (
-        SELECT FROM sending.delivery_leases AS lease
-        WHERE lease.token = message.lease_token AND lease.expires_at > clock_timestamp()
+        SELECT FROM sending.delivery_leases AS lease WHERE lease.token = batch.lease_token
     )
     LIMIT 64
 """)
 
 
 class Lease:
-    """Held from entering to leaving, unless the database does not answer for too long."""
+    """Held from entering to leaving. The journal is told each token before anything is claimed with it."""
 
-    def __init__(self, scheduler: RoleDatabase) -> None:
+    def __init__(self, scheduler: RoleDatabase, journal: Journal) -> None:
         self._scheduler = scheduler
+        self._journal = journal
         self._token = uuid4()
         self._good_until = 0.0
+        self._in_hand: set[UUID] = set()
 
     async def __aenter__(self) -> Self:
         await self._take()
@@ -56,8 +64,7 @@ class Lease:
     async def __aexit__(self, *_: object) -> None:
         self._renewals.cancel()
         await asyncio.gather(self._renewals, return_exceptions=True)
-        async with self._scheduler.transaction() as connection:
-            await connection.execute(_GIVE_UP, {"token": self._token})
+        await declare_dead(self._scheduler, self._token)
 
     @property
     def token(self) -> UUID | None:
@@ -68,8 +75,20 @@ class Lease:
         """Whether what was claimed with this token is still ours."""
         return self.token == token
 
+    @contextmanager
+    def in_hand(self, batch_id: UUID) -> Iterator[bool]:
+        """Have a batch to oneself in this process, before it is claimed and until it is given back; whether one has."""
+        if batch_id in self._in_hand:
+            yield False
+            return
+        self._in_hand.add(batch_id)
+        try:
+            yield True
+        finally:
+            self._in_hand.discard(batch_id)
+
     async def renew(self) -> None:
-        """Renew it, or take a new one if it has run out."""
+        """Renew it, or take a new one when this process was declared dead."""
         begun = monotonic()
         async with self._scheduler.transaction() as connection:
             renewed = await connection.execute(_RENEW, {"token": self._token, "duration": _DURATION})
@@ -85,6 +104,7 @@ class Lease:
         token = uuid4()
         async with self._scheduler.transaction() as connection:
             await connection.execute(_TAKE, {"token": token, "duration": _DURATION})
+        self._journal.claim_with(token)
         self._token = token
         self._good_until = begun + _DURATION.total_seconds() - _MARGIN_SECONDS
 
@@ -96,3 +116,15 @@ class Lease:
             except Exception:
                 # Until it succeeds the lease runs out by itself, and nothing is claimed without one.
                 logger().warning("lease_not_renewed", exc_info=True)
+
+
+async def leased_with(scheduler: RoleDatabase, token: UUID) -> list[tuple[UUID, UUID]]:
+    """The batches that carry a token, each after its organization."""
+    async with scheduler.transaction() as connection:
+        return [(row.organization_id, row.id) for row in await connection.execute(_LEASED, {"token": token})]
+
+
+async def declare_dead(scheduler: RoleDatabase, token: UUID) -> None:
+    """Let the token never be renewed again; what still carries it is settled by whoever notices."""
+    async with scheduler.transaction() as connection:
+        await connection.execute(_GIVE_UP, {"token": token})

@@ -1,14 +1,14 @@
 """What became of messages, written in sets: rows, events and hard bounces' suppressions in one transaction.
 
-A result counts only as long as the message carries the token that it was claimed with. Whoever finds it settled by
-others, because its lease had run out, changes nothing.
+A result counts only as long as its batch carries the token that it was claimed with. Whoever finds it settled by others,
+because its process was declared dead, changes nothing.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeAlias
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,72 +20,87 @@ from chassis.errors import Unavailable
 from chassis.logs import logger
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1.messages_pb2 import MessageStatus as StatusMessage
+from services.sending.batches import close_batches, look_at_once
+from services.sending.categories import REPEATS_IN_DOUBT, RULES
 from services.sending.delivery.claims import Claimed
-from services.sending.delivery.replies import Verdict
+from services.sending.delivery.journal import Journal
+from services.sending.delivery.replies import Verdict, put_off
 from services.sending.statuses import MessageStatus, SuppressionReason
 from services.sending.suppression_list import Suppressed, suppress
 
-_MOST_IN_A_SET = 200
+_MOST_IN_A_SET = 1_000
 # Results that come in between are written together.
-_PAUSE_SECONDS = 0.005
-_RETRY_SECONDS = 1.0
+_PAUSE_SECONDS = 0.02
+_RETRY_SECONDS = 0.5
 
 _WRITE = text("""
     WITH given AS (
         SELECT * FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:tokens AS uuid[]), CAST(:statuses AS text[]), CAST(:details AS text[]),
-            CAST(:pauses AS interval[])
-        ) AS given (id, token, status, detail, pause)
+            CAST(:ids AS uuid[]), CAST(:batch_ids AS uuid[]), CAST(:tokens AS uuid[]), CAST(:statuses AS text[]),
+            CAST(:details AS text[]), CAST(:pauses AS interval[])
+        ) AS given (id, batch_id, token, status, detail, pause)
+    ), ours AS (
+        SELECT id, lease_token FROM batches
+        WHERE id = ANY(CAST(:batch_ids AS uuid[])) AND lease_token = ANY(CAST(:tokens AS uuid[])) FOR UPDATE
     ), settled AS (
         UPDATE messages AS message
-        SET status = given.status, lease_token = NULL, smtp_reply = given.detail,
-            attempts = message.attempts + 1,
+        SET status = given.status, smtp_reply = given.detail, attempts = message.attempts + 1,
             next_attempt_at = now() + given.pause,
             settled_at = CASE WHEN given.pause IS NULL THEN now() END,
             merge_fields = CASE WHEN given.pause IS NOT NULL OR given.status = 'indeterminate' THEN message.merge_fields END
-        FROM given
-        WHERE message.id = given.id AND message.lease_token = given.token AND message.status = 'sending'
+        FROM given JOIN ours ON ours.id = given.batch_id AND ours.lease_token = given.token
+        WHERE message.id = given.id AND message.batch_id = given.batch_id AND message.status IN ('queued', 'deferred')
         RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply
     ), noted AS (
-        INSERT INTO message_events (message_id, status, detail) SELECT id, status, smtp_reply FROM settled
-    )
-    SELECT * FROM settled
-""")
-_SETTLE_ABANDONED = text("""
-    WITH settled AS (
-        UPDATE messages
-        SET status = CASE WHEN campaign_id IS NULL THEN 'approved' ELSE 'indeterminate' END, lease_token = NULL,
-            settled_at = CASE WHEN campaign_id IS NULL THEN NULL ELSE now() END
-        WHERE lease_token = :token AND status = 'sending'
-        RETURNING id, batch_id, campaign_id, contact_id, status, smtp_reply
-    ), noted AS (
         INSERT INTO message_events (message_id, status, detail)
-        SELECT id, status, 'the process that was sending it died' FROM settled
-    ), looked_after AS (
-        UPDATE batches SET due_at = now() WHERE id IN (SELECT batch_id FROM settled) AND status = 'approved'
+        SELECT id, status, smtp_reply FROM settled WHERE status = 'deferred'
     )
     SELECT * FROM settled
 """)
+_SETTLE_ABANDONED = text(f"""
+    WITH leased AS (
+        SELECT id, leased_at FROM batches WHERE lease_token = :token FOR UPDATE
+    ), settled AS (
+        UPDATE messages AS message
+        SET status = CASE WHEN {REPEATS_IN_DOUBT} THEN 'queued' ELSE 'indeterminate' END,
+            next_attempt_at = NULL, smtp_reply = 'the process that was sending it died',
+            settled_at = CASE WHEN {REPEATS_IN_DOUBT} THEN NULL ELSE now() END
+        FROM leased
+        WHERE message.batch_id = leased.id
+          AND (message.status = 'queued' OR message.status = 'deferred' AND message.next_attempt_at <= leased.leased_at)
+        RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply
+    )
+    SELECT leased.id AS batch_id, settled.* FROM leased FULL JOIN settled ON false
+""")  # noqa: S608 - of our own words alone
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A message and the verdict on it."""
+    """A message, the verdict on it, and where the journal has its note."""
 
     message: Claimed
     verdict: Verdict
+    note: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    batch_id: UUID
+    token: UUID
+    written: asyncio.Future[None] = field(compare=False)
+
+
+_Entry: TypeAlias = Result | _Closing
 
 
 class Outcomes:
     """Takes results one by one and writes them in sets, until it is left; by then all are written."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, journal: Journal) -> None:
         self._database = database
-        self._waiting: list[tuple[RequestContext, Result]] = []
+        self._journal = journal
+        self._waiting: list[tuple[RequestContext, _Entry]] = []
         self._wake = asyncio.Event()
-        self._written = asyncio.Condition()
-        self._recorded = 0
-        self._done = 0
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -99,44 +114,49 @@ class Outcomes:
 
     def record(self, context: RequestContext, result: Result) -> None:
         """Take a result; it will be written soon."""
-        self._waiting.append((context, result))
-        self._recorded += 1
-        self._wake.set()
+        self._take(context, result)
 
-    async def flushed(self) -> None:
-        """Return when all that was recorded until now has been written."""
-        mark = self._recorded
-        async with self._written:
-            await self._written.wait_for(lambda: self._done >= mark)
+    async def give_back(self, context: RequestContext, batch_id: UUID, token: UUID) -> None:
+        """Close a batch that was claimed; returns when that is written, and all that was recorded before."""
+        closing = _Closing(batch_id, token, asyncio.get_running_loop().create_future())
+        self._take(context, closing)
+        await closing.written
+
+    def _take(self, context: RequestContext, entry: _Entry) -> None:
+        self._waiting.append((context, entry))
+        self._wake.set()
 
     async def _write_forever(self) -> None:
         while self._waiting or not self._closing:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                batch = self._waiting[:_MOST_IN_A_SET]
-                await self._write(batch)
-                del self._waiting[: len(batch)]
-                async with self._written:
-                    self._done += len(batch)
-                    self._written.notify_all()
+                entries = self._waiting[:_MOST_IN_A_SET]
+                await self._write(entries)
+                del self._waiting[: len(entries)]
                 if not self._closing:
                     await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _write(self, batch: Sequence[tuple[RequestContext, Result]]) -> None:
-        by_organization: dict[UUID, list[Result]] = defaultdict(list)
+    async def _write(self, entries: Sequence[tuple[RequestContext, _Entry]]) -> None:
+        by_organization: dict[UUID, list[_Entry]] = defaultdict(list)
         contexts: dict[UUID, RequestContext] = {}
-        for context, result in batch:
-            by_organization[context.organization].append(result)
+        for context, entry in entries:
+            by_organization[context.organization].append(entry)
             contexts[context.organization] = context
-        for organization, results in by_organization.items():
-            await self._write_set(contexts[organization], results)
+        for organization, entered in by_organization.items():
+            await self._write_set(contexts[organization], entered)
+            self._done(entered)
 
-    async def _write_set(self, context: RequestContext, results: Sequence[Result]) -> None:
+    async def _write_set(self, context: RequestContext, entries: Sequence[_Entry]) -> None:
+        closings = [entry for entry in entries if isinstance(entry, _Closing)]
+        results = [entry for entry in entries if isinstance(entry, Result)]
         while True:
             try:
                 async with self._database.tenant_transaction(context) as session:
                     await write_results(session, results)
+                    for token in {closing.token for closing in closings}:
+                        closed = [closing.batch_id for closing in closings if closing.token == token]
+                        await close_batches(session, closed, token)
             except Unavailable:
                 if self._closing:
                     # What is not written is in doubt, and will be settled as such.
@@ -147,18 +167,38 @@ class Outcomes:
             else:
                 return
 
+    def _done(self, entries: Sequence[_Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry, Result):
+                if entry.note is not None:
+                    self._journal.forget(entry.note)
+            elif not entry.written.done():
+                entry.written.set_result(None)
+
+
+def in_doubt(message: Claimed, why: str) -> Verdict:
+    """What becomes of a message of which nobody knows whether it was taken: its category says whether it goes again."""
+    if RULES[message.category].repeats_in_doubt:
+        return put_off(why, attempts=message.attempts)
+    return Verdict(MessageStatus.INDETERMINATE, why)
+
 
 async def write_results(session: TenantSession, results: Sequence[Result]) -> None:
     """Settle or defer messages, each if it is still ours; suppress the addresses that do not exist."""
+    if not results:
+        return
     by_id = {result.message.id: result for result in results}
+    messages = [result.message for result in by_id.values()]
+    verdicts = [result.verdict for result in by_id.values()]
     written = await session.execute(
         _WRITE,
         {
             "ids": list(by_id),
-            "tokens": [result.message.token for result in by_id.values()],
-            "statuses": [result.verdict.status.value for result in by_id.values()],
-            "details": [result.verdict.detail for result in by_id.values()],
-            "pauses": [result.verdict.retry_after for result in by_id.values()],
+            "batch_ids": [message.batch_id for message in messages],
+            "tokens": [message.token for message in messages],
+            "statuses": [verdict.status.value for verdict in verdicts],
+            "details": [verdict.detail for verdict in verdicts],
+            "pauses": [verdict.retry_after for verdict in verdicts],
         },
     )
     rows = written.all()
@@ -170,11 +210,11 @@ async def write_results(session: TenantSession, results: Sequence[Result]) -> No
 
 
 async def settle_abandoned(session: TenantSession, token: UUID) -> None:
-    """Settle what a dead process had in its hands: in doubt for a campaign, again for a single message.
-
-    Mail of a campaign is never sent twice; a single message is sent again with the same Message-ID.
-    """
+    """Settle what a dead process had claimed, when nobody can say what of it was begun: all of it is in doubt."""
     rows = (await session.execute(_SETTLE_ABANDONED, {"token": token})).all()
+    batch_ids = [row.batch_id for row in rows if row.batch_id is not None]
+    await close_batches(session, batch_ids, token)
+    await look_at_once(session, batch_ids)
     _announce(session, [row for row in rows if row.status == MessageStatus.INDETERMINATE])
 
 

@@ -10,9 +10,12 @@ from chassis.rpc.server import RpcServer
 from chassis.sealing import Sealer
 from services.sending.delivery.consumers import approved_consumer
 from services.sending.delivery.drafts import Drafts
+from services.sending.delivery.journal import Journal
 from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes
+from services.sending.delivery.recalls import Recalls
+from services.sending.delivery.recovery import Recovery
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.smtp.pool import ConnectionPool
@@ -30,8 +33,12 @@ async def serve(settings: DeliverySettings) -> None:
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
-        lease = await process.enter(Lease(scheduler))
-        outcomes = await process.enter(Outcomes(database))
+        recovery = Recovery(database, scheduler, settings.journal_folder)
+        # Before anybody else takes its remains for lost.
+        await recovery.round()
+        journal = await process.enter(Journal(settings.journal_folder))
+        lease = await process.enter(Lease(scheduler, journal))
+        outcomes = await process.enter(Outcomes(database, journal))
         pool = await process.enter(ConnectionPool(settings.smtp_url, settings.mail_hostname))
         senders = Senders(
             database,
@@ -44,12 +51,24 @@ async def serve(settings: DeliverySettings) -> None:
         )
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)
         letters = Letters(links, ReturnPaths(settings.link_keys), UnsubscribeAddresses(settings.link_keys))
-        worker = Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes)
+        recalls = Recalls(database)
+        worker = Worker(
+            database,
+            lease,
+            pool,
+            drafts=drafts,
+            letters=letters,
+            outcomes=outcomes,
+            journal=journal,
+            recalls=recalls,
+        )
         consumer = approved_consumer(bus, database, worker)
         process.start(Relay(relay, bus, domain="delivery", wake=database.outbox_written))
         process.start(consumer)
         process.start(Replays(relay, [consumer]))
-        process.start(Sweep(database, scheduler, worker))
+        process.start(Sweep(database, scheduler, worker, lease))
+        process.start(recovery)
+        process.start(recalls)
         process.start(worker)
         server = RpcServer("delivery", settings.listen, process.verifier, database)
         await process.serve(server.add(DeadLetterService(relay, "delivery")))

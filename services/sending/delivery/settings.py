@@ -1,5 +1,7 @@
 """What the delivery process is told by its environment."""
 
+from pathlib import Path
+
 from pydantic import Field, Json
 
 from chassis.secret import Secret
@@ -15,6 +17,9 @@ class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings, Sealin
     public_url: str = Field(description="where the gateway is reached from outside, as https://host")
     smtp_url: Secret = Field(
         description="the relay, as smtp://[user:password@]host:port or smtps://…; TLS wherever it is offered, and verified"
+    )
+    journal_folder: Path = Field(
+        description="where its journal outlives it, on this machine; the delivery processes of one database may share it"
     )
     mail_hostname: str = Field(description="our name in EHLO, Message-ID and the return path")
     shared_domain: str = Field(description="the domain of mail whose own domain is not verified")

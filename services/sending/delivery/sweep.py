@@ -6,21 +6,24 @@ from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
-from chassis.scheduler import Scheduler
-from services.sending.batches import BATCHES_TO_DELIVER
-from services.sending.delivery.leases import TOKENS_OF_THE_DEAD
+from chassis.scheduler import Periodic, Scheduler
+from services.sending.batches import BATCHES_TO_DELIVER, close_batches
+from services.sending.delivery.leases import TOKENS_OF_THE_DEAD, Lease, leased_with
 from services.sending.delivery.outcomes import settle_abandoned
 from services.sending.delivery.worker import Worker
 
-_DUE_EVERY = timedelta(seconds=5)
+_DUE_EVERY = timedelta(seconds=2)
 _DEAD_EVERY = timedelta(seconds=3)
+_LOST_EVERY = timedelta(seconds=10)
 
 
 class Sweep:
-    """Two rounds: batches that are due, and messages in the hands of nobody."""
+    """Three rounds: batches that are due, those in the hands of nobody, and those that this process does not know it has."""
 
-    def __init__(self, database: Database, scheduler: RoleDatabase, worker: Worker) -> None:
+    def __init__(self, database: Database, scheduler: RoleDatabase, worker: Worker, lease: Lease) -> None:
         self._database = database
+        self._scheduler = scheduler
+        self._lease = lease
         self.due = Scheduler(scheduler, BATCHES_TO_DELIVER, _DUE_EVERY, worker.deliver, process="delivery")
         self.dead = Scheduler(scheduler, TOKENS_OF_THE_DEAD, _DEAD_EVERY, self._settle, process="delivery")
 
@@ -29,6 +32,19 @@ class Sweep:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.due.run())
             group.create_task(self.dead.run())
+            group.create_task(Periodic(_LOST_EVERY, self.give_back_lost).run())
+
+    async def give_back_lost(self) -> None:
+        """Give back what was claimed by a commit whose answer was lost: nothing of it was begun."""
+        token = self._lease.token
+        if token is None:
+            return
+        for organization, batch_id in await leased_with(self._scheduler, token):
+            with self._lease.in_hand(batch_id) as lost:
+                if lost:
+                    context = RequestContext.of_process("delivery", organization)
+                    async with self._database.tenant_transaction(context) as session:
+                        await close_batches(session, [batch_id], token)
 
     async def _settle(self, context: RequestContext, token: UUID) -> None:
         async with self._database.tenant_transaction(context) as session:

@@ -1,6 +1,7 @@
 """The veto: which of a batch's messages may go.
 
-One statement decides on the whole batch; whoever decides again finds nothing queued. Delivery looks at the list once
+One statement decides on the whole batch, and writes to the rows of those alone who do not go; whoever decides again finds it
+decided. Delivery looks at the list once
 more when it claims a message, so that nobody who opts out in between gets it.
 """
 
@@ -21,38 +22,35 @@ from services.sending.statuses import SuppressionReason
 _ORDER = [reason.value for reason in SuppressionReason]
 
 _DECIDE = text(f"""
-    WITH verdicts AS (
-        SELECT message.id, (
+    WITH batch AS (
+        SELECT id FROM batches WHERE id = :batch_id AND status = 'requested' FOR UPDATE
+    ), verdicts AS MATERIALIZED (
+        SELECT message.id, message.contact_id, message.campaign_id, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
               AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
             ORDER BY array_position(CAST(:order AS text[]), suppression.reason) LIMIT 1
         ) AS reason
-        FROM messages AS message
-        WHERE message.batch_id = :batch_id AND message.status = 'queued'
-        FOR UPDATE OF message
-    ), decided AS (
+        FROM messages AS message JOIN batch ON message.batch_id = batch.id
+        WHERE message.status = 'queued'
+    ), vetoed AS (
         UPDATE messages AS message
-        SET status = CASE WHEN verdicts.reason IS NULL THEN 'approved' ELSE 'vetoed' END,
-            veto_reason = verdicts.reason,
-            settled_at = CASE WHEN verdicts.reason IS NULL THEN NULL ELSE now() END,
-            merge_fields = CASE WHEN verdicts.reason IS NULL THEN message.merge_fields END
-        FROM verdicts WHERE message.id = verdicts.id AND message.batch_id = :batch_id
-        RETURNING message.id, message.contact_id, message.campaign_id, message.status, message.veto_reason
-    ), noted AS (
-        INSERT INTO message_events (message_id, status, detail)
-        SELECT id, status, coalesce(veto_reason, '') FROM decided
+        SET status = 'vetoed', veto_reason = verdicts.reason, settled_at = now(), merge_fields = NULL
+        FROM verdicts
+        WHERE message.id = verdicts.id AND message.batch_id = :batch_id AND message.status = 'queued'
+          AND verdicts.reason IS NOT NULL
+    ), decided AS (
+        UPDATE batches
+        SET decided_at = now(), due_at = now() + interval '60 seconds', status = CASE
+            WHEN EXISTS (SELECT FROM verdicts WHERE reason IS NULL) OR EXISTS (
+                SELECT FROM messages AS message WHERE message.batch_id = :batch_id AND message.status = 'deferred'
+            ) THEN 'approved' ELSE 'settled' END
+        FROM batch WHERE batches.id = batch.id
     )
-    SELECT id, contact_id, campaign_id, veto_reason FROM decided
+    SELECT counted.approved, verdicts.* FROM (
+        SELECT count(*) AS approved FROM verdicts WHERE reason IS NULL
+    ) AS counted LEFT JOIN verdicts ON verdicts.reason IS NOT NULL
 """)  # noqa: S608 - of our own words alone
-
-_CLOSE_BATCH = text("""
-    UPDATE batches SET due_at = now() + interval '60 seconds', status = CASE WHEN EXISTS (
-        SELECT FROM messages WHERE messages.organization_id = batches.organization_id
-          AND messages.batch_id = batches.id AND messages.status IN ('queued', 'approved', 'sending', 'deferred')
-    ) THEN 'approved' ELSE 'settled' END
-    WHERE id = :batch_id AND status = 'requested'
-""")
 
 # For the scheduler's role: batches whose order was lost on its way.
 BATCHES_WITHOUT_DECISION = text("""
@@ -74,16 +72,13 @@ async def decide(session: TenantSession, batch_id: UUID) -> None:
     """Approve or veto what is queued of a batch, and let delivery and the campaign's reader know."""
     decided = await session.execute(_DECIDE, {"batch_id": batch_id, "order": _ORDER})
     rows = decided.all()
-    await session.execute(_CLOSE_BATCH, {"batch_id": batch_id})
-    vetoes = [
-        Veto(row.id, row.contact_id, SuppressionReason(row.veto_reason)) for row in rows if row.veto_reason
-    ]
-    approved = len(rows) - len(vetoes)
-    if approved:
-        session.publish(SendsApproved(batch_id=str(batch_id), message_count=approved))
-    await usage.give_back(session, batch_id, len(vetoes))
-    if vetoes:
-        announce_vetoes(session, rows[0].campaign_id, vetoes)
+    if rows[0].approved:
+        session.publish(SendsApproved(batch_id=str(batch_id), message_count=rows[0].approved))
+    vetoed = [row for row in rows if row.id is not None]
+    if vetoed:
+        await usage.give_back(session, batch_id, len(vetoed))
+        vetoes = [Veto(row.id, row.contact_id, SuppressionReason(row.reason)) for row in vetoed]
+        announce_vetoes(session, vetoed[0].campaign_id, vetoes)
 
 
 def announce_vetoes(session: TenantSession, campaign_id: UUID | None, vetoes: Sequence[Veto]) -> None:

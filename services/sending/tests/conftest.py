@@ -1,7 +1,7 @@
 """The sending service on a real PostgreSQL, with a relay of each test's own."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +21,9 @@ from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.drafts import Drafts
-from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
-from services.sending.delivery.outcomes import Outcomes
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
-from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
 from services.sending.dispatch import Dispatch
@@ -41,6 +38,7 @@ from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.tests.audience import Audience
 from services.sending.tests.plan import Plan
+from services.sending.tests.post import Post, PostOffice
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.tracking.campaign_links import Targets
@@ -234,21 +232,25 @@ def drafts(senders: Senders, tracking_links: TrackingLinks) -> Drafts:
 
 
 @pytest.fixture
-async def worker(
-    relay: MailRelay,
-    database: Database,
-    scheduler: RoleDatabase,
-    drafts: Drafts,
-    letters: Letters,
-) -> AsyncIterator[Worker]:
-    """A delivery process' worker that hands over to the relay."""
-    async with AsyncExitStack() as stack:
-        lease = await stack.enter_async_context(Lease(scheduler))
-        outcomes = await stack.enter_async_context(Outcomes(database))
-        pool = await stack.enter_async_context(ConnectionPool(Secret(relay.url), "mail.test"))
-        yield Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes)
+def post_office(
+    tmp_path: Path, database: Database, scheduler: RoleDatabase, drafts: Drafts, letters: Letters
+) -> PostOffice:
+    return PostOffice(tmp_path, database, scheduler, drafts, letters)
 
 
 @pytest.fixture
-def scheduler_sweep(database: Database, scheduler: RoleDatabase, worker: Worker) -> Sweep:
-    return Sweep(database, scheduler, worker)
+async def post(post_office: PostOffice, relay: MailRelay) -> AsyncIterator[Post]:
+    """A delivery process that hands over to the relay."""
+    async with post_office.open(relay) as post:
+        yield post
+
+
+@pytest.fixture
+def worker(post: Post) -> Worker:
+    """Its worker."""
+    return post.worker
+
+
+@pytest.fixture
+def scheduler_sweep(database: Database, scheduler: RoleDatabase, post: Post) -> Sweep:
+    return Sweep(database, scheduler, post.worker, post.lease)

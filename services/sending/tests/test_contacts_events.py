@@ -112,11 +112,12 @@ async def test_who_is_erased_before_a_message_is_claimed_gets_none_and_the_campa
 async def test_what_is_being_handed_over_is_forgotten_when_it_is_settled(tenant: Tenant) -> None:
     await tenant.message(READER)
     await tenant.approve()
-    await tenant.rows("UPDATE messages SET status = 'sending', lease_token = gen_random_uuid()")
+    await tenant.rows("UPDATE batches SET lease_token = gen_random_uuid(), leased_at = now()")
     with pytest.raises(Unavailable):
         await erase(tenant, READER)
     assert await tenant.rows("SELECT 1 FROM messages WHERE email = :email", email=READER)
-    await tenant.rows("UPDATE messages SET status = 'sent', lease_token = NULL")
+    await tenant.rows("UPDATE messages SET status = 'sent'")
+    await tenant.rows("UPDATE batches SET lease_token = NULL, leased_at = NULL")
     await erase(tenant, READER)
     assert not await tenant.rows("SELECT 1 FROM messages WHERE email = :email", email=READER)
 

@@ -12,6 +12,7 @@ from flownurture.suppression.v1 import suppressions_pb2
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
 from services.sending.statuses import MessageStatus
+from services.sending.tests.post import Post
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 
@@ -192,7 +193,7 @@ async def test_a_relay_that_does_not_answer_loses_nothing(
     relay._server.close()
     with pytest.raises(Unavailable):
         await worker.deliver(tenant.context, batch)
-    assert await tenant.count(MessageStatus.APPROVED) == 20
+    assert await tenant.count(MessageStatus.QUEUED) == 20
 
 
 async def test_what_a_dead_process_held_is_in_doubt_for_a_campaign_and_again_for_a_single_message(
@@ -201,11 +202,11 @@ async def test_what_a_dead_process_held_is_in_doubt_for_a_campaign_and_again_for
     await tenant.launch("reader@example.com")
     await tenant.message("customer@example.com")
     await tenant.approve()
-    await tenant.rows("UPDATE messages SET status = 'sending', lease_token = uuidv7()")
+    await tenant.rows("UPDATE batches SET lease_token = uuidv7(), leased_at = now()")
     await scheduler_sweep.dead.round()
     assert await tenant.statuses() == {
         "reader@example.com": "indeterminate",
-        "customer@example.com": "approved",
+        "customer@example.com": "queued",
     }
     await tenant.deliver(worker)
     assert relay.handed_over == {"customer@example.com": 1}
@@ -217,7 +218,8 @@ async def test_a_result_that_comes_after_the_lease_was_settled_changes_nothing(
     tenant: Tenant, worker: Worker, relay: MailRelay
 ) -> None:
     async def settled_meanwhile(_: str) -> str:
-        await tenant.rows("UPDATE messages SET status = 'indeterminate', lease_token = NULL")
+        await tenant.rows("UPDATE messages SET status = 'indeterminate'")
+        await tenant.rows("UPDATE batches SET lease_token = NULL, leased_at = NULL")
         return "250 OK"
 
     relay.on_message = settled_meanwhile
@@ -229,11 +231,11 @@ async def test_a_result_that_comes_after_the_lease_was_settled_changes_nothing(
 async def test_a_batch_whose_order_was_lost_is_found(
     tenant: Tenant, relay: MailRelay, scheduler_sweep: Sweep
 ) -> None:
-    await tenant.launch("reader@example.com")
+    await tenant.launch("lost@example.com")
     await tenant.approve()
-    await tenant.rows("UPDATE batches SET due_at = now()")
+    await tenant.rows("UPDATE batches SET due_at = 'epoch'")
     await scheduler_sweep.due.round()
-    assert relay.handed_over == {"reader@example.com": 1}
+    assert relay.handed_over["lost@example.com"] == 1
     assert [row.status for row in await tenant.rows("SELECT status FROM batches")] == ["settled"]
 
 
@@ -241,3 +243,47 @@ async def suppress(tenant: Tenant, email: str) -> None:
     await tenant(
         suppressions_pb2.CreateSuppressionRequest(email=email, reason=messages_pb2.SUPPRESSION_REASON_MANUAL)
     )
+
+
+async def test_who_opts_out_while_their_message_waits_its_turn_is_not_begun_with(
+    tenant: Tenant, post: Post, relay: MailRelay
+) -> None:
+    last = "reader44@example.com"
+    leaving: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        await suppress(tenant, last)
+        await post.recalls.round()
+
+    async def answers_once_they_have_left(_: str) -> str:
+        if not leaving:
+            leaving.append(asyncio.create_task(leave()))
+        await asyncio.shield(leaving[0])
+        return "250 OK"
+
+    relay.on_message = answers_once_they_have_left
+    await tenant.launch(*everybody(45))
+    await tenant.deliver(post.worker)
+    assert last not in relay.handed_over
+    assert (await tenant.statuses())[last] == "queued"
+    await tenant.deliver(post.worker)
+    assert relay.handed_over == dict.fromkeys(everybody(44), 1)
+    assert (await tenant.statuses())[last] == "vetoed"
+
+
+async def test_a_claim_whose_commit_was_not_heard_of_is_given_back(
+    tenant: Tenant, post: Post, relay: MailRelay, scheduler_sweep: Sweep
+) -> None:
+    await tenant.launch("reader@example.com")
+    (batch,) = await tenant.approve()
+    token = str(post.lease.token)
+    await tenant.rows("UPDATE batches SET lease_token = CAST(:token AS uuid), leased_at = now()", token=token)
+    await post.worker.deliver(tenant.context, batch)
+    assert relay.handed_over == {}
+    with post.lease.in_hand(batch):
+        await scheduler_sweep.give_back_lost()
+    await post.worker.deliver(tenant.context, batch)
+    assert relay.handed_over == {}
+    await scheduler_sweep.give_back_lost()
+    await post.worker.deliver(tenant.context, batch)
+    assert relay.handed_over == {"reader@example.com": 1}

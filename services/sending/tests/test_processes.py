@@ -81,7 +81,7 @@ class House:
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
         async with grpc.aio.insecure_channel(environment["LISTEN"]) as channel:
-            await until(serving, 30)
+            await until(serving, 90)
 
     async def end(self, name: str, with_signal: signal.Signals) -> int:
         process = self.running.pop(name)

@@ -1,7 +1,7 @@
 """Eight workers at full speed, while a thousand of their recipients opt out: an acknowledgement is kept, whatever is under way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from time import monotonic
@@ -9,17 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from chassis.database import Database, RoleDatabase, TenantSession
-from chassis.secret import Secret
+from chassis.database import TenantSession
 from flownurture.suppression.v1.unsubscribe_pb2 import UnsubscribeRequest
 from services.sending.delivery import worker as worker_module
-from services.sending.delivery.claims import Chunk, claim
-from services.sending.delivery.drafts import Drafts
-from services.sending.delivery.leases import Lease
-from services.sending.delivery.letters import Letters
-from services.sending.delivery.outcomes import Outcomes
-from services.sending.delivery.smtp.pool import ConnectionPool
+from services.sending.delivery.claims import Claimed, claim
 from services.sending.delivery.worker import Worker
+from services.sending.tests.post import PostOffice
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.unsubscribe_links import UnsubscribeLinks
@@ -30,18 +25,11 @@ LEAVING = 1_000
 
 
 @pytest.fixture
-async def workers(
-    relay: MailRelay, database: Database, scheduler: RoleDatabase, drafts: Drafts, letters: Letters
-) -> AsyncIterator[list[Worker]]:
+async def workers(post_office: PostOffice, relay: MailRelay) -> AsyncIterator[list[Worker]]:
     """Each with a lease and connections of its own, as processes have."""
     async with AsyncExitStack() as stack:
-        made = []
-        for _ in range(WORKERS):
-            lease = await stack.enter_async_context(Lease(scheduler))
-            outcomes = await stack.enter_async_context(Outcomes(database))
-            pool = await stack.enter_async_context(ConnectionPool(Secret(relay.url), "mail.test"))
-            made.append(Worker(database, lease, pool, drafts=drafts, letters=letters, outcomes=outcomes))
-        yield made
+        posts = [await stack.enter_async_context(post_office.open(relay)) for _ in range(WORKERS)]
+        yield [post.worker for post in posts]
 
 
 async def test_nobody_is_claimed_for_after_their_opting_out_was_acknowledged(
@@ -53,11 +41,11 @@ async def test_nobody_is_claimed_for_after_their_opting_out_was_acknowledged(
 ) -> None:
     begun: dict[UUID, float] = {}
 
-    async def noted_claim(session: TenantSession, batch_id: UUID, token: UUID, size: int) -> Chunk:
+    async def noted_claim(session: TenantSession, batch_id: UUID, token: UUID) -> Sequence[Claimed] | None:
         started = monotonic()
-        chunk = await claim(session, batch_id, token, size)
-        begun.update(dict.fromkeys((message.id for message in chunk.claimed), started))
-        return chunk
+        claimed = await claim(session, batch_id, token)
+        begun.update(dict.fromkeys((message.id for message in claimed or ()), started))
+        return claimed
 
     monkeypatch.setattr(worker_module, "claim", noted_claim)
     await tenant.launch(*(f"reader{number}@example.com" for number in range(RECIPIENTS)))

@@ -65,13 +65,18 @@ class Connection(asyncio.Protocol):
         return connection
 
     async def hand_over(
-        self, next_envelope: Callable[[], Envelope | None], settle: Callable[[Envelope, Answer], None]
+        self,
+        next_envelope: Callable[[], Envelope | None],
+        settle: Callable[[Envelope, Answer], None],
+        begin: Callable[[Envelope], object] = lambda _: None,
     ) -> None:
         """Hand over what `next_envelope` gives until it gives none; `settle` hears each answer as it comes in.
 
+        `begin` hears of each message before its body is said: from then on it may be in doubt.
+
         Raises Broken, and is not usable then.
         """
-        dialogue = self._dialogue = Dialogue(self._extensions, next_envelope, settle)
+        dialogue = self._dialogue = Dialogue(self._extensions, next_envelope, settle, begin)
         self._over = asyncio.get_running_loop().create_future()
         self._last_heard = monotonic()
         try:

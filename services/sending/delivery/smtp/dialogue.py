@@ -33,7 +33,8 @@ class _Said(Enum):
 class Dialogue:
     """One run of messages over one connection.
 
-    `next_envelope` gives the next message to begin, None when there is none; `settle` hears the answer to each in turn.
+    `next_envelope` gives the next message to offer, None when there is none; `begin` hears of each whose body is said, before it
+    is; `settle` hears the answer to each in turn.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Dialogue:
         extensions: Extensions,
         next_envelope: Callable[[], Envelope | None],
         settle: Callable[[Envelope, Answer], None],
+        begin: Callable[[Envelope], object] = lambda _: None,
     ) -> None:
         self.in_doubt: Envelope | None = None
         self.offered: Envelope | None = None
@@ -50,6 +52,7 @@ class Dialogue:
         self._largest = _size_limit(extensions)
         self._next_envelope = next_envelope
         self._settle = settle
+        self._begin = begin
         self._to_say: deque[tuple[_Said, bytes]] = deque()
         self._said: deque[_Said] = deque()
         self._refusal: Answer | None = None
@@ -108,6 +111,7 @@ class Dialogue:
         elif self._refusal is not None:
             self._say(_Said.NOTHING, b".\r\n")
         elif self.offered is not None:
+            self._begin(self.offered)
             self.in_doubt, self.offered = self.offered, None
             self._transaction_open = False
             self._say(_Said.BODY, _stuffed(self.in_doubt.content))

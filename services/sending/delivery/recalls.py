@@ -1,0 +1,99 @@
+"""What is claimed and must not be begun any more: its campaign was paused or cancelled, or its address suppressed, meanwhile.
+
+A claim holds what the list and the campaign said when it was made. This looks again, several times a second, for as long as a batch
+is in hand; what is recalled is given back with its batch, and the next claim decides on it.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from uuid import UUID
+
+from sqlalchemy import text
+
+from chassis.context import RequestContext
+from chassis.database import Database
+from chassis.errors import Unavailable
+from chassis.logs import logger
+from services.sending.categories import RULES
+from services.sending.delivery.claims import Claimed
+from services.sending.statuses import SuppressionReason
+
+_EVERY_SECONDS = 0.2
+# An addition to the list is dated before it commits.
+_OVERLAP_SECONDS = 10.0
+
+_HALTED = text("""
+    SELECT id FROM campaigns WHERE id = ANY(CAST(:campaign_ids AS uuid[])) AND status IN ('paused', 'cancelled')
+""")
+_SUPPRESSED = text("SELECT email_digest, reason FROM suppressions WHERE reaffirmed_at > now() - :age")
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What of an organization is in hand, and what has been recalled of it."""
+
+    context: RequestContext
+    # By campaign, None for single messages: since when each of its batches is in hand.
+    since: dict[UUID | None, list[float]] = field(default_factory=lambda: defaultdict(list))
+    halted: frozenset[UUID] = frozenset()
+    suppressed: Mapping[bytes, frozenset[SuppressionReason]] = field(default_factory=dict)
+
+
+class Recalls:
+    """Looks at the campaigns and the lists of the organizations whose batches are in hand."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._watches: dict[UUID, _Watch] = {}
+
+    @contextmanager
+    def watching(self, context: RequestContext, campaign_id: UUID | None) -> Iterator[None]:
+        """Look after a batch that was claimed, until it is given back."""
+        watch = self._watches.setdefault(context.organization, _Watch(context))
+        since = monotonic()
+        watch.since[campaign_id].append(since)
+        try:
+            yield
+        finally:
+            watch.since[campaign_id].remove(since)
+            if not watch.since[campaign_id]:
+                del watch.since[campaign_id]
+            if not watch.since:
+                del self._watches[context.organization]
+
+    def holds(self, context: RequestContext, message: Claimed) -> bool:
+        """Whether a message that was claimed is recalled."""
+        watch = self._watches[context.organization]
+        reasons = watch.suppressed.get(message.digest, frozenset())
+        return message.campaign_id in watch.halted or bool(reasons - RULES[message.category].passes_over)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            try:
+                await self.round()
+            except Unavailable:
+                # Nothing can be paused or suppressed either.
+                logger().warning("recalls_wait")
+
+    async def round(self) -> None:
+        """Look once at everything that is in hand. Raises Unavailable."""
+        for watch in list(self._watches.values()):
+            await self._look(watch)
+
+    async def _look(self, watch: _Watch) -> None:
+        age = monotonic() - min(min(since) for since in watch.since.values()) + _OVERLAP_SECONDS
+        campaign_ids = [campaign_id for campaign_id in watch.since if campaign_id is not None]
+        suppressed: dict[bytes, frozenset[SuppressionReason]] = defaultdict(frozenset)
+        async with self._database.tenant_transaction(watch.context, read_only=True) as session:
+            halted = await session.execute(_HALTED, {"campaign_ids": campaign_ids})
+            watch.halted = frozenset(halted.scalars())
+            for row in await session.execute(_SUPPRESSED, {"age": timedelta(seconds=age)}):
+                suppressed[bytes(row.email_digest)] |= {SuppressionReason(row.reason)}
+        watch.suppressed = suppressed

@@ -1,0 +1,58 @@
+"""A delivery process without the process: what it works with, entered and left as the process does."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chassis.database import Database, RoleDatabase
+from chassis.secret import Secret
+from services.sending.delivery.drafts import Drafts
+from services.sending.delivery.journal import Journal
+from services.sending.delivery.leases import Lease
+from services.sending.delivery.letters import Letters
+from services.sending.delivery.outcomes import Outcomes
+from services.sending.delivery.recalls import Recalls
+from services.sending.delivery.smtp.pool import ConnectionPool
+from services.sending.delivery.worker import Worker
+from services.sending.tests.relay import MailRelay
+
+
+@dataclass(frozen=True)
+class Post:
+    """A worker that hands over to a relay, and what it is told by."""
+
+    worker: Worker
+    lease: Lease
+    recalls: Recalls
+
+
+@dataclass(frozen=True)
+class PostOffice:
+    """Opens them; their journals are in one folder."""
+
+    folder: Path
+    database: Database
+    scheduler: RoleDatabase
+    drafts: Drafts
+    letters: Letters
+
+    @asynccontextmanager
+    async def open(self, relay: MailRelay) -> AsyncIterator[Post]:
+        """One that hands over to this relay."""
+        async with AsyncExitStack() as stack:
+            journal = await stack.enter_async_context(Journal(self.folder))
+            lease = await stack.enter_async_context(Lease(self.scheduler, journal))
+            outcomes = await stack.enter_async_context(Outcomes(self.database, journal))
+            pool = await stack.enter_async_context(ConnectionPool(Secret(relay.url), "mail.test"))
+            worker = Worker(
+                self.database,
+                lease,
+                pool,
+                drafts=self.drafts,
+                letters=self.letters,
+                outcomes=outcomes,
+                journal=journal,
+                recalls=(recalls := Recalls(self.database)),
+            )
+            yield Post(worker, lease, recalls)
