@@ -36,10 +36,12 @@ def mailbox(name: str, display_name: str, address: str) -> bytes:
 
 def _parts(text: str) -> list[bytes]:
     """The text in UTF-8, cut between characters."""
-    parts = [b""]
-    for character in text:
-        encoded = character.encode(errors="replace")
-        if len(parts[-1]) + len(encoded) > _BYTES_OF_A_WORD:
-            parts.append(b"")
-        parts[-1] += encoded
-    return parts
+    encoded, parts = text.encode(errors="replace"), []
+    while len(encoded) > _BYTES_OF_A_WORD:
+        cut = _BYTES_OF_A_WORD
+        # A byte of this form goes on with a character (RFC 3629 §3).
+        while encoded[cut] & 0b1100_0000 == 0b1000_0000:
+            cut -= 1
+        parts.append(encoded[:cut])
+        encoded = encoded[cut:]
+    return [*parts, encoded]

@@ -5,10 +5,11 @@ What all its mails share is encoded once: the fields of its sender, and the text
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from email.utils import formatdate
+from functools import lru_cache
 from html import escape
 from secrets import token_hex
+from time import time
 from typing import TypeAlias
 from uuid import UUID
 
@@ -103,7 +104,7 @@ class Skeleton:
             f"To: {addressee.to}\r\n".encode(),
             self._fixed_subject or unstructured("Subject", self._subject.text(addressee.data)),
             f"Message-ID: <{addressee.message_id}@{self._hostname}>\r\n".encode(),
-            f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
+            _date(int(time())),
             _opting_out(addressee.opting_out),
             self._fields,
             self._content_type,
@@ -116,6 +117,11 @@ class Skeleton:
             self._after_html,
         )
         return Mail(b"".join(header), b"".join(body))
+
+
+@lru_cache(maxsize=1)
+def _date(now: int) -> bytes:
+    return f"Date: {formatdate(now)}\r\n".encode()
 
 
 def wire_form(address: str) -> str:
@@ -149,10 +155,7 @@ class _Part:
         self._words = words
         self._footer = footer
         self._in_html = in_html
-        self._literals = {
-            literal: tuple(map(_around_tokens, _around_footer(literal) if in_html else (literal,)))
-            for literal in words.literals
-        }
+        self._literals = {literal: _encoded(literal, in_html=in_html) for literal in words.literals}
 
     def encoded(self, addressee: Addressee) -> bytes:
         """What is said to them, in quoted-printable. Raises TemplateError, TooLong."""
@@ -161,6 +164,12 @@ class _Part:
         self._words.render(addressee.data, pieces)
         footer = self._footer.format(url=escape(url) if self._in_html else url)
         return joined(pieces.written if pieces.shows_link else pieces.with_footer(quoted(footer)))
+
+
+def _encoded(literal: str, *, in_html: bool) -> bytes | tuple[tuple[bytes, ...], ...]:
+    """All of it, or what stands around footers and tokens."""
+    parts = tuple(map(_around_tokens, _around_footer(literal) if in_html else (literal,)))
+    return parts[0][0] if len(parts) == len(parts[0]) == 1 else parts
 
 
 def _around_footer(literal: str) -> tuple[str, ...]:
@@ -175,12 +184,14 @@ def _around_tokens(literal: str) -> tuple[bytes, ...]:
 class _Pieces:
     """Takes a rendering piece by piece; knows those that are the same in every mail.
 
-    Each is in two where a footer may stand between, and each of these in as many as tokens stand between.
+    Each is in two where a footer may stand between, and each of these in as many as tokens stand between; most are in one.
     """
 
     __slots__ = ("_end", "_link", "_literals", "_quoted_token", "_size", "_token", "shows_link", "written")
 
-    def __init__(self, literals: Mapping[str, tuple[tuple[bytes, ...], ...]], link: str, token: str) -> None:
+    def __init__(
+        self, literals: Mapping[str, bytes | tuple[tuple[bytes, ...], ...]], link: str, token: str
+    ) -> None:
         self._literals = literals
         self._link = link
         self._token = token
@@ -194,25 +205,28 @@ class _Pieces:
 
     def write(self, text: str, /) -> int:
         """Take a piece. Raises TooLong."""
-        self._size += len(text)
+        size = len(text)
+        self._size += size
         if self._size > MOST_OUTPUT:
             raise TooLong
         known = self._literals.get(text)
         if known is None:
             self.shows_link = self.shows_link or self._link in text
             # What a template captured and shows later is no literal any more.
-            self.written.append(quoted(text.replace(PLACE, self._token or PLACE)))
+            self.written.append(quoted(text.replace(PLACE, self._token or PLACE) if PLACE in text else text))
+        elif isinstance(known, bytes):
+            self.written.append(known)
         else:
-            self._write_around_tokens(known[0])
-            for after_footer in known[1:]:
-                self._end = len(self.written)
-                self._write_around_tokens(after_footer)
-        return len(text)
+            self._write_around(known)
+        return size
 
-    def _write_around_tokens(self, pieces: tuple[bytes, ...]) -> None:
-        self.written.append(pieces[0])
-        for piece in pieces[1:]:
-            self.written += (self._quoted_token, piece)
+    def _write_around(self, parts: tuple[tuple[bytes, ...], ...]) -> None:
+        for number, (first, *others) in enumerate(parts):
+            if number:
+                self._end = len(self.written)
+            self.written.append(first)
+            for piece in others:
+                self.written += (self._quoted_token, piece)
 
     def with_footer(self, footer: bytes) -> list[bytes]:
         """What was written, with a footer before the end of the body that was written last, or at the end of all."""

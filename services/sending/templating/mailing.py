@@ -6,7 +6,8 @@ from typing import Protocol, TypeAlias
 
 from chassis.errors import FieldViolation, InvalidRequest
 from services.sending.templating.language import HTML, TEXT, Language
-from services.sending.templating.template import Template, Writer
+from services.sending.templating.steps import Writer
+from services.sending.templating.template import Template
 
 # Compiles a text, as `Template.compile` does.
 Compile: TypeAlias = Callable[[str, str, Language], Template]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any, Protocol, TextIO, cast
+from typing import Any
 
 from liquid import BoundTemplate
 from liquid.builtin.content import ContentNode
@@ -13,6 +13,7 @@ from liquid.exceptions import LiquidError, LiquidInterrupt
 from chassis.errors import FieldViolation, InvalidRequest
 from services.sending.templating.bounds import MOST_OUTPUT, Context, TooLong
 from services.sending.templating.language import Language, nodes_within
+from services.sending.templating.steps import Rendering, Steps, Writer, steps_of
 
 # What a template may speak of. A contact's fields are named one by one: no others are fetched, kept or sent.
 _KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -45,13 +46,6 @@ class TemplateError(InvalidRequest):
         super().__init__(FieldViolation(field, told), message=f"The template cannot be used. {field}, {told}")
 
 
-class Writer(Protocol):
-    """Where a rendering goes, piece by piece."""
-
-    def write(self, text: str, /) -> int:
-        """Take a piece. Raises ResourceLimitError when it has been given too much."""
-
-
 @dataclass(frozen=True, slots=True)
 class Template:
     """A template that was found good. Raises TemplateError from here on only for what it makes of its data."""
@@ -62,6 +56,7 @@ class Template:
     literals: frozenset[str]
     paths: frozenset[tuple[str, ...]]
     _bound: BoundTemplate
+    _steps: Steps
 
     @classmethod
     def compile(cls, field: str, source: str, language: Language) -> "Template":
@@ -80,17 +75,17 @@ class Template:
         for name, places in analysis.filters.items():
             if name not in language.filters:
                 raise TemplateError(field, f"unknown filter '{name}'", source, places[0].index)
-        return cls(field, source, literals, _paths(field, source, analysis.globals), bound)
+        paths = _paths(field, source, analysis.globals)
+        return cls(field, source, literals, paths, bound, steps_of(bound, nodes))
 
     def render(self, data: Mapping[str, object], writer: Writer) -> None:
         """Write what it says of this data, which is of what JSON has. Raises TemplateError."""
-        context = Context(self._bound, globals=data)
+        rendering = Rendering(self._bound, data)
         at = 0
         try:
-            for node in self._bound.nodes:
-                at = node.token.start_index
-                # All that a node does with it is to write.
-                node.render(context, cast(TextIO, writer))
+            for begins, step in self._steps:
+                at = begins
+                step(rendering, writer)
         except LiquidError as error:
             raise _located(self.field, self.source, error, at) from error
         except LiquidInterrupt as interrupt:
