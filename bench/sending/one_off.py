@@ -20,9 +20,8 @@ from bench.sending.turns import Turn, say, say_turn, together
 
 _SINGLE_PER_SECOND = 1_000
 _BULK_PER_SECOND = 15_000
-_MOST_IN_BULK = 500
-_SINGLE_CONNECTIONS = 64
-_BULK_CONNECTIONS = 8
+# Messages a request, and connections.
+_ONE_BY_ONE, _IN_BULK = (1, 64), (500, 8)
 _FLOOD_SECONDS = 5.0
 
 _P50_IDLE, _P99_IDLE, _P99_BUSY = 0.060, 0.250, 1.0  # seconds
@@ -34,24 +33,32 @@ _HEAD_START = 2_000
 _PATIENCE = 600.0
 
 _ACCEPTED = "SELECT count(*) FROM sending.messages WHERE starts_with(email, %s)"
-_UNDER_WAY = "SELECT count(*) FROM sending.messages WHERE campaign_id IS NULL AND settled_at IS NULL"
+_UNDER_WAY = """
+    SELECT EXISTS (SELECT FROM sending.messages WHERE campaign_id IS NULL AND settled_at IS NULL)
+"""
 
 
 def accepted(rounds: int) -> dict[str, Any]:
-    """Messages a second that are durably accepted, one by one and in bulk, in turns; what they wait for goes out meanwhile."""
-    turns: dict[str, list[Turn]] = {"single": [], "bulk": []}
+    """Messages a second that are durably accepted, one by one and in bulk, in turns.
+
+    What is stated is how many the API takes, so that suppression and delivery stand still meanwhile, as they have machines of their own
+    where that many come for long. The same is told with all on this machine at once.
+    """
+    turns: dict[str, list[Turn]] = {
+        name: [] for name in ("single", "bulk", "single_and_sent", "bulk_and_sent")
+    }
     with _platform() as (platform, _):
         for number in range(rounds + 1):
-            single = _flood(platform, f"one-{number}-", 1, _SINGLE_CONNECTIONS)
-            _await_quiet(platform)
-            bulk = _flood(platform, f"many-{number}-", _MOST_IN_BULK, _BULK_CONNECTIONS)
-            _await_quiet(platform)
-            if number:
-                # The first round warms up.
-                turns["single"].append(single)
-                turns["bulk"].append(bulk)
-            say_turn("one a request", single)
-            say_turn(f"{_MOST_IN_BULK} a request", bulk)
+            for name, taken in turns.items():
+                behind = () if name.endswith("_and_sent") else ("suppression", "delivery")
+                size, connections = _ONE_BY_ONE if name.startswith("single") else _IN_BULK
+                with platform.held(*behind):
+                    turn = _flood(platform, f"{name}-{number}-", size, connections)
+                _await_quiet(platform)
+                say_turn(name, turn)
+                if number:
+                    # The first round warms up.
+                    taken.append(turn)
     figures = {name: together(taken) for name, taken in turns.items()}
     meets = (
         figures["single"]["messages_per_second"] >= _SINGLE_PER_SECOND
@@ -146,7 +153,9 @@ async def _launched(platform: Platform, list_id: str) -> str:
 
 def _await_quiet(platform: Platform) -> None:
     """Wait until all that was accepted is handed over, so that the next turn finds an idle platform."""
-    _await(lambda: platform.stage.look(_UNDER_WAY) == [(0,)], "messages were accepted and not handed over")
+    _await(
+        lambda: platform.stage.look(_UNDER_WAY) == [(False,)], "messages were accepted and not handed over"
+    )
 
 
 def _await(condition: Callable[[], bool], failure: str) -> None:

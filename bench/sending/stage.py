@@ -4,6 +4,7 @@ PostgreSQL and NATS run as `make up` runs them: with fsync, and with JetStream s
 """
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -226,6 +227,18 @@ class Platform:
         finally:
             self.pids[name].remove(process.pid)
             stop(process, _PATIENCE)
+
+    @contextmanager
+    def held(self, *names: str) -> Iterator[None]:
+        """Without what these processes take of the machine: they stand still until this is left."""
+        pids = [pid for name in names for pid in self.pids[name]]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
