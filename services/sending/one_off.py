@@ -33,17 +33,17 @@ _ONE_AFTER_ANOTHER = text(
     "SELECT pg_advisory_xact_lock(hashtextextended('sending.message:' || :message_id, 0))"
 )
 _ACCEPTED = "(reason IS NULL AND number < (SELECT number FROM beyond))"
-_TAKE_IN = text(f"""
+# Texts go over in the binary form: in the other each would be searched for what to escape.
+_TAKE_IN = f"""
     WITH judged AS MATERIALIZED (
         SELECT message.*, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
-            ORDER BY array_position(CAST(:order AS text[]), suppression.reason) LIMIT 1
+            ORDER BY array_position(%(order)s::text[], suppression.reason) LIMIT 1
         ) AS reason
         FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:emails AS text[]), CAST(:digests AS bytea[]), CAST(:categories AS text[]),
-            CAST(:from_names AS text[]), CAST(:from_emails AS text[]), CAST(:subjects AS text[]),
-            CAST(:htmls AS text[]), CAST(:texts AS text[])
+            %(ids)b::uuid[], %(emails)b::text[], %(digests)b::bytea[], %(categories)b::text[],
+            %(from_names)b::text[], %(from_emails)b::text[], %(subjects)b::text[], %(htmls)b::text[], %(texts)b::text[]
         ) WITH ORDINALITY AS message (
             id, email, email_digest, category, from_name, from_email, subject, html, text, number
         )
@@ -54,15 +54,17 @@ _TAKE_IN = text(f"""
     ), beyond AS (
         -- The first for which there is no place.
         SELECT coalesce((
-            SELECT number FROM wanted ORDER BY number OFFSET coalesce((SELECT places FROM taken), :size) LIMIT 1
-        ), :size + 1) AS number
+            SELECT number FROM wanted
+            ORDER BY number OFFSET coalesce((SELECT places FROM taken), %(size)s::bigint) LIMIT 1
+        ), %(size)s::bigint + 1) AS number
     ), batch AS (
         INSERT INTO batches (id, status, size, usage_cycle)
-        SELECT :batch_id, '{BatchStatus.REQUESTED.value}', count(*), :cycle FROM judged WHERE {_ACCEPTED}
+        SELECT %(batch_id)s::uuid, '{BatchStatus.REQUESTED.value}', count(*), %(cycle)s::timestamptz
+        FROM judged WHERE {_ACCEPTED}
         HAVING count(*) > 0
     ), queued AS (
         INSERT INTO messages (id, batch_id, email, email_digest, category)
-        SELECT id, :batch_id, email, email_digest, category FROM judged WHERE {_ACCEPTED}
+        SELECT id, %(batch_id)s::uuid, email, email_digest, category FROM judged WHERE {_ACCEPTED}
     ), contents AS (
         INSERT INTO message_contents (message_id, from_name, from_email, subject, html, text)
         SELECT id, from_name, from_email, subject, html, text FROM judged WHERE {_ACCEPTED}
@@ -70,7 +72,7 @@ _TAKE_IN = text(f"""
     SELECT now() AS accepted_at, refused.number, refused.reason
     FROM (VALUES (0)) AS always
     LEFT JOIN (SELECT number, reason FROM judged WHERE NOT {_ACCEPTED}) AS refused ON true
-""")  # noqa: S608 - of our own words alone
+"""  # noqa: S608 - of our own words alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,10 @@ async def _take_in(
     session: TenantSession, ids: Sequence[UUID], letters: Sequence[Letter], allowance: Allowance | None
 ) -> list[Outcome]:
     batch_id = new_id()
-    answer = await session.execute(
+    answer = await session.driver.execute(
         _TAKE_IN,
         {
-            "ids": ids,
+            "ids": list(ids),
             "emails": [letter.to.text for letter in letters],
             "digests": [letter.to.digest for letter in letters],
             "categories": [letter.category.value for letter in letters],
@@ -142,16 +144,15 @@ async def _take_in(
             "limit": allowance and allowance.limit,
         },
     )
-    rows = answer.all()
-    refused = {row.number - 1: row.reason for row in rows if row.number is not None}
+    rows = await answer.fetchall()
+    accepted_at = rows[0][0]
+    refused = {number - 1: reason for _, number, reason in rows if number is not None}
     limit = allowance.limit if allowance else 0
     accepted = len(letters) - len(refused)
     if accepted:
         session.publish(SendsRequested(batch_id=str(batch_id), message_count=accepted))
     return [
-        _refusal(refused[place], limit)
-        if place in refused
-        else _queued(message_id, letter, rows[0].accepted_at)
+        _refusal(refused[place], limit) if place in refused else _queued(message_id, letter, accepted_at)
         for place, (message_id, letter) in enumerate(zip(ids, letters, strict=True))
     ]
 

@@ -25,14 +25,14 @@ _COUNT = text("""
     DO UPDATE SET emails = email_usage.emails + excluded.emails
     RETURNING emails
 """)
-# A part of a statement: counts, of the rows that are `wanted`, as many as the plan has `places` for. Of no cycle, it counts none and
-# answers no row.
+# A part of a statement, as the driver takes it: counts, of the rows that are `wanted`, as many as the plan has `places` for. Of no
+# cycle, it counts none and answers no row.
 TAKE_WANTED = """
     INSERT INTO email_usage AS used (cycle_started_at, emails)
-    SELECT CAST(:cycle AS timestamptz), least(count(*), CAST(:limit AS bigint)) FROM wanted
-    HAVING count(*) > 0 AND CAST(:cycle AS timestamptz) IS NOT NULL
+    SELECT %(cycle)s::timestamptz, least(count(*), %(limit)s::bigint) FROM wanted
+    HAVING count(*) > 0 AND %(cycle)s::timestamptz IS NOT NULL
     ON CONFLICT (organization_id, cycle_started_at)
-    DO UPDATE SET emails = used.emails + greatest(0, least(excluded.emails, CAST(:limit AS bigint) - used.emails))
+    DO UPDATE SET emails = used.emails + greatest(0, least(excluded.emails, %(limit)s::bigint - used.emails))
     RETURNING new.emails - coalesce(old.emails, 0) AS places
 """
 _GIVE_BACK = text("""
