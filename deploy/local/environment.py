@@ -24,7 +24,7 @@ _SCHEMAS = {
     "integrations": "integrations",
 }
 SUPER_ADMIN_EMAIL = "admin@flownurture.test"
-ACCOUNT_MAIL_FROM = "accounts@flownurture.test"
+ACCOUNT_MAIL_FROM = "hello@accounts.flownurture.test"
 MAIL_HOSTNAME = "mail.flownurture.test"
 SPF_HOST = "spf.flownurture.test"
 SHARED_DOMAIN = "flownurture.test"

@@ -1,4 +1,7 @@
-"""The platform's own domain: mails about accounts come from it, and those of organizations that have verified none."""
+"""The platform's own domains: one for mails about accounts, and one for those of organizations that have verified none.
+
+They are kept apart, with keys and return paths of their own: what organizations send touches the reputation of the second alone.
+"""
 
 from collections.abc import Sequence
 

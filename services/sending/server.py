@@ -28,7 +28,7 @@ from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
 from services.sending.platform_domain import ensure_platform_domain
 from services.sending.schedule import Schedule
-from services.sending.settings import SendingSettings
+from services.sending.settings import SendingSettings, domain_of
 from services.sending.tracking.campaign_links import Targets
 from services.sending.tracking.hits import Recorder
 from services.sending.tracking.links import TrackingLinks
@@ -58,7 +58,8 @@ async def serve(settings: SendingSettings) -> None:
             *ContactsReader(database).consumers(bus),
         ]
         sealer = Sealer("sending", settings.sealing_keys)
-        await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
+        for name in (settings.shared_domain, domain_of(settings.account_mail_from)):
+            await ensure_platform_domain(database, name, sealer, await fresh_keys())
         platform = Platform(settings.mail_hostname, settings.spf_host)
         verification = Verification(database, scheduler, Dns(settings.dns_resolver), platform)
         process.start(Relay(relay, bus, domain="sending", wake=database.outbox_written))

@@ -1,7 +1,8 @@
 """What the sending process is told by its environment."""
 
-from pydantic import Field, Json
+from pydantic import Field, Json, ValidationInfo, field_validator
 
+from chassis.email_address import EmailAddress
 from chassis.secret import Secret
 from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealingSettings
 
@@ -9,7 +10,9 @@ from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, 
 class SendingSettings(ProcessSettings, DatabaseSettings, EventsSettings, SealingSettings):
     """The sending process asks the contacts process whom a campaign reaches."""
 
-    account_mail_from: str = Field(description="the address from which mails about accounts come")
+    account_mail_from: str = Field(
+        description="the address from which mails about accounts come; its domain is nobody else's, SHARED_DOMAIN neither"
+    )
     account_mail_from_name: str = Field("FlowNurture", description="the name beside it")
     link_keys: Json[list[Secret]] = Field(
         description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
@@ -23,3 +26,16 @@ class SendingSettings(ProcessSettings, DatabaseSettings, EventsSettings, Sealing
     )
     identity_target: str = Field(description="host:port, or a DNS name and port, of the identity process")
     contacts_target: str = Field(description="host:port, or a DNS name and port, of the contacts process")
+
+    @field_validator("shared_domain")
+    @classmethod
+    def _keep_apart(cls, shared: str, info: ValidationInfo) -> str:
+        # What tenants send must not touch the reputation of the mails by which people get into their accounts.
+        if "account_mail_from" in info.data and shared == domain_of(info.data["account_mail_from"]):
+            raise ValueError("must not be the domain of ACCOUNT_MAIL_FROM")
+        return shared
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address, as the DNS knows it. Raises ValueError when it is none."""
+    return EmailAddress.parse(address).ascii_domain
