@@ -30,7 +30,12 @@ async def test_campaign(
     letters = []
     for address in to:
         said = marked.rendered(
-            {"campaign": about, "contact": {**contact, "email": address.text}, "unsubscribe_url": _NO_LINK}
+            {
+                "campaign": about,
+                "contact": {**contact, "email": address.text},
+                "unsubscribe_url": _NO_LINK,
+                "preferences_url": _NO_LINK,
+            }
         )
         letters.append(Letter(address, campaign.from_email, campaign.from_name, said.subject, said.body))
     return [_sent(outcome) for outcome in await send_letters(session, letters)]

@@ -15,6 +15,7 @@ from flownurture.sending.v1.events_pb2 import CampaignLaunched
 from services.sending.batches import order_again
 from services.sending.bodies import Body
 from services.sending.contents import Content
+from services.sending.opt_out_footer import require_way_out
 from services.sending.recipients import Audience
 from services.sending.statuses import CampaignStatus
 from services.sending.tables import campaigns
@@ -136,14 +137,15 @@ async def delete_campaign(session: TenantSession, campaign_id: UUID) -> None:
 async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
     """Let it be sent, now or when its time has come. Launching it again changes nothing.
 
-    Raises NotFound, or InvalidRequest when it says nothing.
+    Raises NotFound, or InvalidRequest when it says nothing or hides how to opt out.
     """
     # Held first: what is launched is the draft as the last change left it.
     if await hold_campaign(session, campaign_id) is not CampaignStatus.DRAFT:
         return await get_campaign(session, campaign_id)
     draft = await get_campaign(session, campaign_id)
     content = await content_of_campaign(session, draft)
-    _, paths = compile_mailing(content.subject, content.body.html, content.body.text)
+    mailing, paths = compile_mailing(content.subject, content.body.html, content.body.text)
+    require_way_out(mailing)
     scheduled = await _set(
         session,
         campaign_id,

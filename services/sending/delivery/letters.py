@@ -11,8 +11,10 @@ from chassis.errors import InvalidRequest
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.dkim import signatures
 from services.sending.delivery.drafts import Draft
-from services.sending.delivery.mime import Addressee, Mail, OptingOut, wire_form
+from services.sending.delivery.mime import Addressee, Mail, wire_form
 from services.sending.delivery.smtp.envelope import Envelope
+from services.sending.opt_out_footer import OptingOut
+from services.sending.preference_links import PreferenceLinks
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 from services.sending.templating.merge_fields import contact
 from services.sending.unsubscribe_links import UnsubscribeLinks
@@ -30,9 +32,14 @@ class Letters:
     """Writes mails, each with links and a return path of its own."""
 
     def __init__(
-        self, links: UnsubscribeLinks, return_paths: ReturnPaths, unsubscribe_addresses: UnsubscribeAddresses
+        self,
+        links: UnsubscribeLinks,
+        preference_links: PreferenceLinks,
+        return_paths: ReturnPaths,
+        unsubscribe_addresses: UnsubscribeAddresses,
     ) -> None:
         self._links = links
+        self._preference_links = preference_links
         self._return_paths = return_paths
         self._unsubscribe_addresses = unsubscribe_addresses
 
@@ -61,6 +68,7 @@ class Letters:
             "campaign": draft.campaign or {},
             "contact": contact(message.email, message.merge_fields),
             "unsubscribe_url": opting_out.url if opting_out else "",
+            "preferences_url": opting_out.preferences_url if opting_out else "",
         }
         token = draft.tracking_token(context.organization, message)
         return draft.skeleton.mail(Addressee(message.id, wire_form(message.email), data, opting_out, token))
@@ -69,6 +77,7 @@ class Letters:
         organization = context.organization
         return OptingOut(
             self._links.url(organization, message.id, message.digest),
+            self._preference_links.url(organization, message.id, message.digest),
             self._unsubscribe_addresses.address(organization, message.id, draft.hostname),
         )
 

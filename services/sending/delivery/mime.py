@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
-from html import escape
 from secrets import token_hex
 from time import time
 from typing import TypeAlias
@@ -16,11 +15,10 @@ from uuid import UUID
 from chassis.email_address import EmailAddress
 from services.sending.delivery.headers import mailbox, unstructured
 from services.sending.delivery.quoted_printable import joined, quoted
+from services.sending.opt_out_footer import HtmlFooter, OptingOut, TextFooter, with_footer
 from services.sending.templating.bounds import MOST_OUTPUT, TooLong
 from services.sending.templating.mailing import Mailing, Words
 from services.sending.tracking.places import PLACE
-
-_BODY_ENDS = "</body>"
 
 # A field of ASCII of our own, as name and value, in one line.
 Field: TypeAlias = tuple[str, str]
@@ -34,15 +32,6 @@ class Sender:
     email: str
     # Where answers go, if not there.
     reply_to: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OptingOut:
-    """The ways for one person to opt out."""
-
-    url: str
-    # To which a mail does it, whatever it says.
-    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +77,15 @@ class Skeleton:
         self._content_type = (
             f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{boundary}"\r\n'
         ).encode()
-        self._text = _Part(mailing.text, "\n\n-- \nUnsubscribe: {url}\n")
-        self._html = _Part(
-            mailing.html, '<p style="font-size:small"><a href="{url}">Unsubscribe</a></p>', in_html=True
-        )
+        self._text = _Part(mailing.text, TextFooter())
+        self._html = _Part(mailing.html, HtmlFooter(mailing.html))
         self._before_text = _part_begins(boundary, "plain")
         self._before_html = b"\r\n" + _part_begins(boundary, "html")
         self._after_html = f"\r\n--{boundary}--\r\n".encode()
         self.internationalized = not self._sender.isascii()
 
     def mail(self, addressee: Addressee) -> Mail:
-        """The mail to somebody. Raises TemplateError, TooLong."""
+        """The mail to somebody. Raises TemplateError, TooLong, InvalidRequest when they would not see how to opt out."""
         header = (
             self._sender,
             f"To: {addressee.to}\r\n".encode(),
@@ -151,30 +138,24 @@ def _part_begins(boundary: str, subtype: str) -> bytes:
 class _Part:
     """A body. Whoever can opt out finds the link in it: where its words put it, else in a footer."""
 
-    def __init__(self, words: Words, footer: str, *, in_html: bool = False) -> None:
+    def __init__(self, words: Words, footer: TextFooter | HtmlFooter) -> None:
         self._words = words
         self._footer = footer
-        self._in_html = in_html
-        self._literals = {literal: _encoded(literal, in_html=in_html) for literal in words.literals}
+        self._literals = {literal: _encoded(footer.parts_of(literal)) for literal in words.literals}
 
     def encoded(self, addressee: Addressee) -> bytes:
-        """What is said to them, in quoted-printable. Raises TemplateError, TooLong."""
-        url = addressee.opting_out.url if addressee.opting_out else ""
-        pieces = _Pieces(self._literals, url, addressee.tracking_token)
+        """What is said to them, in quoted-printable. Raises TemplateError, TooLong, InvalidRequest."""
+        pieces = _Pieces(self._literals, addressee.tracking_token)
         self._words.render(addressee.data, pieces)
-        footer = self._footer.format(url=escape(url) if self._in_html else url)
-        return joined(pieces.written if pieces.shows_link else pieces.with_footer(quoted(footer)))
+        ways = addressee.opting_out
+        footer = self._footer.of(pieces.written, ways) if ways else ""
+        return joined(with_footer(pieces.encoded, pieces.end, quoted(footer)))
 
 
-def _encoded(literal: str, *, in_html: bool) -> bytes | tuple[tuple[bytes, ...], ...]:
-    """All of it, or what stands around footers and tokens."""
-    parts = tuple(map(_around_tokens, _around_footer(literal) if in_html else (literal,)))
-    return parts[0][0] if len(parts) == len(parts[0]) == 1 else parts
-
-
-def _around_footer(literal: str) -> tuple[str, ...]:
-    end = literal.lower().rfind(_BODY_ENDS)
-    return (literal,) if end < 0 else (literal[:end], literal[end:])
+def _encoded(parts: tuple[str, ...]) -> bytes | tuple[tuple[bytes, ...], ...]:
+    """All of a literal, or what stands around footers and tokens."""
+    encoded = tuple(map(_around_tokens, parts))
+    return encoded[0][0] if len(encoded) == len(encoded[0]) == 1 else encoded
 
 
 def _around_tokens(literal: str) -> tuple[bytes, ...]:
@@ -187,21 +168,18 @@ class _Pieces:
     Each is in two where a footer may stand between, and each of these in as many as tokens stand between; most are in one.
     """
 
-    __slots__ = ("_end", "_link", "_literals", "_quoted_token", "_size", "_token", "shows_link", "written")
+    __slots__ = ("_literals", "_quoted_token", "_size", "_token", "encoded", "end", "written")
 
-    def __init__(
-        self, literals: Mapping[str, bytes | tuple[tuple[bytes, ...], ...]], link: str, token: str
-    ) -> None:
+    def __init__(self, literals: Mapping[str, bytes | tuple[tuple[bytes, ...], ...]], token: str) -> None:
         self._literals = literals
-        self._link = link
         self._token = token
         # Without a token, a place is a character as any other.
         self._quoted_token = quoted(token or PLACE)
         self._size = 0
-        self._end: int | None = None
-        self.written: list[bytes] = []
-        # No link needs no showing.
-        self.shows_link = not link
+        self.written: list[str] = []
+        self.encoded: list[bytes] = []
+        # Before which of these the body ended that was written last.
+        self.end: int | None = None
 
     def write(self, text: str, /) -> int:
         """Take a piece. Raises TooLong."""
@@ -209,13 +187,13 @@ class _Pieces:
         self._size += size
         if self._size > MOST_OUTPUT:
             raise TooLong
+        self.written.append(text)
         known = self._literals.get(text)
         if known is None:
-            self.shows_link = self.shows_link or self._link in text
             # What a template captured and shows later is no literal any more.
-            self.written.append(quoted(text.replace(PLACE, self._token or PLACE) if PLACE in text else text))
+            self.encoded.append(quoted(text.replace(PLACE, self._token or PLACE) if PLACE in text else text))
         elif isinstance(known, bytes):
-            self.written.append(known)
+            self.encoded.append(known)
         else:
             self._write_around(known)
         return size
@@ -223,12 +201,7 @@ class _Pieces:
     def _write_around(self, parts: tuple[tuple[bytes, ...], ...]) -> None:
         for number, (first, *others) in enumerate(parts):
             if number:
-                self._end = len(self.written)
-            self.written.append(first)
+                self.end = len(self.encoded)
+            self.encoded.append(first)
             for piece in others:
-                self.written += (self._quoted_token, piece)
-
-    def with_footer(self, footer: bytes) -> list[bytes]:
-        """What was written, with a footer before the end of the body that was written last, or at the end of all."""
-        end = len(self.written) if self._end is None else self._end
-        return [*self.written[:end], footer, *self.written[end:]]
+                self.encoded += (self._quoted_token, piece)

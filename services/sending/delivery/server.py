@@ -21,6 +21,7 @@ from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
+from services.sending.preference_links import PreferenceLinks
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
@@ -50,7 +51,12 @@ async def serve(settings: DeliverySettings) -> None:
             senders, TrackingLinks(settings.link_keys, settings.public_url), settings.mail_hostname
         )
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)
-        letters = Letters(links, ReturnPaths(settings.link_keys), UnsubscribeAddresses(settings.link_keys))
+        letters = Letters(
+            links,
+            PreferenceLinks(settings.link_keys, settings.public_url),
+            ReturnPaths(settings.link_keys),
+            UnsubscribeAddresses(settings.link_keys),
+        )
         recalls = Recalls(database)
         worker = Worker(
             database,

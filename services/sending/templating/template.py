@@ -19,6 +19,7 @@ from services.sending.templating.steps import Rendering, Steps, Writer, steps_of
 _KNOWN: Mapping[str, tuple[str, ...]] = {
     "campaign": ("id", "name"),
     "contact": ("email", "first_name", "last_name", "custom_fields"),
+    "preferences_url": (),
     "unsubscribe_url": (),
     "variables": (),
 }

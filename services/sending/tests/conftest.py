@@ -218,7 +218,12 @@ async def relay() -> AsyncIterator[MailRelay]:
 
 @pytest.fixture(scope="session")
 def letters(links: UnsubscribeLinks, settings: DeliverySettings) -> Letters:
-    return Letters(links, ReturnPaths(settings.link_keys), UnsubscribeAddresses(settings.link_keys))
+    return Letters(
+        links,
+        PreferenceLinks(settings.link_keys, settings.public_url),
+        ReturnPaths(settings.link_keys),
+        UnsubscribeAddresses(settings.link_keys),
+    )
 
 
 @pytest.fixture

@@ -67,8 +67,13 @@ async def test_every_campaign_mail_offers_one_click_and_a_visible_link(mail: Ema
     assert re.fullmatch(r"https?://\S+/u/[\w-]+", url)
     assert re.fullmatch(r"mailto:[a-z2-7]{64}@mail\.test\?subject=unsubscribe", address)
     text, html = (part.get_content() for part in mail.iter_parts())
-    assert text.rstrip().endswith(f"Unsubscribe: {url}")
-    assert f'<a href="{url}">Unsubscribe</a></p></body>' in html
+    preferences = url.replace("/u/", "/p/").rpartition("/")[0]
+    assert re.search(
+        rf"\n-- \nUnsubscribe: {url}\nPreferences: {preferences}/[\w-]+\n", text.replace("\r\n", "\n")
+    )
+    assert re.search(
+        rf'<a href="{url}">Unsubscribe</a> · <a href="{preferences}/[\w-]+">Preferences</a></p></body>', html
+    )
     assert not mail.defects
 
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.sending.delivery.dkim import SigningKey, signatures
-from services.sending.delivery.mime import Addressee, OptingOut, Sender, Skeleton
+from services.sending.delivery.mime import Addressee, Sender, Skeleton
 from services.sending.dkim_keys import Algorithm, KeyPair, load, published, strings
+from services.sending.opt_out_footer import OptingOut
 from services.sending.templating.mailing import Mailing
 
 PAIRS = {algorithm: KeyPair.generate(algorithm) for algorithm in Algorithm}
@@ -41,7 +42,7 @@ def verified(mail: bytes) -> list[bool]:
 def signed(name: str, subject: str, html: str, text: str, *, links: bool = True) -> tuple[bytes, bytes]:
     """The signatures, and the mail."""
     skeleton = Skeleton(Sender(name, "news@shop.test"), Mailing.verbatim(subject, html, text), "mail.test")
-    ways = OptingOut("https://mail.test/u/x", "leave@mail.test") if links else None
+    ways = OptingOut("https://mail.test/u/x", "https://mail.test/p/x", "leave@mail.test") if links else None
     mail = skeleton.mail(Addressee(uuid4(), "reader@example.com", {}, ways))
     return signatures(KEYS, mail.header, mail.body, now=1_790_000_000), mail.content
 

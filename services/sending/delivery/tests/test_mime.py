@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from services.sending.delivery.headers import one_line
-from services.sending.delivery.mime import Addressee, OptingOut, Sender, Skeleton, wire_form
+from services.sending.delivery.mime import Addressee, Sender, Skeleton, wire_form
 from services.sending.delivery.quoted_printable import joined, quoted
+from services.sending.opt_out_footer import OptingOut
 from services.sending.templating.mailing import Mailing, compile_mailing
 
 URL = "https://mail.test/u/" + "aZ0-_" * 40
+WAYS = OptingOut(URL, "https://mail.test/p/x", "leave@mail.test")
+FOOTER = f'<p style="font-size:small"><a href="{URL}">Unsubscribe</a> · <a href="https://mail.test/p/x">Preferences</a></p>'
+TEXT_FOOTER = f"\n\n-- \nUnsubscribe: {URL}\nPreferences: https://mail.test/p/x\n"
 # What PostgreSQL's text holds and the contract lets in.
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=300)
 
@@ -32,7 +36,7 @@ def received(
     data = {"unsubscribe_url": url, "contact": data or {}}
     raw = (
         Skeleton(Sender(name, "ada@shop.test"), mailing, "mail.test")
-        .mail(Addressee(uuid4(), to, data, OptingOut(URL, "leave@mail.test") if links else None))
+        .mail(Addressee(uuid4(), to, data, WAYS if links else None))
         .content
     )
     assert raw.count(b"\n") == raw.count(b"\r\n") == raw.count(b"\r")
@@ -55,6 +59,8 @@ def written(html: str, text: str = "Hi", subject: str = "News") -> Mailing:
 def test_any_content_arrives_as_it_was_written(
     name: str, subject: str, html: str, text: str, links: bool
 ) -> None:
+    # Of what a footer would not be seen behind, no mail is made.
+    html = str(escape(html)) if links else html
     mail = received(Mailing.verbatim(subject, html, text), name=name, links=links)
     expected = {"To", "Message-ID", "Date", "From", "Subject", "MIME-Version", "Content-Type"}
     expected |= {"List-Unsubscribe", "List-Unsubscribe-Post"} if links else set()
@@ -115,8 +121,8 @@ def test_what_a_template_says_of_a_contact_arrives(first: str, last: str) -> Non
 
 def test_whoever_can_opt_out_finds_the_link_once() -> None:
     plain, rich = received(written("<html><body><p>Hi</p></BODY></html>")).iter_parts()
-    assert lines(plain.get_content()).endswith(f"Hi\n\n-- \nUnsubscribe: {URL}\n")
-    assert rich.get_content().endswith(f'<a href="{URL}">Unsubscribe</a></p></BODY></html>')
+    assert lines(plain.get_content()).endswith(f"Hi{TEXT_FOOTER}")
+    assert rich.get_content().endswith(f"{FOOTER}</BODY></html>")
     own = '<body><a href="{{ unsubscribe_url }}">Bye</a></body>'
     plain, rich = received(written(own, "Leave: {{ unsubscribe_url }}")).iter_parts()
     assert rich.get_content() == f'<body><a href="{URL}">Bye</a></body>'

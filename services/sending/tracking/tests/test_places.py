@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from chassis.errors import InvalidRequest
 from chassis.secret import Secret
-from services.sending.delivery.mime import Addressee, OptingOut, Sender, Skeleton
+from services.sending.delivery.mime import Addressee, Sender, Skeleton
+from services.sending.opt_out_footer import OptingOut
 from services.sending.templating.mailing import compile_mailing
 from services.sending.tracking.links import TrackingLinks
 from services.sending.tracking.places import PLACE, tracked_urls, with_links, with_pixel
@@ -31,7 +32,7 @@ def received(html: str) -> str:
     mailing, _ = compile_mailing("News", html, "News")
     skeleton = Skeleton(Sender("Ada", "ada@shop.test"), mailing, "mail.test")
     data = {"contact": {"first_name": "Ada"}, "unsubscribe_url": "https://mail.test/u/x"}
-    ways = OptingOut("https://mail.test/u/x", "out@mail.test")
+    ways = OptingOut("https://mail.test/u/x", "https://mail.test/p/x", "out@mail.test")
     mail = skeleton.mail(Addressee(uuid4(), "a@b.test", data, ways, TOKEN))
     parsed = message_from_bytes(mail.content, policy=policy.default)
     assert isinstance(parsed, EmailMessage)
@@ -93,7 +94,8 @@ def test_every_link_of_a_mail_ends_with_its_token_and_the_pixel_stands_before_th
     assert received(tracked(html)) == (
         f'<body>Hi Ada, <a href="{a}">a</a> <a href="{b}">b</a><a href="{a}">1</a><a href="{a}">2</a>'
         f'<img src="{LINKS.pixel}{TOKEN}" alt="" width="1" height="1" style="border:0">'
-        '<p style="font-size:small"><a href="https://mail.test/u/x">Unsubscribe</a></p></body>'
+        '<p style="font-size:small"><a href="https://mail.test/u/x">Unsubscribe</a> · '
+        '<a href="https://mail.test/p/x">Preferences</a></p></body>'
     )
 
 
