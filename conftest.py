@@ -17,6 +17,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from deploy.local.environment import Addresses, process_environment
 from deploy.local.secrets import Secrets
@@ -24,6 +25,10 @@ from deploy.local.servers.keeper import FAILED, READY
 
 _ROOT = Path(__file__).parent
 _PATIENCE_SECONDS = 120.0
+
+# How long an example takes tells of the machine: one that others use, too, is no counterexample.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @dataclass(frozen=True)
