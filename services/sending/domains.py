@@ -161,10 +161,9 @@ async def note_findings(
     Raises NotFound when the domain was deleted meanwhile.
     """
     await session.execute(select(domains.c.id).where(domains.c.id == domain.id).with_for_update())
-    await _note_keys(
-        session, domain, {record.name for record, finding in found if finding.state is State.FOUND}
-    )
     complete = _is_complete(found)
+    there = {record.name for record, finding in found if finding.state is State.FOUND}
+    await _note_keys(session, domain, there, complete=complete)
     await session.execute(
         update(domains)
         .where(domains.c.id == domain.id)
@@ -204,13 +203,17 @@ _STATUS_AFTER_A_FAILURE = case(
 
 
 def _is_complete(found: Sequence[tuple[Record, Finding]]) -> bool:
-    """Whether mail from it is authenticated: by a key at least, and everything else there is."""
-    by_key = [finding.state for record, finding in found if record.purpose is Purpose.DKIM]
+    """Whether mail from it is authenticated: by an RSA key that signs, since few verify others (RFC 8463), and all there is beside keys."""
+    by_key = [
+        finding.state
+        for record, finding in found
+        if record.value.startswith(published(Algorithm.RSA, "")) and record.needed_until is None
+    ]
     others = [finding.state for record, finding in found if record.purpose is not Purpose.DKIM]
     return State.FOUND in by_key and all(state is State.FOUND for state in others)
 
 
-async def _note_keys(session: TenantSession, domain: Domain, names: set[str]) -> None:
+async def _note_keys(session: TenantSession, domain: Domain, names: set[str], *, complete: bool) -> None:
     there = [key for key in domain.keys if f"{key.selector}._domainkey.{domain.name}" in names]
     gone = [key.id for key in domain.keys if key not in there]
     await session.execute(
@@ -218,7 +221,9 @@ async def _note_keys(session: TenantSession, domain: Domain, names: set[str]) ->
         .where(dkim_keys.c.id.in_([key.id for key in there]), dkim_keys.c.found_at.is_(None))
         .values(found_at=func.now())
     )
-    await session.execute(update(dkim_keys).where(dkim_keys.c.id.in_(gone)).values(found_at=None))
+    if complete:
+        # Otherwise it is the domain that stops being used, if that stays so.
+        await session.execute(update(dkim_keys).where(dkim_keys.c.id.in_(gone)).values(found_at=None))
     for algorithm in Algorithm:
         newest = next((key for key in there if key.algorithm is algorithm and key.retired_at is None), None)
         if newest is not None:

@@ -47,13 +47,15 @@ class Senders:
         self._shared_domain = shared_domain
         self._hostname = hostname
         self._known: dict[tuple[UUID, str], tuple[float, Sequence[SigningKey]]] = {}
+        # Of the platform's own domain, as they were when they were last looked at.
+        self._shared_keys: Sequence[SigningKey] = ()
 
     async def refresh(self) -> None:
         """Look at the platform's own domain again, if that is due; not from within a transaction of a tenant's."""
         if self._recall(PLATFORM, self._shared_domain) is None:
             context = RequestContext.of_process("delivery", PLATFORM)
             async with self._database.tenant_transaction(context, read_only=True) as session:
-                await self._keys_of(session, self._shared_domain)
+                self._shared_keys = await self._keys_of(session, self._shared_domain)
 
     async def identity(self, session: TenantSession, name: str, email: str) -> Identity:
         """As whom this sender's mail goes out."""
@@ -64,8 +66,7 @@ class Senders:
         if organization == PLATFORM:
             return Identity(Sender(name, email), (), self._hostname)
         own_mailbox = f"{organization.hex[-12:]}@{self._shared_domain}"
-        shared = self._recall(PLATFORM, self._shared_domain) or ()
-        return Identity(Sender(name or email, own_mailbox, reply_to=email), shared, self._hostname)
+        return Identity(Sender(name or email, own_mailbox, reply_to=email), self._shared_keys, self._hostname)
 
     async def _keys_of(self, session: TenantSession, domain: str) -> Sequence[SigningKey]:
         organization = session.context.organization

@@ -29,8 +29,10 @@ from services.sending.delivery.worker import Worker
 from services.sending.dispatch import Dispatch
 from services.sending.dns import Dns
 from services.sending.domain_records import Platform
+from services.sending.domains import Domain
 from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
+from services.sending.platform_domain import ensure_platform_domain
 from services.sending.preference_links import PreferenceLinks
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 from services.sending.suppression.api.preferences import PreferencesApi
@@ -45,7 +47,7 @@ from services.sending.tracking.campaign_links import Targets
 from services.sending.tracking.hits import Recorder
 from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
-from services.sending.verification import Verification
+from services.sending.verification import Verification, fresh_keys
 
 Environment = Callable[[str], dict[str, str]]
 
@@ -134,6 +136,12 @@ def fan_out(
 @pytest.fixture(scope="session")
 def sealer(settings: DeliverySettings) -> Sealer:
     return Sealer("sending", settings.sealing_keys)
+
+
+@pytest.fixture
+async def shared(database: Database, sealer: Sealer, settings: DeliverySettings) -> Domain:
+    """The platform's own domain."""
+    return await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
 
 
 @pytest.fixture(scope="session")

@@ -32,12 +32,6 @@ def tenant(tenant: Tenant) -> Tenant:
     return tenant
 
 
-@pytest.fixture
-async def shared(database: Database, sealer: Sealer, settings: DeliverySettings) -> Domain:
-    """The platform's own domain."""
-    return await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
-
-
 def name_of(tenant: Tenant) -> str:
     """A domain of this tenant's own: the DNS is the same for all."""
     return f"{tenant.context.organization.hex[-12:]}.test"
@@ -180,6 +174,31 @@ async def test_a_domain_fails_when_its_records_stay_away(
     assert seen == [pb.DOMAIN_STATUS_VERIFIED, pb.DOMAIN_STATUS_VERIFIED, pb.DOMAIN_STATUS_FAILED]
     publish(nameserver, domain)
     assert (await verify(tenant, domain)).status == pb.DOMAIN_STATUS_VERIFIED
+
+
+async def test_a_key_that_cannot_be_seen_once_signs_all_the_same(
+    tenant: Tenant, nameserver: Nameserver, worker: Worker, relay: MailRelay
+) -> None:
+    domain = await verified(tenant, nameserver)
+    for record in domain.records[:2]:
+        nameserver.zone.publish(record.name, record.type, [])
+    assert (await verify(tenant, domain)).status == pb.DOMAIN_STATUS_VERIFIED
+    await tenant.message("ada@example.com", from_email=f"news@{domain.name}")
+    await tenant.deliver(worker)
+    assert signers(relay.mail_to("ada@example.com"), domain.records) == [(domain.name, True)] * 2
+    for _ in range(2):
+        await verify(tenant, domain)
+    assert (await tenant(pb.GetDomainRequest(domain_id=domain.id))).status == pb.DOMAIN_STATUS_FAILED
+
+
+async def test_a_key_that_few_can_verify_verifies_no_domain(tenant: Tenant, nameserver: Nameserver) -> None:
+    domain = await add(tenant)
+    publish(nameserver, domain)
+    [rsa] = [record for record in domain.records if "k=rsa" in record.value]
+    nameserver.zone.publish(rsa.name, rsa.type, [])
+    looked_up = await verify(tenant, domain)
+    assert states(looked_up).count(FOUND) == len(domain.records) - 1
+    assert looked_up.status == pb.DOMAIN_STATUS_PENDING
 
 
 async def test_mail_of_a_verified_domain_is_signed_twice(
