@@ -9,15 +9,27 @@ _POLICIES = {"none", "quarantine", "reject"}
 
 async def policy_of(dns: Dns, domain: str) -> tuple[str, str] | None:
     """The name at which the policy was found and its record; None when there is none. Raises DnsUnavailable."""
-    for name in _walk(domain):
+    own = await _record_at(dns, domain)
+    return (domain, own) if own is not None else await _policy_above(dns, domain)
+
+
+async def _policy_above(dns: Dns, domain: str) -> tuple[str, str] | None:
+    """RFC 9989 §4.10: the policy of the organization that a domain belongs to, else that of the registry above it."""
+    found: tuple[str, str] | None = None
+    below = domain
+    for name in _walk(domain)[1:]:
         record = await _record_at(dns, name)
-        if record is None:
-            continue
-        # psd=y: a registry's own record, which holds for no domain but its own.
-        if name != domain and tags(record).get("psd") == "y":
-            return None
-        return name, record
-    return None
+        if record is not None:
+            told = tags(record).get("psd", "u").lower()
+            if told == "n":
+                return name, record
+            if told == "y":
+                # A registry: the organization is one label below it, and goes first if it says something.
+                return found if found is not None and found[0] == below else (name, record)
+            found = name, record
+        below = name
+    # The organization is the highest that says something.
+    return found
 
 
 def tags(record: str) -> dict[str, str]:
@@ -28,8 +40,11 @@ def tags(record: str) -> dict[str, str]:
 
 def is_policy(record: str) -> bool:
     """Whether a record is one that a receiver goes by: its version comes first, and its policy, if it says one, is known."""
-    first = record.partition(";")[0].replace(" ", "")
-    return first == "v=DMARC1" and tags(record).get("p", "none").lower() in _POLICIES
+    return _is_dmarc(record) and tags(record).get("p", "none").lower() in _POLICIES
+
+
+def _is_dmarc(record: str) -> bool:
+    return record.partition(";")[0].replace(" ", "") == "v=DMARC1"
 
 
 def _walk(domain: str) -> list[str]:
@@ -43,8 +58,6 @@ def _walk(domain: str) -> list[str]:
 
 
 async def _record_at(dns: Dns, name: str) -> str | None:
-    records = [
-        text for text in await dns.txt(f"_dmarc.{name}") if text.replace(" ", "").startswith("v=DMARC1")
-    ]
+    records = [text for text in await dns.txt(f"_dmarc.{name}") if _is_dmarc(text)]
     # Of several none holds.
     return records[0] if len(records) == 1 and is_policy(records[0]) else None
