@@ -60,16 +60,21 @@ doctor: install ## Say what this machine lacks
 demo: up ## Play the main job through on the running platform
 	@python -m deploy.demo
 
-.PHONY: chromium
+# Debian's package $(1), as root.
+debian = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install --quiet --quiet --yes \
+			--no-install-recommends $(1) >/dev/null 2>&1 || { apt-get update --quiet --quiet \
+			&& apt-get install --quiet --quiet --yes --no-install-recommends $(1); } >/dev/null 2>&1; }; }
+
+.PHONY: chromium opendkim
 chromium: ## Install Chromium for the tests of pages, where that can be done
-	@command -v chromium chromium-browser google-chrome >/dev/null \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install --quiet --quiet --yes \
-			--no-install-recommends chromium >/dev/null 2>&1 || { apt-get update --quiet --quiet \
-			&& apt-get install --quiet --quiet --yes --no-install-recommends chromium; } >/dev/null 2>&1; }; } \
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(call debian,chromium) \
 		|| echo "Without Chromium the tests of hosted pages are left out: install Debian's package chromium."
+opendkim: ## Install OpenDKIM for the test of signatures, where that can be done
+	@PATH="$$PATH:/usr/sbin" command -v opendkim >/dev/null || $(call debian,opendkim) \
+		|| echo "Without OpenDKIM one of two verifiers of signatures is left out: install Debian's package opendkim."
 
 .PHONY: test
-test: install chromium ## Run the whole suite against real servers
+test: install chromium opendkim ## Run the whole suite against real servers
 	@python -m pytest -n 2
 
 FUZZ_EXAMPLES ?= 200

@@ -24,6 +24,9 @@ _CAMPAIGNS_KEPT = 32
 # What is launched does not change, but its sender's domain and keys may.
 _KEPT_SECONDS = 60.0
 
+# The last part of Feedback-ID, as Gmail wants it: the same in all our mail, of 5 to 15 characters.
+_SENDER_ID = "flownurture"
+
 _CAMPAIGN = (
     campaigns.c.name,
     campaigns.c.from_name,
@@ -109,7 +112,7 @@ class Drafts:
         fields = (
             # RFC 2919: what a reader's filters go by, the same for all campaigns of an organization.
             ("List-Id", f"<{organization.hex}.{self._hostname}>"),
-            ("Feedback-ID", f"{campaign_id.hex}:{organization.hex}:campaign:{self._hostname}"),
+            ("Feedback-ID", f"{campaign_id.hex}:{organization.hex}:campaign:{_SENDER_ID}"),
         )
         draft = await self._of(session, row, fields, {"id": str(campaign_id), "name": row.name})
         html = draft.html
@@ -122,7 +125,7 @@ class Drafts:
     async def _read_single(self, session: TenantSession, message_id: UUID) -> Draft:
         single = select(*_SINGLE).where(message_contents.c.message_id == message_id)
         row = (await session.execute(single)).one()
-        fields = (("Feedback-ID", f"0:{session.context.organization.hex}:message:{self._hostname}"),)
+        fields = (("Feedback-ID", f"0:{session.context.organization.hex}:message:{_SENDER_ID}"),)
         return await self._of(session, row, fields, None)
 
     async def _of(
