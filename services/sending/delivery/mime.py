@@ -13,12 +13,16 @@ from typing import TypeAlias
 from uuid import UUID
 
 from chassis.email_address import EmailAddress
+from chassis.errors import FieldViolation, InvalidRequest
 from services.sending.delivery.headers import mailbox, unstructured
 from services.sending.delivery.quoted_printable import joined, quoted
 from services.sending.opt_out_footer import HtmlFooter, OptingOut, TextFooter, with_footer
 from services.sending.templating.bounds import MOST_OUTPUT, TooLong
 from services.sending.templating.mailing import Mailing, Words
 from services.sending.tracking.places import PLACE
+
+# As the contract has it of what is written; a template can make more of it.
+_LONGEST_SUBJECT = 998
 
 # A field of ASCII of our own, as name and value, in one line.
 Field: TypeAlias = tuple[str, str]
@@ -89,7 +93,7 @@ class Skeleton:
         header = (
             self._sender,
             f"To: {addressee.to}\r\n".encode(),
-            self._fixed_subject or unstructured("Subject", self._subject.text(addressee.data)),
+            self._fixed_subject or self._subject_to(addressee),
             f"Message-ID: <{addressee.message_id}@{self._hostname}>\r\n".encode(),
             _date(int(time())),
             _opting_out(addressee.opting_out),
@@ -104,6 +108,15 @@ class Skeleton:
             self._after_html,
         )
         return Mail(b"".join(header), b"".join(body))
+
+    def _subject_to(self, addressee: Addressee) -> bytes:
+        subject = self._subject.text(addressee.data)
+        if len(subject) > _LONGEST_SUBJECT:
+            told = f"has {len(subject):,} characters in this mail, and may have {_LONGEST_SUBJECT}"
+            raise InvalidRequest(
+                FieldViolation("subject", told), message=f"The mail cannot be sent. subject {told}"
+            )
+        return unstructured("Subject", subject)
 
 
 @lru_cache(maxsize=1)

@@ -6,10 +6,12 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from uuid import uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
+from chassis.errors import InvalidRequest
 from services.sending.delivery.headers import one_line
 from services.sending.delivery.mime import Addressee, Sender, Skeleton, wire_form
 from services.sending.delivery.quoted_printable import joined, quoted
@@ -91,6 +93,16 @@ def test_emoji_and_long_subjects_come_through() -> None:
     mail = received(Mailing.verbatim(subject, "<p>x</p>", "x"), name="Zoë")
     assert mail["Subject"] == " ".join(subject.split())
     assert mail["From"].addresses[0].display_name == "Zoë"
+
+
+def test_a_subject_that_a_template_makes_too_long_makes_no_mail() -> None:
+    mailing = written("<p>x</p>", subject="{% for i in (1..100) %}{{ contact.first_name }}{% endfor %}")
+    assert received(mailing, data={"first_name": "Ada"})["Subject"] == "Ada" * 100
+    with pytest.raises(InvalidRequest) as refused:
+        received(mailing, data={"first_name": "Ada Lovelace"})
+    assert refused.value.message == (
+        "The mail cannot be sent. subject has 1,200 characters in this mail, and may have 998"
+    )
 
 
 def test_a_domain_goes_in_ascii_where_the_mailbox_is() -> None:

@@ -132,8 +132,26 @@ def test_a_template_tells_which_fields_it_needs() -> None:
     }
 
 
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else {"a": "b"}
+
+
+# Larger and deeper than anything a mail needs.
+HUGE: Mapping[str, Any] = {
+    "a text": "x" * (MOST_OF_A_VALUE + 1),
+    "markup": "<b> 'x' & " * 9_000,
+    "digits": "7" * 5_000,
+    "a number": 10**4_000,
+    "a list": list(range(20_000)),
+    "a deep one": nested(90),
+}
 values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=30) | st.integers(-(10**40), 10**40),
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.text(max_size=30)
+    | st.integers(-(10**40), 10**40)
+    | st.sampled_from(sorted(HUGE)).map(HUGE.__getitem__),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
@@ -172,9 +190,17 @@ pieces = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=600)
+# What somebody may type: of the characters that mean something, in any order.
+typed = st.text(st.sampled_from("{}%|:.,-_[]()<>=!'\"# \n\tabix019é🌻"), max_size=60) | st.lists(
+    st.sampled_from(["{{", "}}", "{%", "%}", "{%-", "-}}", "if", "endif", "else", "elsif", "for", "in", "endfor", "case", "when", "assign",
+                     "capture", "raw", "endraw", "comment", "contact", ".first_name", "|", ":", "'", '"', "append", "==", "(1..", "3)", " ", "\n"]),
+    max_size=20,
+).map(" ".join)  # fmt: skip
+
+
+@settings(max_examples=900)
 @given(
-    source=pieces,
+    source=pieces | typed,
     contact=st.fixed_dictionaries(
         {"first_name": values, "custom_fields": st.fixed_dictionaries({"a": values})}
     ),
