@@ -8,13 +8,14 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, and_, select
 
 from chassis.database import TenantSession
+from services.sending.categories import RULES, Category
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.mime import Field, Skeleton
 from services.sending.delivery.senders import Identity, Senders
-from services.sending.tables import campaigns, message_contents
+from services.sending.tables import campaigns, message_contents, messages
 from services.sending.templating.mailing import Mailing, compile_mailing
 from services.sending.tracking.campaign_links import numbers_of
 from services.sending.tracking.links import TrackingLinks
@@ -43,6 +44,7 @@ _SINGLE = (
     message_contents.c.subject,
     message_contents.c.html,
     message_contents.c.text,
+    messages.c.category,
 )
 
 
@@ -56,6 +58,7 @@ class Draft:
     subject: str
     html: str
     text: str
+    offers_opt_out: bool
     # What its templates say of the campaign; None for a single message, whose words are no templates any more.
     campaign: Mapping[str, str] | None = None
     # Signs what its pixels and links end with; None where it has none.
@@ -109,12 +112,13 @@ class Drafts:
     async def _read_campaign(self, session: TenantSession, campaign_id: UUID) -> Draft:
         row = (await session.execute(select(*_CAMPAIGN).where(campaigns.c.id == campaign_id))).one()
         organization = session.context.organization
-        fields = (
-            # RFC 2919: what a reader's filters go by, the same for all campaigns of an organization.
-            ("List-Id", f"<{organization.hex}.{self._hostname}>"),
-            ("Feedback-ID", f"{campaign_id.hex}:{organization.hex}:campaign:{_SENDER_ID}"),
+        draft = await self._of(
+            session,
+            row,
+            Category.MARKETING,
+            f"{campaign_id.hex}:{organization.hex}:campaign",
+            {"id": str(campaign_id), "name": row.name},
         )
-        draft = await self._of(session, row, fields, {"id": str(campaign_id), "name": row.name})
         html = draft.html
         if row.track_clicks:
             html = with_links(html, await numbers_of(session, campaign_id), self._links)
@@ -123,17 +127,37 @@ class Drafts:
         return replace(draft, html=html, tracking=self._links if html != draft.html else None)
 
     async def _read_single(self, session: TenantSession, message_id: UUID) -> Draft:
-        single = select(*_SINGLE).where(message_contents.c.message_id == message_id)
+        single = (
+            select(*_SINGLE)
+            .join(
+                messages,
+                and_(
+                    messages.c.organization_id == message_contents.c.organization_id,
+                    messages.c.id == message_contents.c.message_id,
+                ),
+            )
+            .where(message_contents.c.message_id == message_id)
+        )
         row = (await session.execute(single)).one()
-        fields = (("Feedback-ID", f"0:{session.context.organization.hex}:message:{_SENDER_ID}"),)
-        return await self._of(session, row, fields, None)
+        category = Category(row.category)
+        return await self._of(
+            session, row, category, f"{category.value}:{session.context.organization.hex}:message", None
+        )
 
     async def _of(
         self,
         session: TenantSession,
         row: Row[Any],
-        fields: tuple[Field, ...],
+        category: Category,
+        feedback: str,
         campaign: Mapping[str, str] | None,
     ) -> Draft:
         identity = await self._senders.identity(session, row.from_name, row.from_email)
-        return Draft(identity, self._hostname, fields, row.subject, row.html, row.text, campaign)
+        fields: tuple[Field, ...] = (("Feedback-ID", f"{feedback}:{_SENDER_ID}"),)
+        offers_opt_out = RULES[category].offers_opt_out
+        if offers_opt_out:
+            # RFC 2919: what a reader's filters go by, the same for all that an organization sends to many.
+            fields += (("List-Id", f"<{session.context.organization.hex}.{self._hostname}>"),)
+        return Draft(
+            identity, self._hostname, fields, row.subject, row.html, row.text, offers_opt_out, campaign
+        )

@@ -63,7 +63,7 @@ class Letters:
         return Written(envelopes, refusals)
 
     def _mail(self, context: RequestContext, message: Claimed, draft: Draft) -> Mail:
-        opting_out = self._opting_out(context, message, draft) if draft.campaign else None
+        opting_out = self._opting_out(context, message, draft) if draft.offers_opt_out else None
         data = {
             "campaign": draft.campaign or {},
             "contact": contact(message.email, message.merge_fields),

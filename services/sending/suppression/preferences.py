@@ -15,7 +15,7 @@ from services.sending.preference_links import Preferences, Return
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.pages import return_mail
 from services.sending.suppression.suppressions import welcome_back
-from services.sending.tables import campaigns, messages, suppressions
+from services.sending.tables import campaigns, message_contents, messages, suppressions
 
 # To one address, whoever asks for them.
 _MOST_MAILS = 3
@@ -53,12 +53,24 @@ async def ask_to_return(
     if await _mails_sent(session, link.digest) >= _MOST_MAILS:
         return
     found = await session.execute(
-        select(messages.c.email, campaigns.c.from_name, campaigns.c.from_email, func.now().label("now"))
-        .join(
+        select(
+            messages.c.email,
+            func.coalesce(campaigns.c.from_name, message_contents.c.from_name).label("from_name"),
+            func.coalesce(campaigns.c.from_email, message_contents.c.from_email).label("from_email"),
+            func.now().label("now"),
+        )
+        .outerjoin(
             campaigns,
             and_(
                 campaigns.c.organization_id == messages.c.organization_id,
                 campaigns.c.id == messages.c.campaign_id,
+            ),
+        )
+        .outerjoin(
+            message_contents,
+            and_(
+                message_contents.c.organization_id == messages.c.organization_id,
+                message_contents.c.message_id == messages.c.id,
             ),
         )
         .where(messages.c.id == link.message_id, messages.c.email_digest == link.digest)

@@ -146,12 +146,30 @@ async def test_a_tampered_link_is_not_found_and_changes_nothing(tenant: Tenant, 
     assert not (await tenant(pb.ListSuppressionsRequest())).suppressions
 
 
+async def test_a_single_message_that_promotes_something_offers_the_same(
+    tenant: Tenant, worker: Worker, relay: MailRelay, feedback: SMTP
+) -> None:
+    await tenant.message("reader@example.com", category=messages_pb2.MESSAGE_CATEGORY_MARKETING)
+    await tenant.deliver(worker)
+    mail = message_from_bytes(relay.mail_to("reader@example.com"), policy=policy.default)
+    assert isinstance(mail, EmailMessage)
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert mail["List-Id"]
+    for part in mail.iter_parts():
+        assert uris_of(mail)[0] in part.get_content()
+    await write(feedback, address_of(mail))
+    await tenant(unsubscribe_pb2.UnsubscribeRequest(token=token_of(mail)))
+    assert len((await tenant(pb.ListSuppressionsRequest(email="reader@example.com"))).suppressions) == 1
+
+
 async def test_a_single_message_carries_no_unsubscribe_link(
     tenant: Tenant, worker: Worker, relay: MailRelay
 ) -> None:
     await tenant.message("reader@example.com")
     await tenant.deliver(worker)
-    assert b"List-Unsubscribe" not in relay.mail_to("reader@example.com")
+    mail = relay.mail_to("reader@example.com")
+    assert b"List-" not in mail
+    assert b"/u/" not in mail
 
 
 async def test_only_the_person_lifts_an_opt_out(tenant: Tenant, mail: EmailMessage) -> None:
