@@ -10,10 +10,13 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from chassis.arrays import ArrayDumper
 from chassis.errors import Unavailable
 from chassis.secret import Secret
 
 Driver: TypeAlias = psycopg.AsyncConnection[Any]
+
+psycopg.adapters.register_dumper(list, ArrayDumper)
 
 _POOL_WAIT_SECONDS = 5
 # Nothing in a request takes as long; what hangs must not keep its locks.
