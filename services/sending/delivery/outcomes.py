@@ -30,7 +30,7 @@ from services.sending.suppression_list import Suppressed, suppress
 
 _MOST_IN_A_SET = 1_000
 # Results that come in between are written together.
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
 
 _WRITE = text("""
@@ -111,6 +111,10 @@ class Outcomes:
         self._closing = True
         self._wake.set()
         await self._writer
+
+    async def run(self) -> None:
+        """Run until cancelled. What cannot be written at all ends the process: its journal tells the next one what it could not."""
+        await asyncio.shield(self._writer)
 
     def record(self, context: RequestContext, result: Result) -> None:
         """Take a result; it will be written soon."""
@@ -197,7 +201,7 @@ async def write_results(session: TenantSession, results: Sequence[Result]) -> No
             "batch_ids": [message.batch_id for message in messages],
             "tokens": [message.token for message in messages],
             "statuses": [verdict.status.value for verdict in verdicts],
-            "details": [verdict.detail for verdict in verdicts],
+            "details": [_storable(verdict.detail) for verdict in verdicts],
             "pauses": [verdict.retry_after for verdict in verdicts],
         },
     )
@@ -216,6 +220,11 @@ async def settle_abandoned(session: TenantSession, token: UUID) -> None:
     await close_batches(session, batch_ids, token)
     await look_at_once(session, batch_ids)
     _announce(session, [row for row in rows if row.status == MessageStatus.INDETERMINATE])
+
+
+def _storable(text: str) -> str:
+    # What PostgreSQL's text cannot hold: halves of characters, and zeros.
+    return text.encode(errors="replace").decode().replace("\0", "")
 
 
 def _hard_bounce(result: Result) -> Suppressed:

@@ -75,6 +75,7 @@ async def serve(settings: DeliverySettings) -> None:
         process.start(Sweep(database, scheduler, worker, lease))
         process.start(recovery)
         process.start(recalls)
+        process.start(outcomes)
         process.start(worker)
         server = RpcServer("delivery", settings.listen, process.verifier, database)
         await process.serve(server.add(DeadLetterService(relay, "delivery")))

@@ -136,3 +136,15 @@ async def expire(scheduler: RoleDatabase, token: UUID, ago: str) -> None:
             "UPDATE sending.delivery_leases SET expires_at = now() - %s::interval WHERE token = %s",
             (ago, token),
         )
+
+
+async def test_whatever_a_relay_replies_its_result_is_written(
+    tenant: Tenant, worker: Worker, relay: MailRelay
+) -> None:
+    async def babbles(_: str) -> str:
+        return "550 5.7.1 \0 \ud800 \x85 no".encode("utf-8", "surrogatepass").decode("latin-1")
+
+    relay.on_message = babbles
+    await tenant.launch("reader@example.com")
+    await tenant.deliver(worker)
+    assert await tenant.statuses() == {"reader@example.com": "bounced"}
