@@ -1,23 +1,37 @@
-"""Events in: what was vetoed or settled makes room for more of its campaign; mails that others order, people who are erased."""
+"""Events in: what was vetoed or settled makes room for more of its campaign and is counted; mails that others order, people who are
+erased.
+"""
 
-from chassis.consumer import Consumer, Inbox, idempotent
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from chassis.consumer import Consumer, Inbox, idempotent, transactional
 from chassis.context import RequestContext
-from chassis.database import Database
+from chassis.database import Database, TenantSession
 from chassis.errors import Unavailable
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.contacts.v1.events_pb2 import ContactsDeleted, SendConfirmationMail
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.identity.v1.events_pb2 import SendAccountMail
-from flownurture.suppression.v1.events_pb2 import SendsVetoed
+from flownurture.sending.v1 import messages_pb2
+from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SendsVetoed
 from services.sending.account_mail import AccountMail
+from services.sending.analytics.message_counts import count_messages
+from services.sending.analytics.refusals import Refusal, note_refusals
 from services.sending.confirmation_mail import send_confirmation
 from services.sending.dispatch import Dispatch
 from services.sending.erasure import forget
+from services.sending.statuses import MessageStatus
+
+_REFUSALS = {
+    messages_pb2.SUPPRESSION_REASON_UNSUBSCRIBE: Refusal.UNSUBSCRIBED,
+    messages_pb2.SUPPRESSION_REASON_COMPLAINT: Refusal.COMPLAINED,
+}
 
 
 class OutcomeReader:
-    """Lets campaigns go on, or complete, on the events of the suppression and the delivery process."""
+    """Lets campaigns go on, or complete, on the events of the suppression and the delivery process, and counts what they tell."""
 
     def __init__(self, database: Database, dispatch: Dispatch) -> None:
         self._database = database
@@ -31,27 +45,61 @@ class OutcomeReader:
                 stream="SUPPRESSION",
                 durable="sending",
                 database=self._database,
-                handlers={SendsVetoed: idempotent(self._on_vetoed)},
+                handlers={
+                    SendsVetoed: self._on_vetoed,
+                    AddressesSuppressed: transactional(on_addresses_suppressed),
+                },
             ),
             Consumer(
                 bus,
                 stream="DELIVERY",
                 durable="sending",
                 database=self._database,
-                handlers={MessagesSettled: idempotent(self._on_settled)},
+                handlers={MessagesSettled: self._on_settled},
             ),
         ]
 
-    async def _on_vetoed(self, event: SendsVetoed, context: RequestContext) -> None:
+    async def _on_vetoed(self, event: SendsVetoed, context: RequestContext, inbox: Inbox) -> None:
         self._wake({event.campaign_id}, context)
+        now = datetime.now(UTC)
+        await self._count(context, inbox, ((now, MessageStatus.VETOED) for _ in event.messages))
 
-    async def _on_settled(self, event: MessagesSettled, context: RequestContext) -> None:
+    async def _on_settled(self, event: MessagesSettled, context: RequestContext, inbox: Inbox) -> None:
         self._wake({outcome.campaign_id for outcome in event.outcomes}, context)
+        outcomes = (
+            (outcome.occurred_at.ToDatetime(tzinfo=UTC), _status(outcome.status))
+            for outcome in event.outcomes
+        )
+        await self._count(context, inbox, outcomes)
+
+    async def _count(
+        self, context: RequestContext, inbox: Inbox, outcomes: Iterable[tuple[datetime, MessageStatus]]
+    ) -> None:
+        async with self._database.tenant_transaction(context) as session:
+            if await inbox.receive(session):
+                await count_messages(session, outcomes)
 
     def _wake(self, campaign_ids: set[str], context: RequestContext) -> None:
         # A single message belongs to no campaign.
         for campaign_id in campaign_ids - {""}:
             self._dispatch.wake(context, parse_id(campaign_id))
+
+
+async def on_addresses_suppressed(
+    event: AddressesSuppressed, context: RequestContext, session: TenantSession
+) -> None:
+    """Note the refusals among them, by the mail that they came of."""
+    for reason, refusal in _REFUSALS.items():
+        refused = {
+            parse_id(address.message_id)
+            for address in event.addresses
+            if address.reason == reason and address.message_id
+        }
+        await note_refusals(session, refusal, refused)
+
+
+def _status(value: "messages_pb2.MessageStatus.ValueType") -> MessageStatus:
+    return MessageStatus[messages_pb2.MessageStatus.Name(value).removeprefix("MESSAGE_STATUS_")]
 
 
 class ContactsReader:

@@ -11,6 +11,7 @@ from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealing import Sealer
 from services.sending.account_mail import AccountMail
+from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
 from services.sending.api.messages import MessageApi
@@ -81,6 +82,7 @@ async def serve(settings: SendingSettings) -> None:
             MessageApi(database),
             TemplateApi(),
             DomainApi(database, sealer, verification),
+            AnalyticsApi(),
             TrackingApi(links, Targets(database), recorder),
             EmailUsageApi(),
             DeadLetterService(relay, "sending"),

@@ -264,6 +264,16 @@ engagement_counts = Table(
     Column("by_bots", BigInteger, nullable=False),
 )
 
+# What became of messages, by hour.
+message_counts = Table(
+    "message_counts",
+    metadata,
+    organization_id(),
+    Column("hour", DateTime(timezone=True), primary_key=True),
+    Column("status", Text, primary_key=True),
+    Column("messages", BigInteger, nullable=False),
+)
+
 # Platform tables: they belong to no organization.
 delivery_leases = Table(
     "delivery_leases",

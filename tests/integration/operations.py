@@ -193,6 +193,9 @@ BODIES: dict[str, Body] = {
     "sending.v1.CampaignService.GetCampaignReport": _nothing,
     "sending.v1.CampaignService.ListCampaignMessages": _nothing,
     "sending.v1.CampaignService.TestCampaign": lambda _: {"to": ["reader@example.test"]},
+    "sending.v1.AnalyticsService.GetAnalyticsOverview": _nothing,
+    "sending.v1.AnalyticsService.GetTimeseries": _nothing,
+    "sending.v1.AnalyticsService.ListEvents": _nothing,
     "sending.v1.TemplateService.CreateTemplate": lambda _: {
         "name": "T",
         "html": "<p>{{ contact.email }}</p>",
@@ -240,7 +243,10 @@ FURTHER_BODIES: tuple[tuple[str, Body], ...] = (
 )
 
 # What the query must hold.
-QUERIES = {"identity.v1.PlanService.ExplainEntitlement": {"feature": "ai_writing"}}
+QUERIES = {
+    "identity.v1.PlanService.ExplainEntitlement": {"feature": "ai_writing"},
+    "sending.v1.AnalyticsService.ListEvents": {"campaign_id": str(uuid4())},
+}
 
 
 class _Asked(dict[str, str]):

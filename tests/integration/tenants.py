@@ -10,7 +10,7 @@ import httpx
 from deploy.demo.client import Client, Json
 from deploy.demo.waiting import until
 
-SCOPES = frozenset(
+SCOPES = frozenset({"analytics:read"}) | frozenset(
     f"{resource}:{verb}"
     for resource in (
         "contacts",

@@ -15,10 +15,11 @@ from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.sending.v1 import campaigns_pb2 as pb
 from services.sending import accounting, campaigns, messages
+from services.sending.analytics.figures import Engaged, figures_of_campaign
 from services.sending.api.addresses import address_of
 from services.sending.api.data import data_of
 from services.sending.api.messages import as_message
-from services.sending.api.statuses import campaign_status, status_filter
+from services.sending.api.statuses import campaign_status, status_filter, suppression_reason
 from services.sending.api.templates import optional_id
 from services.sending.campaign_tests import test_campaign
 from services.sending.recipients import Audience, Recipients, Selection
@@ -172,6 +173,7 @@ class CampaignApi:
     ) -> pb.CampaignReport:
         """How many were reached, vetoed, bounced; or NOT_FOUND."""
         report = await accounting.report_on(session, parse_id(request.campaign_id))
+        figures = await figures_of_campaign(session, report.campaign.id)
         return pb.CampaignReport(
             campaign_id=str(report.campaign.id),
             status=campaign_status(report.campaign.status),
@@ -186,6 +188,16 @@ class CampaignApi:
             bounced=report.count(MessageStatus.BOUNCED),
             failed=report.count(MessageStatus.FAILED),
             indeterminate=report.count(MessageStatus.INDETERMINATE),
+            delivered=report.count(MessageStatus.SENT, MessageStatus.DELIVERED),
+            opens=_engaged(figures.opens),
+            clicks=_engaged(figures.clicks),
+            links=[pb.LinkClicks(url=link.url, clicks=_engaged(link.clicks)) for link in figures.links],
+            unsubscribes=figures.unsubscribes,
+            complaints=figures.complaints,
+            vetoes=[
+                pb.VetoCount(reason=suppression_reason(reason), messages=number)
+                for reason, number in figures.vetoes.items()
+            ],
         )
 
     async def list_campaign_messages(
@@ -215,6 +227,10 @@ class CampaignApi:
                 await anext(recipients, None)
         except NotFound as missing:
             raise InvalidRequest(FieldViolation("audience", missing.message)) from None
+
+
+def _engaged(engaged: Engaged) -> pb.EngagementCount:
+    return pb.EngagementCount(unique=engaged.messages, total=engaged.total, by_bots=engaged.by_bots)
 
 
 def _tracking(request: pb.CreateCampaignRequest | pb.UpdateCampaignRequest) -> dict[str, bool]:

@@ -13,6 +13,7 @@ from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
 from deploy.local.nameserver.server import Nameserver
+from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
 from services.sending.api.messages import MessageApi
@@ -172,6 +173,7 @@ def sending_apis(
         TemplateApi(),
         domain_api,
         tracking_api,
+        AnalyticsApi(),
         EmailUsageApi(),
     )
 

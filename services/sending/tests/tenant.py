@@ -17,7 +17,14 @@ from chassis.database import Database
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from flownurture.events.v1.envelope_pb2 import Envelope
-from flownurture.sending.v1 import campaigns_pb2, domains_pb2, messages_pb2, templates_pb2, tracking_pb2
+from flownurture.sending.v1 import (
+    analytics_pb2,
+    campaigns_pb2,
+    domains_pb2,
+    messages_pb2,
+    templates_pb2,
+    tracking_pb2,
+)
 from flownurture.suppression.v1 import preferences_pb2, suppressions_pb2, unsubscribe_pb2
 from services.sending.delivery.worker import Worker
 from services.sending.dispatch import release
@@ -35,6 +42,7 @@ _SERVICES = [
         messages_pb2,
         templates_pb2,
         preferences_pb2,
+        analytics_pb2,
         tracking_pb2,
         suppressions_pb2,
         unsubscribe_pb2,

@@ -647,6 +647,13 @@ class CampaignReport(_message.Message):
     BOUNCED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     INDETERMINATE_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    OPENS_FIELD_NUMBER: _builtins.int
+    CLICKS_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBES_FIELD_NUMBER: _builtins.int
+    COMPLAINTS_FIELD_NUMBER: _builtins.int
+    VETOES_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     status: Global___CampaignStatus.ValueType
     audience: _builtins.int
@@ -665,6 +672,24 @@ class CampaignReport(_message.Message):
     failed: _builtins.int
     indeterminate: _builtins.int
     """Handed to a connection that broke before its answer; repeated by RetryIndeterminate alone."""
+    delivered: _builtins.int
+    """Accepted by their receivers' servers, and not returned since."""
+    unsubscribes: _builtins.int
+    complaints: _builtins.int
+    @_builtins.property
+    def opens(self) -> Global___EngagementCount:
+        """What recipients did; how that is counted: docs/analytics.md."""
+
+    @_builtins.property
+    def clicks(self) -> Global___EngagementCount: ...
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkClicks]:
+        """By where it leads, in the order of the mail."""
+
+    @_builtins.property
+    def vetoes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VetoCount]:
+        """Those of `vetoed`, by why."""
+
     def __init__(
         self,
         *,
@@ -681,14 +706,96 @@ class CampaignReport(_message.Message):
         bounced: _builtins.int = ...,
         failed: _builtins.int = ...,
         indeterminate: _builtins.int = ...,
+        delivered: _builtins.int = ...,
+        opens: Global___EngagementCount | None = ...,
+        clicks: Global___EngagementCount | None = ...,
+        links: _abc.Iterable[Global___LinkClicks] | None = ...,
+        unsubscribes: _builtins.int = ...,
+        complaints: _builtins.int = ...,
+        vetoes: _abc.Iterable[Global___VetoCount] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clicks", b"clicks", "opens", b"opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "audience", b"audience", "audience_complete", b"audience_complete", "bounced", b"bounced", "campaign_id", b"campaign_id", "deferred", b"deferred", "failed", b"failed", "indeterminate", b"indeterminate", "queued", b"queued", "released", b"released", "sent", b"sent", "status", b"status", "vetoed", b"vetoed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "audience", b"audience", "audience_complete", b"audience_complete", "bounced", b"bounced", "campaign_id", b"campaign_id", "clicks", b"clicks", "complaints", b"complaints", "deferred", b"deferred", "delivered", b"delivered", "failed", b"failed", "indeterminate", b"indeterminate", "links", b"links", "opens", b"opens", "queued", b"queued", "released", b"released", "sent", b"sent", "status", b"status", "unsubscribes", b"unsubscribes", "vetoed", b"vetoed", "vetoes", b"vetoes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CampaignReport: _TypeAlias = CampaignReport  # noqa: Y015
+
+@_typing.final
+class EngagementCount(_message.Message):
+    """How many did something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIQUE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    BY_BOTS_FIELD_NUMBER: _builtins.int
+    unique: _builtins.int
+    """Messages with which a person did it, each once."""
+    total: _builtins.int
+    """How often persons did it."""
+    by_bots: _builtins.int
+    """How often programs did it, which is in neither of the others."""
+    def __init__(
+        self,
+        *,
+        unique: _builtins.int = ...,
+        total: _builtins.int = ...,
+        by_bots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_bots", b"by_bots", "total", b"total", "unique", b"unique"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EngagementCount: _TypeAlias = EngagementCount  # noqa: Y015
+
+@_typing.final
+class LinkClicks(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    CLICKS_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    @_builtins.property
+    def clicks(self) -> Global___EngagementCount: ...
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        clicks: Global___EngagementCount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clicks", b"clicks"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clicks", b"clicks", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkClicks: _TypeAlias = LinkClicks  # noqa: Y015
+
+@_typing.final
+class VetoCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    reason: _messages_pb2.SuppressionReason.ValueType
+    messages: _builtins.int
+    def __init__(
+        self,
+        *,
+        reason: _messages_pb2.SuppressionReason.ValueType = ...,
+        messages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VetoCount: _TypeAlias = VetoCount  # noqa: Y015
 
 @_typing.final
 class ListCampaignMessagesRequest(_message.Message):
