@@ -23,6 +23,7 @@ from services.sending.tracking.places import PLACE
 
 # As the contract has it of what is written; a template can make more of it.
 _LONGEST_SUBJECT = 998
+_QUOTED_PLACE = quoted(PLACE)
 
 # A field of ASCII of our own, as name and value, in one line.
 Field: TypeAlias = tuple[str, str]
@@ -187,7 +188,7 @@ class _Pieces:
         self._literals = literals
         self._token = token
         # Without a token, a place is a character as any other.
-        self._quoted_token = quoted(token or PLACE)
+        self._quoted_token = quoted(token) if token else _QUOTED_PLACE
         self._size = 0
         self.written: list[str] = []
         self.encoded: list[bytes] = []
@@ -208,13 +209,7 @@ class _Pieces:
         elif isinstance(known, bytes):
             self.encoded.append(known)
         else:
-            self._write_around(known)
+            self.encoded += map(self._quoted_token.join, known)
+            if len(known) > 1:
+                self.end = len(self.encoded) - 1
         return size
-
-    def _write_around(self, parts: tuple[tuple[bytes, ...], ...]) -> None:
-        for number, (first, *others) in enumerate(parts):
-            if number:
-                self.end = len(self.encoded)
-            self.encoded.append(first)
-            for piece in others:
-                self.encoded += (self._quoted_token, piece)
