@@ -36,6 +36,8 @@ class Entitlements(BaseModel):
     emails_per_cycle: PositiveInt
     members: PositiveInt
     requests_per_minute: PositiveInt
+    # For how long what recipients did with mail is kept one by one; the counts stay.
+    event_retention_days: PositiveInt
 
     @property
     def limits(self) -> dict[str, int]:

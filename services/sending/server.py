@@ -11,6 +11,7 @@ from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealing import Sealer
 from services.sending.account_mail import AccountMail
+from services.sending.analytics.retention import EventRetention
 from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
@@ -49,7 +50,8 @@ async def serve(settings: SendingSettings) -> None:
         recipients = ContactsPeer(contacts)
         identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
         dispatch = Dispatch(database, scheduler)
-        fan_out = FanOut(database, scheduler, recipients, IdentityPeer(identity), dispatch)
+        plans = IdentityPeer(identity)
+        fan_out = FanOut(database, scheduler, recipients, plans, dispatch)
         account_mail = AccountMail(
             database, from_email=settings.account_mail_from, from_name=settings.account_mail_from_name
         )
@@ -75,6 +77,7 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Cancellation(database, scheduler))
         process.start(verification)
         process.start(Tally(database, scheduler))
+        process.start(EventRetention(database, scheduler, plans))
         links = TrackingLinks(settings.link_keys, settings.public_url)
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(

@@ -274,6 +274,14 @@ message_counts = Table(
     Column("messages", BigInteger, nullable=False),
 )
 
+# When an organization's events are looked at for those that are too old.
+event_retention = Table(
+    "event_retention",
+    metadata,
+    organization_id(),
+    moment("next_look_at"),
+)
+
 # Platform tables: they belong to no organization.
 delivery_leases = Table(
     "delivery_leases",

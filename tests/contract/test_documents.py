@@ -46,6 +46,7 @@ def test_the_page_of_plans_says_what_the_plans_allow() -> None:
             allowed.emails_per_cycle,
             allowed.members,
             allowed.requests_per_minute,
+            allowed.event_retention_days,
         )
         features = ", ".join(f"`{feature}`" for feature in sorted(allowed.features)) or "none"
         assert f"| `{plan}` | {' | '.join(f'{number:,}' for number in numbers)} | {features} |" in page

@@ -42,7 +42,10 @@ class PlanService:
                     plan=plan_value(plan),
                     features=sorted(entitlements(plan).features),
                     limits=entitlements(plan).limits
-                    | {"requests_per_minute": entitlements(plan).requests_per_minute},
+                    | {
+                        "requests_per_minute": entitlements(plan).requests_per_minute,
+                        "event_retention_days": entitlements(plan).event_retention_days,
+                    },
                 )
                 for plan in Plan
             ]
@@ -128,7 +131,8 @@ class EntitlementService:
         return pb.GetEntitlementsResponse(
             suspended=organization.suspended,
             features=sorted(standing.entitlements.features),
-            limits=standing.entitlements.limits,
+            limits=standing.entitlements.limits
+            | {"event_retention_days": standing.entitlements.event_retention_days},
             cycle_started_at=timestamp(standing.cycle.started_at),
         )
 

@@ -19,6 +19,7 @@ class Plan:
     def __init__(self) -> None:
         self.down = False
         self._emails: dict[UUID, int] = {}
+        self.event_retention_days = 90
 
     def allow(self, organization: UUID, emails: int) -> None:
         """Put an organization on a plan."""
@@ -31,7 +32,10 @@ class Plan:
         if self.down:
             raise Unavailable
         answer = pb.GetEntitlementsResponse(
-            limits={"emails_per_cycle": self._emails.get(context.organization, PLENTY)}
+            limits={
+                "emails_per_cycle": self._emails.get(context.organization, PLENTY),
+                "event_retention_days": self.event_retention_days,
+            }
         )
         answer.cycle_started_at.FromDatetime(CYCLE)
         return answer

@@ -1,4 +1,4 @@
-"""What reports say of a campaign and an organization, and what happened with a contact."""
+"""What reports say of a campaign and an organization, what happened with a contact, and for how long that is kept."""
 
 import re
 from collections.abc import Callable
@@ -8,14 +8,16 @@ from uuid import uuid4
 
 import pytest
 
-from chassis.database import RoleDatabase
+from chassis.database import Database, RoleDatabase
 from chassis.errors import InvalidRequest
 from flownurture.sending.v1 import analytics_pb2 as pb
 from flownurture.sending.v1 import campaigns_pb2, messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2, unsubscribe_pb2
+from services.sending.analytics.retention import EventRetention
 from services.sending.consumers import OutcomeReader
 from services.sending.delivery.worker import Worker
 from services.sending.dispatch import Dispatch
+from services.sending.identity_peer import IdentityPeer
 from services.sending.tests.reader import PEARS, PLUMS, Letter, letter
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
@@ -199,6 +201,33 @@ async def test_events_of_nobody_and_pages_of_no_list_are_refused(
 ) -> None:
     with pytest.raises(InvalidRequest):
         await tenant(pb.ListEventsRequest(**request_))
+
+
+async def test_events_are_forgotten_when_they_are_older_than_the_plan_keeps_them(
+    tenant: Tenant,
+    stranger: Tenant,
+    database: Database,
+    scheduler: RoleDatabase,
+    allowances: IdentityPeer,
+) -> None:
+    for days in (89, 91, 92, 400):
+        for whose in (tenant, stranger):
+            await whose.rows(
+                "INSERT INTO engagement_events (occurred_at, kind, message_id)"
+                " VALUES (now() - make_interval(days => :days), 'opened', uuidv7())",
+                days=days,
+            )
+    retention = EventRetention(database, scheduler, allowances, most_in_a_set=2)
+    assert await retention.forget(tenant.context) == 3
+    assert len(await tenant.rows("SELECT FROM engagement_events")) == 1
+    assert len(await stranger.rows("SELECT FROM engagement_events")) == 4
+
+
+async def test_who_has_events_is_looked_at_again_the_next_day(tenant: Tenant, mail: Letter) -> None:
+    ((later,),) = await tenant.rows(
+        "SELECT next_look_at BETWEEN now() + interval '23 hours' AND now() + interval '25 hours' FROM event_retention"
+    )
+    assert later
 
 
 async def test_events_stand_in_the_partition_of_their_month(tenant: Tenant) -> None:

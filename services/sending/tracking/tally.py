@@ -98,6 +98,9 @@ _TALLY = text("""
     ORDER BY judged.occurred_at
 """)
 
+# From now on the organization has events that become too old.
+_KEEP_AN_EYE_ON = text("INSERT INTO event_retention DEFAULT VALUES ON CONFLICT DO NOTHING")
+
 
 class Tally:
     """Judges the hits of all organizations, a few seconds after they came."""
@@ -128,6 +131,8 @@ async def tally(session: TenantSession, patience: timedelta = _PATIENCE) -> int:
         {"patience": patience, "soon": SOON_AFTER_HANDOVER, "at_once": AT_ONCE, "most": _MOST_IN_A_SET},
     )
     rows = judged.all()
+    if rows:
+        await session.execute(_KEEP_AN_EYE_ON)
     persons = [row for row in rows if not row.verdict]
     _tell(session, EmailsOpened, [row for row in persons if row.kind == Kind.OPENED])
     _tell(session, EmailsClicked, [row for row in persons if row.kind == Kind.CLICKED])

@@ -52,7 +52,7 @@ class PlanDescription(_message.Message):
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """By name: contacts, emails_per_cycle, members, requests_per_minute."""
+        """By name: contacts, emails_per_cycle, members, requests_per_minute; and event_retention_days, for which events are kept."""
 
     def __init__(
         self,

@@ -71,7 +71,8 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """What happened, newest first: with a contact, or with a campaign, of which it is what its recipients did.
+        """What happened, newest first: with a contact, or with a campaign, of which it is what its recipients did. What recipients did is
+        kept for as many days as the plan's `event_retention_days`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,9 @@ class AnalyticsServiceStub:
     GetTimeseries: _grpc.UnaryUnaryMultiCallable[_analytics_pb2.GetTimeseriesRequest, _analytics_pb2.Timeseries]
     """The same figures hour by hour, for at most 31 days, or day by day (UTC), for at most 366; from the beginning of the first of them."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_analytics_pb2.ListEventsRequest, _analytics_pb2.ListEventsResponse]
-    """What happened, newest first: with a contact, or with a campaign, of which it is what its recipients did."""
+    """What happened, newest first: with a contact, or with a campaign, of which it is what its recipients did. What recipients did is
+    kept for as many days as the plan's `event_retention_days`.
+    """
 
 @_typing.type_check_only
 class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
@@ -50,7 +52,9 @@ class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
     GetTimeseries: _aio.UnaryUnaryMultiCallable[_analytics_pb2.GetTimeseriesRequest, _analytics_pb2.Timeseries]  # type: ignore[assignment]
     """The same figures hour by hour, for at most 31 days, or day by day (UTC), for at most 366; from the beginning of the first of them."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_analytics_pb2.ListEventsRequest, _analytics_pb2.ListEventsResponse]  # type: ignore[assignment]
-    """What happened, newest first: with a contact, or with a campaign, of which it is what its recipients did."""
+    """What happened, newest first: with a contact, or with a campaign, of which it is what its recipients did. What recipients did is
+    kept for as many days as the plan's `event_retention_days`.
+    """
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     """What became of an organization's mail, and what its recipients did with it. How it is counted: docs/analytics.md."""
@@ -77,6 +81,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_pb2.ListEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_analytics_pb2.ListEventsResponse, _abc.Awaitable[_analytics_pb2.ListEventsResponse]]:
-        """What happened, newest first: with a contact, or with a campaign, of which it is what its recipients did."""
+        """What happened, newest first: with a contact, or with a campaign, of which it is what its recipients did. What recipients did is
+        kept for as many days as the plan's `event_retention_days`.
+        """
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
