@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from chassis.email_address import EmailAddress
+from chassis.errors import FailedPrecondition
 from flownurture.sending.v1 import messages_pb2 as pb
 from services.sending.categories import RULES, Category
 from services.sending.statuses import SuppressionReason
+from services.sending.suppression_list import Suppressed, suppress
 from services.sending.tests.tenant import Tenant
 
 PAGE = Path(__file__).parents[3] / "docs/categories.md"
@@ -50,6 +53,28 @@ async def test_a_message_is_transactional_unless_it_says_otherwise(tenant: Tenan
     assert promotes.category == pb.MESSAGE_CATEGORY_MARKETING
     found = await tenant(pb.GetMessageRequest(message_id=promotes.id))
     assert found.category == pb.MESSAGE_CATEGORY_MARKETING
+
+
+@pytest.mark.parametrize("category", [pb.MESSAGE_CATEGORY_MARKETING, pb.MESSAGE_CATEGORY_TRANSACTIONAL])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        SuppressionReason.UNSUBSCRIBE,
+        SuppressionReason.HARD_BOUNCE,
+        SuppressionReason.COMPLAINT,
+        SuppressionReason.MANUAL,
+    ],
+)
+async def test_whoever_is_suppressed_gets_no_one_off_mail_whatever_it_is_called(
+    tenant: Tenant, category: "pb.MessageCategory.ValueType", reason: SuppressionReason
+) -> None:
+    digest = EmailAddress.parse("ada@example.com").digest
+    async with tenant.database.tenant_transaction(tenant.context) as session:
+        await suppress(session, [Suppressed(digest, reason)])
+    with pytest.raises(FailedPrecondition) as refused:
+        await tenant.message("Ada@Example.com", category=category)
+    assert refused.value.reason == "SUPPRESSED"
+    assert await tenant.statuses() == {}
 
 
 async def test_campaigns_are_marketing(tenant: Tenant) -> None:
