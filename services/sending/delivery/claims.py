@@ -47,7 +47,7 @@ _CLAIM = text(f"""
         UPDATE messages AS message
         SET status = 'vetoed', veto_reason = due.reason, next_attempt_at = NULL, settled_at = now(),
             merge_fields = NULL
-        FROM due WHERE message.id = due.id AND message.batch_id = :batch_id AND due.reason IS NOT NULL
+        FROM due WHERE message.id = due.id AND due.reason IS NOT NULL
     )
     SELECT due.* FROM leased LEFT JOIN due ON true ORDER BY due.id
 """)  # noqa: S608 - of our own words alone

@@ -49,7 +49,9 @@ _WRITE = text("""
             settled_at = CASE WHEN given.pause IS NULL THEN now() END,
             merge_fields = CASE WHEN given.pause IS NOT NULL OR given.status = 'indeterminate' THEN message.merge_fields END
         FROM given JOIN ours ON ours.id = given.batch_id AND ours.lease_token = given.token
-        WHERE message.id = given.id AND message.batch_id = given.batch_id AND message.status IN ('queued', 'deferred')
+        -- Found by its id alone. What tells more of it is said so that no index is chosen by it: before a new table has statistics,
+        -- each result would read its whole batch.
+        WHERE message.id = given.id AND message.batch_id IS NOT DISTINCT FROM given.batch_id AND message.settled_at IS NULL
         RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply
     ), noted AS (
         INSERT INTO message_events (message_id, status, detail)

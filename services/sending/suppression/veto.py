@@ -37,8 +37,7 @@ _DECIDE = text(f"""
         UPDATE messages AS message
         SET status = 'vetoed', veto_reason = verdicts.reason, settled_at = now(), merge_fields = NULL
         FROM verdicts
-        WHERE message.id = verdicts.id AND message.batch_id = :batch_id AND message.status = 'queued'
-          AND verdicts.reason IS NOT NULL
+        WHERE message.id = verdicts.id AND message.status = 'queued' AND verdicts.reason IS NOT NULL
     ), decided AS (
         UPDATE batches
         SET decided_at = now(), due_at = now() + interval '60 seconds', status = CASE
