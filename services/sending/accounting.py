@@ -3,7 +3,7 @@
 A campaign is finished only when everybody in its audience is settled: sent, vetoed, bounced, failed or indeterminate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from chassis.database import TenantSession
 from flownurture.sending.v1.events_pb2 import CampaignCompleted
 from services.sending.campaigns import Campaign, get_campaign
 from services.sending.statuses import BatchStatus, CampaignStatus, MessageStatus
+from services.sending.subject_tests import VariantResult, results_of
 from services.sending.tables import batches, campaigns, messages
 
 # For the scheduler's role.
@@ -40,6 +41,8 @@ class Report:
     campaign: Campaign
     counts: Mapping[str, int]
     released: int
+    # Of a campaign that tries several subjects.
+    variants: Sequence[VariantResult] = ()
 
     def count(self, *statuses: MessageStatus) -> int:
         """How many messages are in one of these."""
@@ -63,7 +66,10 @@ async def report_on(session: TenantSession, campaign_id: UUID) -> Report:
     approved = int(await session.scalar(_APPROVED, {"campaign_id": campaign_id}))
     counts[MessageStatus.QUEUED] = counts.get(MessageStatus.QUEUED, 0) - approved
     return Report(
-        campaign, counts | {MessageStatus.APPROVED.value: approved}, released=campaign.audience - held
+        campaign,
+        counts | {MessageStatus.APPROVED.value: approved},
+        released=campaign.audience - held,
+        variants=await results_of(session, campaign_id) if campaign.subject_test else (),
     )
 
 

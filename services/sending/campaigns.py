@@ -18,6 +18,7 @@ from services.sending.contents import Content
 from services.sending.opt_out_footer import require_way_out
 from services.sending.recipients import Audience
 from services.sending.statuses import CampaignStatus
+from services.sending.subject_tests import SubjectTest, WinnerRule, choose_winner
 from services.sending.tables import campaigns
 from services.sending.templates import require_content
 from services.sending.templating.mailing import compile_mailing
@@ -36,6 +37,8 @@ _COLUMNS = (
     campaigns.c.template_id,
     campaigns.c.track_opens,
     campaigns.c.track_clicks,
+    campaigns.c.subject_test,
+    campaigns.c.winner,
     campaigns.c.send_at,
     campaigns.c.messages_per_hour,
     campaigns.c.status,
@@ -46,6 +49,7 @@ _COLUMNS = (
     campaigns.c.launched_at,
     campaigns.c.completed_at,
 )
+_CHECKED = ("subject", "html", "text", "template_id", "track_opens", "track_clicks")
 # Bodies have up to a million characters each: a page of them would be too much.
 _COLUMNS_BUT_BODIES = tuple(
     literal("").label(column.name) if column.name in ("html", "text") else column for column in _COLUMNS
@@ -67,6 +71,8 @@ class Campaign:
     template_id: UUID | None
     track_opens: bool
     track_clicks: bool
+    subject_test: SubjectTest | None
+    winner: int | None
     send_at: datetime | None
     messages_per_hour: int | None
     status: str
@@ -122,8 +128,9 @@ async def update_campaign(session: TenantSession, campaign_id: UUID, changes: Ma
     _require_draft(status, "changed")
     if changes:
         draft = await get_campaign(session, campaign_id)
-        kept = {name: getattr(draft, name) for name in ("subject", "html", "text", "template_id")}
-        await _check(session, {**kept, **changes})
+        kept = {name: getattr(draft, name) for name in _CHECKED}
+        test = draft.subject_test.kept if draft.subject_test else None
+        await _check(session, {**kept, "subject_test": test, **changes})
         return await _set(session, campaign_id, **changes)
     return await get_campaign(session, campaign_id)
 
@@ -146,6 +153,8 @@ async def launch_campaign(session: TenantSession, campaign_id: UUID) -> Campaign
     content = await content_of_campaign(session, draft)
     mailing, paths = compile_mailing(content.subject, content.body.html, content.body.text)
     require_way_out(mailing)
+    if draft.subject_test is not None:
+        paths |= draft.subject_test.paths
     scheduled = await _set(
         session,
         campaign_id,
@@ -203,6 +212,16 @@ async def content_of_campaign(session: TenantSession, campaign: Campaign) -> Con
     if campaign.template_id is None or not campaign.is_draft:
         return Content(campaign.subject, Body.of(campaign.html, campaign.text))
     return Content(campaign.subject, (await require_content(session, campaign.template_id)).body)
+
+
+async def choose_subject(session: TenantSession, campaign_id: UUID, variant: int) -> Campaign:
+    """End the test of a campaign's subjects with this one. Raises NotFound, InvalidRequest, or Conflict when there is none to end."""
+    status = await hold_campaign(session, campaign_id)
+    if status not in (CampaignStatus.SENDING, CampaignStatus.PAUSED):
+        raise _not_under_way(status)
+    campaign = await get_campaign(session, campaign_id)
+    await choose_winner(session, campaign_id, campaign.subject_test, campaign.winner, variant)
+    return await get_campaign(session, campaign_id)
 
 
 async def pause_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
@@ -274,17 +293,35 @@ async def _set(session: TenantSession, campaign_id: UUID, **values: Any) -> Camp
 
 
 def _campaign(row: RowMapping) -> Campaign:
-    return Campaign(**{**row, "audience_selection": Audience.parse(row["audience_selection"])})
+    test = row["subject_test"]
+    return Campaign(
+        **{
+            **row,
+            "audience_selection": Audience.parse(row["audience_selection"]),
+            "subject_test": None if test is None else SubjectTest.parse(test),
+        }
+    )
 
 
 async def _check(session: TenantSession, content: Mapping[str, Any]) -> None:
     """Raises InvalidRequest that tells what is wrong in its templates."""
     compile_mailing(content["subject"], content["html"], content["text"])
+    if content["subject_test"] is not None:
+        _check_test(SubjectTest.parse(content["subject_test"]), content)
     if content["template_id"] is None:
         return
     if content["html"] or content["text"]:
         raise InvalidRequest(FieldViolation("template_id", "takes the place of html and text"))
     await require_content(session, content["template_id"])
+
+
+def _check_test(test: SubjectTest, content: Mapping[str, Any]) -> None:
+    # Both are, unless it says no.
+    if not content.get("track_opens" if test.rule is WinnerRule.OPENS else "track_clicks", True):
+        raise InvalidRequest(
+            FieldViolation("subject_test", f"is decided by {test.rule}, which are not tracked")
+        )
+    _ = test.paths
 
 
 def _not_under_way(status: CampaignStatus) -> Conflict:

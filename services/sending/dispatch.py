@@ -2,7 +2,8 @@
 
 What is on its way is what a pause, a cancellation or an opt-out still has to catch, and what fills the streams: a window
 of batches for each campaign keeps that small. A batch leaves the window once all of it was attempted; what was deferred then is due
-by itself, and keeps nobody waiting. A throttled campaign's go no faster than it may.
+by itself, and keeps nobody waiting. A throttled campaign's go no faster than it may. Of one that tries several subjects the test goes
+first, and the rest once the winner is known.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from chassis.logs import logger
 from chassis.scheduler import Scheduler
 from flownurture.sending.v1.events_pb2 import SendsRequested
 from services.sending.accounting import complete_if_settled
+from services.sending.subject_tests import SubjectTest, begin_wait, decide_winner
 from services.sending.throttle import Throttle
 
 # Of 250 messages each: what delivery hands over in about a second at its fastest.
@@ -40,12 +42,15 @@ _CAMPAIGNS_THAT_HOLD_BATCHES = text("""
 
 # Replicas come one after another, and a pause before or after. A fan-out's messages refer to the row meanwhile.
 _HOLD = text("""
-    SELECT messages_per_hour, coalesce(next_release_at, launched_at) AS free_at FROM campaigns
+    SELECT messages_per_hour, coalesce(next_release_at, launched_at) AS free_at, audience_complete, subject_test,
+           subject_test IS NOT NULL AND winner IS NULL AS tests, test_ends_at <= now() AS test_is_over
+    FROM campaigns
     WHERE id = :campaign_id AND status = 'sending' FOR NO KEY UPDATE
 """)
 _NEXT = text("""
-    SELECT id, size, clock_timestamp() AS now FROM batches WHERE campaign_id = :campaign_id AND status = 'held'
-    ORDER BY id LIMIT greatest(0, :window - (
+    SELECT id, size, clock_timestamp() AS now FROM batches
+    WHERE campaign_id = :campaign_id AND status = 'held' AND (of_test OR NOT :tests)
+    ORDER BY of_test DESC, id LIMIT greatest(0, :window - (
         SELECT count(*) FROM batches
         WHERE campaign_id = :campaign_id AND status IN ('requested', 'approved') AND NOT tried
     ))
@@ -106,11 +111,20 @@ async def release(session: TenantSession, campaign_id: UUID, *, window: int = _W
     campaign = (await session.execute(_HOLD, {"campaign_id": campaign_id})).one_or_none()
     if campaign is None:
         return 0
+    tests = SubjectTest.parse(campaign.subject_test) if campaign.tests else None
+    if tests is not None and campaign.test_is_over:
+        await decide_winner(session, campaign_id, tests)
+        tests = None
     # A statement of its own: it sees what whoever held the campaign before has released.
-    batches = (await session.execute(_NEXT, {"campaign_id": campaign_id, "window": window})).all()
+    found = await session.execute(
+        _NEXT, {"campaign_id": campaign_id, "window": window, "tests": tests is not None}
+    )
+    batches = found.all()
     if batches and campaign.messages_per_hour:
         batches = await _throttled(session, campaign_id, campaign, batches)
     if not batches:
+        if tests is not None and campaign.audience_complete:
+            await begin_wait(session, campaign_id, tests)
         return 0
     await session.execute(_RELEASE, {"batch_ids": [batch.id for batch in batches]})
     for batch in batches:

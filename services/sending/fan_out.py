@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, or_, text, update
+from sqlalchemy import func, or_, select, text, update
 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase, TenantSession
@@ -24,12 +24,12 @@ from services.sending import usage
 from services.sending.dispatch import Dispatch
 from services.sending.recipients import Audience, Recipient, Recipients
 from services.sending.statuses import CampaignStatus
+from services.sending.subject_tests import SubjectTest
 from services.sending.tables import campaigns
 from services.sending.templating.merge_fields import MergeFields
-from services.sending.throttle import Throttle
+from services.sending.throttle import LARGEST_BATCH, batch_size
 from services.sending.usage import Allowance, Allowances, EmailLimitReached
 
-_BATCH = 250
 _BATCHES_IN_A_PAGE = 4
 _LEASE = timedelta(seconds=15)
 _POLL = timedelta(seconds=2)
@@ -46,19 +46,19 @@ _CAMPAIGNS_TO_FAN_OUT = text("""
 _WAIT_FOR_QUOTA = timedelta(minutes=1)
 
 _ADD_BATCHES = text("""
-    INSERT INTO batches (id, campaign_id, status, size, usage_cycle)
-    SELECT given.id, :campaign_id, 'held', given.size, :usage_cycle
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:sizes AS integer[])) AS given (id, size)
+    INSERT INTO batches (id, campaign_id, status, size, of_test, usage_cycle)
+    SELECT given.id, :campaign_id, 'held', given.size, given.of_test, :usage_cycle
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:sizes AS integer[]), CAST(:of_test AS boolean[])) AS given (id, size, of_test)
 """)
 # What a repeated page would make again is there already; the lease keeps two workers from making pages at once.
 _ADD_MESSAGES = text("""
-    INSERT INTO messages (id, batch_id, campaign_id, contact_id, email, email_digest, merge_fields)
-    SELECT given.id, given.batch_id, :campaign_id, given.contact_id, given.email, given.email_digest,
+    INSERT INTO messages (id, batch_id, campaign_id, contact_id, email, email_digest, variant, merge_fields)
+    SELECT given.id, given.batch_id, :campaign_id, given.contact_id, given.email, given.email_digest, given.variant,
            CAST(given.merge_fields AS jsonb)
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:batch_ids AS uuid[]), CAST(:contact_ids AS uuid[]), CAST(:emails AS text[]),
-        CAST(:digests AS bytea[]), CAST(:merge_fields AS text[])
-    ) AS given (id, batch_id, contact_id, email, email_digest, merge_fields)
+        CAST(:digests AS bytea[]), CAST(:variants AS smallint[]), CAST(:merge_fields AS text[])
+    ) AS given (id, batch_id, contact_id, email, email_digest, variant, merge_fields)
     ON CONFLICT (organization_id, campaign_id, contact_id) DO NOTHING
 """)
 
@@ -75,12 +75,21 @@ class Claim:
     token: UUID
     audience: Audience
     merge_fields: MergeFields
-    throttle: Throttle | None
+    batch_size: int
+    subject_test: SubjectTest | None
     after_contact_id: UUID | None
 
-    def batch_size(self, largest: int) -> int:
-        """How many messages go in one of its batches."""
-        return largest if self.throttle is None else min(largest, self.throttle.largest_batch)
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Recipients whose messages are let go together, each with the subject that is tried on them."""
+
+    id: UUID
+    recipients: Sequence[tuple[Recipient, int | None]]
+
+    @property
+    def of_test(self) -> bool:
+        return self.recipients[0][1] is not None
 
 
 class FanOut:
@@ -94,7 +103,7 @@ class FanOut:
         allowances: Allowances,
         dispatch: Dispatch,
         *,
-        batch: int = _BATCH,
+        batch: int = LARGEST_BATCH,
     ) -> None:
         self._wake = asyncio.Event()
         self._database = database
@@ -125,7 +134,7 @@ class FanOut:
         # Before anything is claimed: what is not known is not guessed.
         allowance = await self._allowances.of(context)
         async with self._database.tenant_transaction(context) as session:
-            claim = await _claim(session, campaign_id)
+            claim = await _claim(session, campaign_id, self._batch)
         if claim is None:
             return
         try:
@@ -172,7 +181,7 @@ class FanOut:
     ) -> int:
         async with self._database.tenant_transaction(context) as session:
             fitting = page[: await usage.places_left(session, allowance)]
-            added = await _add(session, claim, fitting, allowance, claim.batch_size(self._batch))
+            added = await _add(session, claim, fitting, allowance)
             await _move(session, claim, fitting, added, last=False)
             if len(fitting) < len(page):
                 await _wait_for_quota(session, claim)
@@ -194,7 +203,7 @@ class FanOut:
             return
 
 
-async def _claim(session: TenantSession, campaign_id: UUID) -> Claim | None:
+async def _claim(session: TenantSession, campaign_id: UUID, largest_batch: int) -> Claim | None:
     token = uuid4()
     claimed = await session.execute(
         update(campaigns)
@@ -209,6 +218,7 @@ async def _claim(session: TenantSession, campaign_id: UUID) -> Claim | None:
             campaigns.c.audience_selection,
             campaigns.c.merge_fields,
             campaigns.c.messages_per_hour,
+            campaigns.c.subject_test,
             campaigns.c.after_contact_id,
         )
     )
@@ -220,7 +230,8 @@ async def _claim(session: TenantSession, campaign_id: UUID) -> Claim | None:
         token,
         Audience.parse(row.audience_selection),
         MergeFields.parse(row.merge_fields),
-        Throttle(row.messages_per_hour) if row.messages_per_hour else None,
+        batch_size(row.messages_per_hour, largest_batch),
+        SubjectTest.parse(row.subject_test) if row.subject_test else None,
         row.after_contact_id,
     )
 
@@ -239,23 +250,43 @@ async def _wait_for_quota(session: TenantSession, claim: Claim) -> None:
 
 
 async def _add(
-    session: TenantSession, claim: Claim, recipients: Sequence[Recipient], allowance: Allowance, size: int
+    session: TenantSession, claim: Claim, recipients: Sequence[Recipient], allowance: Allowance
 ) -> int:
-    """Write messages in held batches of this size; answers how many messages that were."""
+    """Write messages in held batches; answers how many messages that were."""
     if not recipients:
         return 0
-    batches = {new_id(): recipients[start : start + size] for start in range(0, len(recipients), size)}
+    tried = await _variants(session, claim, len(recipients))
+    batches = _batches(list(zip(recipients, tried, strict=True)), claim.batch_size)
     await session.execute(
         _ADD_BATCHES,
         {
-            "ids": list(batches),
-            "sizes": list(map(len, batches.values())),
+            "ids": [batch.id for batch in batches],
+            "sizes": [len(batch.recipients) for batch in batches],
+            "of_test": [batch.of_test for batch in batches],
             "campaign_id": claim.campaign_id,
             "usage_cycle": allowance.cycle_started_at,
         },
     )
-    batch_ids = [batch_id for batch_id, batch in batches.items() for _ in batch]
-    return await _add_messages(session, claim, recipients, batch_ids)
+    return await _add_messages(session, claim, batches)
+
+
+async def _variants(session: TenantSession, claim: Claim, number: int) -> Sequence[int | None]:
+    """Which subject is tried on each of the next recipients."""
+    if claim.subject_test is None:
+        return [None] * number
+    place = await session.scalar(select(campaigns.c.audience).where(campaigns.c.id == claim.campaign_id))
+    return [claim.subject_test.variant_at(place + ahead) for ahead in range(number)]
+
+
+def _batches(recipients: Sequence[tuple[Recipient, int | None]], size: int) -> Sequence[_Batch]:
+    """Those of the test apart, since they go first."""
+    rest = [each for each in recipients if each[1] is None]
+    tested = [each for each in recipients if each[1] is not None]
+    return [
+        _Batch(new_id(), group[start : start + size])
+        for group in (tested, rest)
+        for start in range(0, len(group), size)
+    ]
 
 
 async def _move(
@@ -282,15 +313,16 @@ async def _move(
         raise LeaseLost
 
 
-async def _add_messages(
-    session: TenantSession, claim: Claim, recipients: Sequence[Recipient], batch_ids: Sequence[UUID]
-) -> int:
+async def _add_messages(session: TenantSession, claim: Claim, batches: Sequence[_Batch]) -> int:
     merged = claim.merge_fields
+    made = [(batch.id, recipient, variant) for batch in batches for recipient, variant in batch.recipients]
+    recipients = [recipient for _, recipient, _ in made]
     added = await session.execute(
         _ADD_MESSAGES,
         {
             "campaign_id": claim.campaign_id,
-            "batch_ids": batch_ids,
+            "batch_ids": [batch_id for batch_id, _, _ in made],
+            "variants": [variant for _, _, variant in made],
             "ids": [new_id() for _ in recipients],
             "contact_ids": [recipient.contact_id for recipient in recipients],
             "emails": [recipient.email for recipient in recipients],

@@ -5,16 +5,28 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, select
 
 from chassis.database import TenantSession
 from chassis.errors import NotFound
 from services.sending.statuses import MessageStatus
+from services.sending.subject_tests import FIRST
 from services.sending.tables import batches, campaigns, message_contents, message_events, messages
 
 # A batch is approved as a whole.
 _IS_APPROVED = and_(messages.c.status == MessageStatus.QUEUED.value, batches.c.decided_at.is_not(None))
 _SHOWN_STATUS = case((_IS_APPROVED, MessageStatus.APPROVED.value), else_=messages.c.status)
+
+# Which of its campaign's subjects a message has, or is to have; the first is the campaign's own.
+_VARIANT = func.coalesce(messages.c.variant, campaigns.c.winner, FIRST)
+_TRIED_SUBJECT = case(
+    (
+        _VARIANT > FIRST,
+        func.jsonb_extract_path_text(
+            campaigns.c.subject_test, "other_subjects", cast(_VARIANT - FIRST - 1, Text)
+        ),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,7 @@ def _select_messages() -> Select[tuple[object, ...]]:
             messages.c.contact_id,
             messages.c.email,
             func.coalesce(message_contents.c.from_email, campaigns.c.from_email).label("from_email"),
-            func.coalesce(message_contents.c.subject, campaigns.c.subject).label("subject"),
+            func.coalesce(message_contents.c.subject, _TRIED_SUBJECT, campaigns.c.subject).label("subject"),
             messages.c.category,
             _SHOWN_STATUS.label("status"),
             messages.c.veto_reason,

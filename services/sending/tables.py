@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -46,6 +47,10 @@ campaigns = Table(
     Column("track_opens", Boolean, nullable=False, server_default="true"),
     Column("track_clicks", Boolean, nullable=False, server_default="true"),
     Column("status", Text, nullable=False),
+    # Which other subjects it tries, on how many and for how long; when that is over, and which one the rest gets.
+    Column("subject_test", JSONB(none_as_null=True)),
+    Column("test_ends_at", DateTime(timezone=True)),
+    Column("winner", SmallInteger),
     Column("send_at", DateTime(timezone=True)),
     Column("messages_per_hour", Integer),
     # The throttle: nothing more of it is released before then.
@@ -84,6 +89,8 @@ batches = Table(
     Column("id", Uuid, primary_key=True),
     Column("campaign_id", Uuid),
     Column("status", Text, nullable=False),
+    # Of messages whose subject is tried.
+    Column("of_test", Boolean, nullable=False, server_default="false"),
     # How many messages were made in it.
     Column("size", Integer, nullable=False, server_default="1"),
     # All of it was attempted: what is left waits for another attempt, and keeps no other batch waiting.
@@ -117,6 +124,8 @@ messages = Table(
     Column("email", Text, nullable=False),
     Column("email_digest", LargeBinary, nullable=False),
     Column("category", Text, nullable=False, server_default="marketing"),
+    # Which of its campaign's subjects is tried on it.
+    Column("variant", SmallInteger),
     # Those fields, as they were when the campaign reached the contact; only until the message is settled.
     Column("merge_fields", JSONB),
     Column("status", Text, nullable=False, server_default="queued"),

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+LARGEST_BATCH = 250
 MOST_LATE = timedelta(seconds=2)
 
 _HOUR = timedelta(hours=1)
@@ -36,3 +37,8 @@ class Throttle:
             moment += _HOUR * size / self.messages_per_hour
             admitted += 1
         return admitted, moment
+
+
+def batch_size(messages_per_hour: int | None, largest: int = LARGEST_BATCH) -> int:
+    """How many messages a campaign that goes so fast, or as fast as can be, has in a batch."""
+    return min(largest, Throttle(messages_per_hour).largest_batch) if messages_per_hour else largest

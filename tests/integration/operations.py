@@ -186,6 +186,7 @@ BODIES: dict[str, Body] = {
     "sending.v1.CampaignService.DeleteCampaign": _nothing,
     "sending.v1.CampaignService.LaunchCampaign": _nothing,
     "sending.v1.CampaignService.UnscheduleCampaign": _nothing,
+    "sending.v1.CampaignService.ChooseWinner": lambda _: {"variant": 1},
     "sending.v1.CampaignService.RetryIndeterminate": _nothing,
     "sending.v1.CampaignService.PauseCampaign": _nothing,
     "sending.v1.CampaignService.ResumeCampaign": _nothing,

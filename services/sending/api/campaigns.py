@@ -1,8 +1,8 @@
 """CampaignService: decode, call the domain, encode."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from services.sending.campaign_tests import test_campaign
 from services.sending.recipients import Audience, Recipients, Selection
 from services.sending.repetition import retry_indeterminate
 from services.sending.statuses import MessageStatus
+from services.sending.subject_tests import SubjectTest, VariantResult, WinnerRule
 
 _TEXTS: tuple[Literal["name", "subject", "from_name", "html", "text"], ...] = (
     "name",
@@ -36,6 +37,7 @@ _TEXTS: tuple[Literal["name", "subject", "from_name", "html", "text"], ...] = (
 
 _TRACKED: tuple[Literal["track_opens", "track_clicks"], ...] = ("track_opens", "track_clicks")
 
+_RULES = {pb.WINNER_RULE_OPENS: WinnerRule.OPENS, pb.WINNER_RULE_CLICKS: WinnerRule.CLICKS}
 
 Launched: TypeAlias = Callable[[RequestContext, UUID], object]
 
@@ -60,6 +62,7 @@ class CampaignApi:
         content["send_at"] = request.send_at.ToDatetime(UTC) if request.HasField("send_at") else None
         content["messages_per_hour"] = request.messages_per_hour or None
         content["audience_selection"] = _audience(request.audience).kept
+        content["subject_test"] = _subject_test(request.subject_test)
         content |= _tracking(request)
         return _as_message(await campaigns.create_campaign(session, content))
 
@@ -93,6 +96,8 @@ class CampaignApi:
             changes["from_email"] = address_of("from_email", request.from_email).text
         if request.HasField("template_id"):
             changes["template_id"] = optional_id("template_id", request.template_id)
+        if request.HasField("subject_test"):
+            changes["subject_test"] = _subject_test(request.subject_test)
         if request.HasField("send_at"):
             changes["send_at"] = request.send_at.ToDatetime(UTC)
         if request.HasField("messages_per_hour"):
@@ -150,6 +155,13 @@ class CampaignApi:
         """End it, once however often it is asked; NOT_FOUND, or CONFLICT when there is nothing to end."""
         return _as_message(await campaigns.cancel_campaign(session, parse_id(request.campaign_id)))
 
+    async def choose_winner(self, request: pb.ChooseWinnerRequest, context: RequestContext) -> pb.Campaign:
+        """Let the rest have a subject now; NOT_FOUND, or CONFLICT when none is tested or another one has won."""
+        async with self._database.tenant_transaction(context) as session:
+            campaign = await campaigns.choose_subject(session, parse_id(request.campaign_id), request.variant)
+        self._launched(context, campaign.id)
+        return _as_message(campaign)
+
     async def retry_indeterminate(
         self, request: pb.RetryIndeterminateRequest, context: RequestContext
     ) -> pb.Campaign:
@@ -198,6 +210,8 @@ class CampaignApi:
                 pb.VetoCount(reason=suppression_reason(reason), messages=number)
                 for reason, number in figures.vetoes.items()
             ],
+            variants=_variants(report),
+            winner=report.campaign.winner or 0,
         )
 
     async def list_campaign_messages(
@@ -252,6 +266,44 @@ def _selection(message: pb.CampaignAudience | pb.AudienceExclusion) -> Selection
     )
 
 
+def _subject_test(message: pb.SubjectTest) -> Mapping[str, Any] | None:
+    if not message.other_subjects:
+        return None
+    missing = [field for field in ("share_percent", "wait_minutes", "rule") if not getattr(message, field)]
+    if missing:
+        raise InvalidRequest(*(FieldViolation(f"subject_test.{field}", "is required") for field in missing))
+    wait = timedelta(minutes=message.wait_minutes)
+    rule = _RULES[message.rule]
+    return SubjectTest(tuple(message.other_subjects), message.share_percent, wait, rule).kept
+
+
+def _subject_test_message(test: SubjectTest | None) -> pb.SubjectTest | None:
+    if test is None:
+        return None
+    return pb.SubjectTest(
+        other_subjects=test.other_subjects,
+        share_percent=test.share_percent,
+        wait_minutes=test.wait // timedelta(minutes=1),
+        rule=pb.WinnerRule.Value(f"WINNER_RULE_{test.rule.name}"),
+    )
+
+
+def _variants(report: accounting.Report) -> Iterator[pb.VariantReport]:
+    campaign = report.campaign
+    if campaign.subject_test is None:
+        return
+    done = {result.variant: result for result in report.variants}
+    for variant in campaign.subject_test.variants:
+        result = done.get(variant, VariantResult(variant, 0, 0, 0))
+        yield pb.VariantReport(
+            variant=variant,
+            subject=campaign.subject_test.subject(variant, campaign.subject),
+            sent=result.sent,
+            opens=result.opens,
+            clicks=result.clicks,
+        )
+
+
 def _audience_message(audience: Audience) -> pb.CampaignAudience:
     return pb.CampaignAudience(
         list_ids=map(str, audience.include.list_ids),
@@ -282,6 +334,8 @@ def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
         audience=_audience_message(campaign.audience_selection),
         status=campaign_status(campaign.status),
         messages_per_hour=campaign.messages_per_hour or 0,
+        subject_test=_subject_test_message(campaign.subject_test),
+        winner=campaign.winner or 0,
     )
     message.created_at.FromDatetime(campaign.created_at)
     if campaign.send_at is not None:

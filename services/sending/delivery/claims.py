@@ -21,7 +21,8 @@ from services.sending.suppression_list import hold_still
 
 _ORDER = [reason.value for reason in SuppressionReason]
 _MESSAGE = """message.id, message.batch_id, message.campaign_id, message.contact_id, message.email,
-              message.email_digest, message.category, message.attempts, message.merge_fields"""
+              message.email_digest, message.category, message.attempts, message.merge_fields,
+              message.variant"""
 
 # A statement of its own: once we have the batch, the next one sees what whoever had it before has written.
 _HOLD = text("SELECT FROM batches WHERE id = :batch_id FOR UPDATE")
@@ -72,6 +73,8 @@ class Claimed:
     token: UUID
     # What its campaign's templates say of the contact.
     merge_fields: Mapping[str, object] | None = None
+    # Which of its campaign's subjects is tried on it.
+    variant: int | None = None
 
 
 async def claim(session: TenantSession, batch_id: UUID, token: UUID) -> Sequence[Claimed] | None:
@@ -116,4 +119,5 @@ def _claimed(row: Row[Any], token: UUID) -> Claimed:
         row.attempts,
         token,
         row.merge_fields,
+        row.variant,
     )

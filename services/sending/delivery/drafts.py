@@ -15,6 +15,7 @@ from services.sending.categories import RULES, Category
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.mime import Field, Skeleton
 from services.sending.delivery.senders import Identity, Senders
+from services.sending.subject_tests import subject_of
 from services.sending.tables import campaigns, message_contents, messages
 from services.sending.templating.mailing import Mailing, compile_mailing
 from services.sending.tracking.campaign_links import numbers_of
@@ -33,6 +34,8 @@ _CAMPAIGN = (
     campaigns.c.from_name,
     campaigns.c.from_email,
     campaigns.c.subject,
+    campaigns.c.subject_test,
+    campaigns.c.winner,
     campaigns.c.html,
     campaigns.c.text,
     campaigns.c.track_opens,
@@ -87,7 +90,8 @@ class Drafts:
         self._senders = senders
         self._links = links
         self._hostname = hostname
-        self._campaigns: OrderedDict[UUID, tuple[float, Draft]] = OrderedDict()
+        # By the subject that is tried as well: the rest has that which won, known before anything of it is released.
+        self._campaigns: OrderedDict[tuple[UUID, int | None], tuple[float, Draft]] = OrderedDict()
 
     async def refresh(self) -> None:
         """Learn what holds for all organizations; not from within a transaction."""
@@ -100,16 +104,17 @@ class Drafts:
     async def _draft(self, session: TenantSession, message: Claimed) -> Draft:
         if message.campaign_id is None:
             return await self._read_single(session, message.id)
-        until, known = self._campaigns.get(message.campaign_id, (0.0, None))
+        key = message.campaign_id, message.variant
+        until, known = self._campaigns.get(key, (0.0, None))
         if known is None or monotonic() >= until:
-            known = await self._read_campaign(session, message.campaign_id)
-            self._campaigns[message.campaign_id] = (monotonic() + _KEPT_SECONDS, known)
+            known = await self._read_campaign(session, *key)
+            self._campaigns[key] = (monotonic() + _KEPT_SECONDS, known)
             if len(self._campaigns) > _CAMPAIGNS_KEPT:
                 self._campaigns.popitem(last=False)
-        self._campaigns.move_to_end(message.campaign_id)
+        self._campaigns.move_to_end(key)
         return known
 
-    async def _read_campaign(self, session: TenantSession, campaign_id: UUID) -> Draft:
+    async def _read_campaign(self, session: TenantSession, campaign_id: UUID, variant: int | None) -> Draft:
         row = (await session.execute(select(*_CAMPAIGN).where(campaigns.c.id == campaign_id))).one()
         organization = session.context.organization
         draft = await self._of(
@@ -124,7 +129,10 @@ class Drafts:
             html = with_links(html, await numbers_of(session, campaign_id), self._links)
         if row.track_opens:
             html = with_pixel(html, self._links)
-        return replace(draft, html=html, tracking=self._links if html != draft.html else None)
+        subject = subject_of(row.subject, row.subject_test, variant or row.winner)
+        return replace(
+            draft, subject=subject, html=html, tracking=self._links if html != draft.html else None
+        )
 
     async def _read_single(self, session: TenantSession, message_id: UUID) -> Draft:
         single = (

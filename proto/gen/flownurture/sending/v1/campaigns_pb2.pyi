@@ -22,6 +22,24 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _WinnerRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WinnerRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WinnerRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WINNER_RULE_UNSPECIFIED: _WinnerRule.ValueType  # 0
+    WINNER_RULE_OPENS: _WinnerRule.ValueType  # 1
+    WINNER_RULE_CLICKS: _WinnerRule.ValueType  # 2
+
+class WinnerRule(_WinnerRule, metaclass=_WinnerRuleEnumTypeWrapper):
+    """By how many of those who got it, each counted once. Of several that are equal the first wins."""
+
+WINNER_RULE_UNSPECIFIED: WinnerRule.ValueType  # 0
+WINNER_RULE_OPENS: WinnerRule.ValueType  # 1
+WINNER_RULE_CLICKS: WinnerRule.ValueType  # 2
+Global___WinnerRule: _TypeAlias = WinnerRule  # noqa: Y015
+
 class _CampaignStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -73,6 +91,8 @@ class Campaign(_message.Message):
     TRACK_CLICKS_FIELD_NUMBER: _builtins.int
     SEND_AT_FIELD_NUMBER: _builtins.int
     MESSAGES_PER_HOUR_FIELD_NUMBER: _builtins.int
+    SUBJECT_TEST_FIELD_NUMBER: _builtins.int
+    WINNER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -88,6 +108,8 @@ class Campaign(_message.Message):
     track_clicks: _builtins.bool
     messages_per_hour: _builtins.int
     """How fast it goes at most; 0 for as fast as can be."""
+    winner: _builtins.int
+    """Which variant the rest of the audience gets; 0 until that is known."""
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     @_builtins.property
@@ -104,6 +126,8 @@ class Campaign(_message.Message):
     def send_at(self) -> _timestamp_pb2.Timestamp:
         """When it is sent, or was to be."""
 
+    @_builtins.property
+    def subject_test(self) -> Global___SubjectTest: ...
     def __init__(
         self,
         *,
@@ -125,14 +149,53 @@ class Campaign(_message.Message):
         track_clicks: _builtins.bool = ...,
         send_at: _timestamp_pb2.Timestamp | None = ...,
         messages_per_hour: _builtins.int = ...,
+        subject_test: Global___SubjectTest | None = ...,
+        winner: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "send_at", b"send_at", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "send_at", b"send_at", "subject_test", b"subject_test", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "status", b"status", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "status", b"status", "subject", b"subject", "subject_test", b"subject_test", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Campaign: _TypeAlias = Campaign  # noqa: Y015
+
+@_typing.final
+class SubjectTest(_message.Message):
+    """A part of the audience, evenly from all of it, gets the campaign under several subjects; the rest waits and gets it under the
+    one that did best. The variants are numbered from 1, which is the campaign's own `subject`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OTHER_SUBJECTS_FIELD_NUMBER: _builtins.int
+    SHARE_PERCENT_FIELD_NUMBER: _builtins.int
+    WAIT_MINUTES_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    share_percent: _builtins.int
+    """How many percent of the audience the test reaches, all variants together; 1 at least."""
+    wait_minutes: _builtins.int
+    """How long to wait after the last of them was let go; 1 at least."""
+    rule: Global___WinnerRule.ValueType
+    @_builtins.property
+    def other_subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """None for no test."""
+
+    def __init__(
+        self,
+        *,
+        other_subjects: _abc.Iterable[_builtins.str] | None = ...,
+        share_percent: _builtins.int = ...,
+        wait_minutes: _builtins.int = ...,
+        rule: Global___WinnerRule.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["other_subjects", b"other_subjects", "rule", b"rule", "share_percent", b"share_percent", "wait_minutes", b"wait_minutes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectTest: _TypeAlias = SubjectTest  # noqa: Y015
 
 @_typing.final
 class CampaignAudience(_message.Message):
@@ -216,6 +279,7 @@ class CreateCampaignRequest(_message.Message):
     TRACK_CLICKS_FIELD_NUMBER: _builtins.int
     SEND_AT_FIELD_NUMBER: _builtins.int
     MESSAGES_PER_HOUR_FIELD_NUMBER: _builtins.int
+    SUBJECT_TEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     subject: _builtins.str
     from_name: _builtins.str
@@ -235,6 +299,8 @@ class CreateCampaignRequest(_message.Message):
     def send_at(self) -> _timestamp_pb2.Timestamp:
         """When it is to be sent once it is launched, with any offset; absent, or a time that has passed, for at once."""
 
+    @_builtins.property
+    def subject_test(self) -> Global___SubjectTest: ...
     def __init__(
         self,
         *,
@@ -250,10 +316,11 @@ class CreateCampaignRequest(_message.Message):
         track_clicks: _builtins.bool | None = ...,
         send_at: _timestamp_pb2.Timestamp | None = ...,
         messages_per_hour: _builtins.int = ...,
+        subject_test: Global___SubjectTest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "send_at", b"send_at", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "send_at", b"send_at", "subject_test", b"subject_test", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "subject_test", b"subject_test", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__track_clicks: _TypeAlias = _typing.Literal["track_clicks"]  # noqa: Y015
     _WhichOneofArgType__track_clicks: _TypeAlias = _typing.Literal["_track_clicks", b"_track_clicks"]  # noqa: Y015
@@ -347,6 +414,7 @@ class UpdateCampaignRequest(_message.Message):
     TRACK_CLICKS_FIELD_NUMBER: _builtins.int
     SEND_AT_FIELD_NUMBER: _builtins.int
     MESSAGES_PER_HOUR_FIELD_NUMBER: _builtins.int
+    SUBJECT_TEST_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -365,6 +433,10 @@ class UpdateCampaignRequest(_message.Message):
     def send_at(self) -> _timestamp_pb2.Timestamp:
         """A time that has passed for at once."""
 
+    @_builtins.property
+    def subject_test(self) -> Global___SubjectTest:
+        """With no other subjects: no test."""
+
     def __init__(
         self,
         *,
@@ -381,10 +453,11 @@ class UpdateCampaignRequest(_message.Message):
         track_clicks: _builtins.bool | None = ...,
         send_at: _timestamp_pb2.Timestamp | None = ...,
         messages_per_hour: _builtins.int | None = ...,
+        subject_test: Global___SubjectTest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_messages_per_hour", b"_messages_per_hour", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_messages_per_hour", b"_messages_per_hour", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "subject_test", b"subject_test", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_messages_per_hour", b"_messages_per_hour", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "campaign_id", b"campaign_id", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_email", b"_from_email", "_from_name", b"_from_name", "_html", b"_html", "_messages_per_hour", b"_messages_per_hour", "_name", b"_name", "_subject", b"_subject", "_template_id", b"_template_id", "_text", b"_text", "_track_clicks", b"_track_clicks", "_track_opens", b"_track_opens", "audience", b"audience", "campaign_id", b"campaign_id", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "subject", b"subject", "subject_test", b"subject_test", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__from_email: _TypeAlias = _typing.Literal["from_email"]  # noqa: Y015
     _WhichOneofArgType__from_email: _TypeAlias = _typing.Literal["_from_email", b"_from_email"]  # noqa: Y015
@@ -485,6 +558,28 @@ class UnscheduleCampaignRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnscheduleCampaignRequest: _TypeAlias = UnscheduleCampaignRequest  # noqa: Y015
+
+@_typing.final
+class ChooseWinnerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    variant: _builtins.int
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        variant: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChooseWinnerRequest: _TypeAlias = ChooseWinnerRequest  # noqa: Y015
 
 @_typing.final
 class RetryIndeterminateRequest(_message.Message):
@@ -654,6 +749,8 @@ class CampaignReport(_message.Message):
     UNSUBSCRIBES_FIELD_NUMBER: _builtins.int
     COMPLAINTS_FIELD_NUMBER: _builtins.int
     VETOES_FIELD_NUMBER: _builtins.int
+    VARIANTS_FIELD_NUMBER: _builtins.int
+    WINNER_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     status: Global___CampaignStatus.ValueType
     audience: _builtins.int
@@ -676,6 +773,8 @@ class CampaignReport(_message.Message):
     """Accepted by their receivers' servers, and not returned since."""
     unsubscribes: _builtins.int
     complaints: _builtins.int
+    winner: _builtins.int
+    """Which of them the rest gets; 0 until that is known."""
     @_builtins.property
     def opens(self) -> Global___EngagementCount:
         """What recipients did; how that is counted: docs/analytics.md."""
@@ -689,6 +788,10 @@ class CampaignReport(_message.Message):
     @_builtins.property
     def vetoes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VetoCount]:
         """Those of `vetoed`, by why."""
+
+    @_builtins.property
+    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantReport]:
+        """Of a campaign that tests subjects: how each did among those whom the test reached."""
 
     def __init__(
         self,
@@ -713,10 +816,12 @@ class CampaignReport(_message.Message):
         unsubscribes: _builtins.int = ...,
         complaints: _builtins.int = ...,
         vetoes: _abc.Iterable[Global___VetoCount] | None = ...,
+        variants: _abc.Iterable[Global___VariantReport] | None = ...,
+        winner: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clicks", b"clicks", "opens", b"opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "audience", b"audience", "audience_complete", b"audience_complete", "bounced", b"bounced", "campaign_id", b"campaign_id", "clicks", b"clicks", "complaints", b"complaints", "deferred", b"deferred", "delivered", b"delivered", "failed", b"failed", "indeterminate", b"indeterminate", "links", b"links", "opens", b"opens", "queued", b"queued", "released", b"released", "sent", b"sent", "status", b"status", "unsubscribes", b"unsubscribes", "vetoed", b"vetoed", "vetoes", b"vetoes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "audience", b"audience", "audience_complete", b"audience_complete", "bounced", b"bounced", "campaign_id", b"campaign_id", "clicks", b"clicks", "complaints", b"complaints", "deferred", b"deferred", "delivered", b"delivered", "failed", b"failed", "indeterminate", b"indeterminate", "links", b"links", "opens", b"opens", "queued", b"queued", "released", b"released", "sent", b"sent", "status", b"status", "unsubscribes", b"unsubscribes", "variants", b"variants", "vetoed", b"vetoed", "vetoes", b"vetoes", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -796,6 +901,38 @@ class VetoCount(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VetoCount: _TypeAlias = VetoCount  # noqa: Y015
+
+@_typing.final
+class VariantReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    OPENS_FIELD_NUMBER: _builtins.int
+    CLICKS_FIELD_NUMBER: _builtins.int
+    variant: _builtins.int
+    subject: _builtins.str
+    sent: _builtins.int
+    opens: _builtins.int
+    """With how many messages persons did so, each counted once."""
+    clicks: _builtins.int
+    def __init__(
+        self,
+        *,
+        variant: _builtins.int = ...,
+        subject: _builtins.str = ...,
+        sent: _builtins.int = ...,
+        opens: _builtins.int = ...,
+        clicks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clicks", b"clicks", "opens", b"opens", "sent", b"sent", "subject", b"subject", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VariantReport: _TypeAlias = VariantReport  # noqa: Y015
 
 @_typing.final
 class ListCampaignMessagesRequest(_message.Message):

@@ -86,6 +86,11 @@ class CampaignServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
                 _registered_method=True)
+        self.ChooseWinner = channel.unary_unary(
+                '/flownurture.sending.v1.CampaignService/ChooseWinner',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ChooseWinnerRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+                _registered_method=True)
         self.RetryIndeterminate = channel.unary_unary(
                 '/flownurture.sending.v1.CampaignService/RetryIndeterminate',
                 request_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.RetryIndeterminateRequest.SerializeToString,
@@ -184,6 +189,14 @@ class CampaignServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ChooseWinner(self, request, context):
+        """Ends the test of subjects early: the rest of the audience gets this variant from now on. Choosing it again changes nothing.
+        CONFLICT when the campaign tests none or another variant has won.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RetryIndeterminate(self, request, context):
         """Sends the messages again that are `indeterminate`: handed to a connection that broke before its answer, so that they may have
         arrived. This is the one way in which a campaign's mail may come to somebody twice, and nothing but this call does it. The
@@ -266,6 +279,11 @@ def add_CampaignServiceServicer_to_server(servicer, server):
             'CancelCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelCampaign,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
+            ),
+            'ChooseWinner': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChooseWinner,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ChooseWinnerRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.SerializeToString,
             ),
             'RetryIndeterminate': grpc.unary_unary_rpc_method_handler(
@@ -559,6 +577,33 @@ class CampaignService:
             target,
             '/flownurture.sending.v1.CampaignService/CancelCampaign',
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.CancelCampaignRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChooseWinner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.CampaignService/ChooseWinner',
+            flownurture_dot_sending_dot_v1_dot_campaigns__pb2.ChooseWinnerRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_campaigns__pb2.Campaign.FromString,
             options,
             channel_credentials,

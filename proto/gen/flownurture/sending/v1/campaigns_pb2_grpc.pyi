@@ -58,6 +58,10 @@ class CampaignServiceStub:
     """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
     given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
     """
+    ChooseWinner: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ChooseWinnerRequest, _campaigns_pb2.Campaign]
+    """Ends the test of subjects early: the rest of the audience gets this variant from now on. Choosing it again changes nothing.
+    CONFLICT when the campaign tests none or another variant has won.
+    """
     RetryIndeterminate: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.RetryIndeterminateRequest, _campaigns_pb2.Campaign]
     """Sends the messages again that are `indeterminate`: handed to a connection that broke before its answer, so that they may have
     arrived. This is the one way in which a campaign's mail may come to somebody twice, and nothing but this call does it. The
@@ -100,6 +104,10 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     CancelCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.CancelCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
     given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+    """
+    ChooseWinner: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ChooseWinnerRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
+    """Ends the test of subjects early: the rest of the audience gets this variant from now on. Choosing it again changes nothing.
+    CONFLICT when the campaign tests none or another variant has won.
     """
     RetryIndeterminate: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.RetryIndeterminateRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Sends the messages again that are `indeterminate`: handed to a connection that broke before its answer, so that they may have
@@ -200,6 +208,16 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
         """Ends a campaign that is scheduled, being sent or paused, for good. What was not handed over is vetoed as `cancelled`, and its e-mails are
         given back to the billing cycle; the report's `audience_complete` tells when that is done. CONFLICT for a draft, or once it is completed.
+        """
+
+    @_abc_1.abstractmethod
+    def ChooseWinner(
+        self,
+        request: _campaigns_pb2.ChooseWinnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
+        """Ends the test of subjects early: the rest of the audience gets this variant from now on. Choosing it again changes nothing.
+        CONFLICT when the campaign tests none or another variant has won.
         """
 
     @_abc_1.abstractmethod
