@@ -76,7 +76,8 @@ async def get_message(session: TenantSession, message_id: UUID) -> Message:
     if message.settled_at is not None:
         detail = message.veto_reason or message.smtp_reply
         happenings.append(Happening(message.status, detail, message.settled_at))
-    return replace(message, happenings=happenings)
+    # What was in doubt and sent again was approved after that.
+    return replace(message, happenings=sorted(happenings, key=lambda happening: happening.occurred_at))
 
 
 async def page_messages(

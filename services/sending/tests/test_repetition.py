@@ -54,6 +54,14 @@ async def test_what_is_in_doubt_goes_again_once_however_often_it_is_asked(
     assert (ended.status, ended.sent, ended.indeterminate) == (pb.CAMPAIGN_STATUS_COMPLETED, 60, 0)
     # The relay had seen them when it broke the connection.
     assert sorted(relay.seen) == sorted([*READERS, *LOST])
+    (doubted,) = await tenant.rows("SELECT id FROM messages WHERE email = :email", email=LOST[0])
+    told = await tenant(messages_pb2.GetMessageRequest(message_id=str(doubted.id)))
+    assert [event.status for event in told.events] == [
+        messages_pb2.MESSAGE_STATUS_QUEUED,
+        messages_pb2.MESSAGE_STATUS_INDETERMINATE,
+        messages_pb2.MESSAGE_STATUS_APPROVED,
+        messages_pb2.MESSAGE_STATUS_SENT,
+    ]
     assert (await tenant(request)).status == pb.CAMPAIGN_STATUS_COMPLETED
     (usage,) = await tenant.rows("SELECT emails FROM email_usage")
     assert usage.emails == 60
