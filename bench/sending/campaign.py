@@ -18,7 +18,7 @@ import psycopg
 
 from bench.sending import letter
 from bench.sending.contenders import own_turn
-from bench.sending.processor import difference, used_by
+from bench.sending.processor import await_idle, difference, used_by
 from bench.sending.sinks import Sink, debian_sink
 from bench.sending.stage import PLAIN_DOMAIN, SIGNED_DOMAIN, Platform, stage
 from bench.sending.turns import Turn, say, say_turn, times, together
@@ -63,12 +63,14 @@ def signed(recipients: int, rounds: int) -> dict[str, Any]:
 def send(platform: Platform, list_id: UUID, recipients: int, domain: str, sink: Sink) -> Turn:
     """Launch a campaign through the sending process' RPC as the gateway would, and wait until it is completed.
 
-    The clock runs from before the launch until the last result is being written; that is what `settled_at` says.
+    The clock runs from before the launch until the last result is being written; that is what `settled_at` says. Processor time is
+    counted until all is quiet: what others make of the results is part of what a message costs.
     """
     processes = platform.pids | {"relay": [sink.pid]}
     before = used_by(processes)
     campaign, launched_at = asyncio.run(_launch(platform, list_id, domain))
     _await_completion(platform, campaign, recipients)
+    await_idle(processes)
     ((sent, last_at),) = platform.stage.look(_OUTCOME, campaign)
     if sent != recipients:
         raise SystemExit(f"{sent} of {recipients} messages were sent")

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.sending.campaign import launch
 from bench.sending.posting import Load
-from bench.sending.processor import difference, used_by
+from bench.sending.processor import await_idle, difference, used_by
 from bench.sending.sinks import noted, receiver
 from bench.sending.stage import PLAIN_DOMAIN, Platform, stage
 from bench.sending.turns import Turn, say, say_turn, together
@@ -156,6 +156,7 @@ def _await_quiet(platform: Platform) -> None:
     _await(
         lambda: platform.stage.look(_UNDER_WAY) == [(False,)], "messages were accepted and not handed over"
     )
+    await_idle(platform.pids)
 
 
 def _await(condition: Callable[[], bool], failure: str) -> None:

@@ -1,9 +1,14 @@
 """What processes have used of the processor."""
 
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import psutil
+
+# What processes use that only look whether there is something to do, of a core.
+_IDLE = 0.3
+_MOST_SECONDS = 120.0
 
 
 def used(pids: Iterable[int]) -> float:
@@ -19,6 +24,18 @@ def used_by(processes: Mapping[str, Iterable[int]]) -> dict[str, float]:
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What was used in between."""
     return {name: after[name] - before[name] for name in before}
+
+
+def await_idle(processes: Mapping[str, Iterable[int]]) -> None:
+    """Wait until what was set off is done: what readers of events still do must weigh on nobody else's turn."""
+    deadline = time.monotonic() + _MOST_SECONDS
+    began, before = time.monotonic(), sum(used_by(processes).values())
+    while time.monotonic() < deadline:
+        time.sleep(1)
+        now, after = time.monotonic(), sum(used_by(processes).values())
+        if (after - before) / (now - began) < _IDLE:
+            return
+        began, before = now, after
 
 
 def _seconds(pid: int) -> float:
