@@ -65,8 +65,11 @@ async def create(session: TenantSession, name: str, *, now: datetime) -> Organiz
 
 
 async def get(session: TenantSession) -> Organization:
-    """The context's organization."""
-    return Organization.of((await session.execute(select(*COLUMNS))).one())
+    """The context's organization. Raises NotFound."""
+    row = (await session.execute(select(*COLUMNS))).one_or_none()
+    if row is None:
+        raise NotFound("organization")
+    return Organization.of(row)
 
 
 async def rename(session: TenantSession, name: str) -> Organization:

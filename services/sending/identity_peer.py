@@ -21,6 +21,10 @@ class IdentityPeer:
         answer = await self._entitlements(context)
         return Allowance(answer.limits["emails_per_cycle"], answer.cycle_started_at.ToDatetime(UTC))
 
+    async def features(self, context: RequestContext) -> frozenset[str]:
+        """The features of its plan. Raises NotFound when there is no such organization, Unavailable."""
+        return frozenset((await self._entitlements(context)).features)
+
     async def event_retention(self, context: RequestContext) -> timedelta:
         """How old events become on the plan of the context's organization. Raises Unavailable."""
         limits = (await self._entitlements(context)).limits

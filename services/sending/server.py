@@ -15,6 +15,7 @@ from services.sending.analytics.retention import EventRetention
 from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
+from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
@@ -87,6 +88,8 @@ async def serve(settings: SendingSettings) -> None:
             DomainApi(database, sealer, verification),
             AnalyticsApi(),
             TrackingApi(links, Targets(database), recorder),
+            IpPoolApi(),
+            IpPoolAdminApi(database, plans, sealer),
             EmailUsageApi(),
             DeadLetterService(relay, "sending"),
         )

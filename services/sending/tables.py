@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     FetchedValue,
     Integer,
@@ -190,6 +191,39 @@ dkim_keys = Table(
     # It signs from when its record is in the DNS until a newer one does.
     Column("found_at", DateTime(timezone=True)),
     Column("retired_at", DateTime(timezone=True)),
+)
+
+ip_pools = Table(
+    "ip_pools",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    moment("created_at"),
+)
+
+ip_pool_addresses = Table(
+    "ip_pool_addresses",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("ip_pool_id", Uuid, nullable=False),
+    Column("sealed_relay_url", LargeBinary),
+    # What of it may be shown.
+    _text("relay"),
+    _text("source_address"),
+    moment("created_at"),
+    Column("warm_at", DateTime(timezone=True)),
+)
+
+ip_pool_days = Table(
+    "ip_pool_days",
+    metadata,
+    organization_id(),
+    Column("address_id", Uuid, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("allowed", Integer, nullable=False),
+    Column("handed_over", Integer, nullable=False),
 )
 
 suppressions = Table(

@@ -16,6 +16,7 @@ from deploy.local.nameserver.server import Nameserver
 from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
+from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
@@ -164,8 +165,17 @@ def domain_api(database: Database, sealer: Sealer, verification: Verification) -
 
 
 @pytest.fixture(scope="session")
+def ip_pool_admin_api(database: Database, allowances: IdentityPeer, sealer: Sealer) -> IpPoolAdminApi:
+    return IpPoolAdminApi(database, allowances, sealer)
+
+
+@pytest.fixture(scope="session")
 def sending_apis(
-    database: Database, recipients: ContactsPeer, domain_api: DomainApi, tracking_api: TrackingApi
+    database: Database,
+    recipients: ContactsPeer,
+    domain_api: DomainApi,
+    tracking_api: TrackingApi,
+    ip_pool_admin_api: IpPoolAdminApi,
 ) -> Sequence[Any]:
     return (
         CampaignApi(database, recipients, launched=lambda *_: None),
@@ -175,6 +185,8 @@ def sending_apis(
         tracking_api,
         AnalyticsApi(),
         EmailUsageApi(),
+        IpPoolApi(),
+        ip_pool_admin_api,
     )
 
 

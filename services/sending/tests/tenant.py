@@ -21,6 +21,7 @@ from flownurture.sending.v1 import (
     analytics_pb2,
     campaigns_pb2,
     domains_pb2,
+    ip_pools_pb2,
     messages_pb2,
     templates_pb2,
     tracking_pb2,
@@ -39,6 +40,7 @@ _SERVICES = [
     for contract in (
         campaigns_pb2,
         domains_pb2,
+        ip_pools_pb2,
         messages_pb2,
         templates_pb2,
         preferences_pb2,
@@ -77,6 +79,14 @@ class Tenant:
         self._fan_out = fan_out
 
     async def __call__(self, request: Message) -> Any:
+        return await self._call(request, self.context)
+
+    async def as_operator(self, request: Message) -> Any:
+        """Call an RPC as one of the platform's operators, who belong to no organization."""
+        operator = replace(self.context, role=Role.SUPER_ADMIN, organization_id=None, limits=())
+        return await self._call(request, operator)
+
+    async def _call(self, request: Message, context: RequestContext) -> Any:
         service, method = _RPC_OF[request.DESCRIPTOR.full_name]
         peer = self._peers[service.file.package]
         stub = peer.channel.unary_unary(
@@ -84,7 +94,7 @@ class Tenant:
             request_serializer=type(request).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        return await peer.call(stub, request, self.context)
+        return await peer.call(stub, request, context)
 
     def subscribe(self, *features: str) -> None:
         """Have features of a plan from now on."""
