@@ -7,6 +7,7 @@ processor seconds that one took.
 import asyncio
 import json
 import resource
+import ssl
 import subprocess
 import sys
 import time
@@ -21,8 +22,9 @@ from bench.sending.processor import used
 from bench.sending.sinks import Sink, debian, debian_sink, receiver
 from bench.sending.turns import Turn, say_turn, times, together
 from chassis.secret import Secret
+from services.sending.delivery.smtp.connection import Connection
 from services.sending.delivery.smtp.envelope import Answer, Envelope
-from services.sending.delivery.smtp.pool import ConnectionPool
+from services.sending.relay_address import RelayAddress
 
 SIZE = 20 * 1024
 CONNECTIONS = 8
@@ -50,12 +52,13 @@ async def engine(port: int, messages: int, connections: int) -> None:
         if answer.reply.code != 250:
             raise SystemExit(answer.reply.shown)
 
-    async def lane(pool: ConnectionPool) -> None:
-        async with pool.connection() as connection:
-            await connection.hand_over(next_envelope, settle)
+    async def lane() -> None:
+        connection = await Connection.open(relay, "bench.test", ssl.create_default_context())
+        await connection.hand_over(next_envelope, settle)
+        await connection.close()
 
-    async with ConnectionPool(Secret(f"smtp://127.0.0.1:{port}"), "bench.test", size=connections) as pool:
-        await asyncio.gather(*(lane(pool) for _ in range(connections)))
+    relay = RelayAddress.of(Secret(f"smtp://127.0.0.1:{port}"))
+    await asyncio.gather(*(lane() for _ in range(connections)))
 
 
 async def library(port: int, messages: int, connections: int) -> None:

@@ -1,6 +1,7 @@
 """Batches: what one event orders. At most some hundred messages of a campaign, or single messages that came together."""
 
 from collections.abc import Collection
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -26,6 +27,10 @@ _CLOSE = text("""
     ) AS left_over
     WHERE batches.id = left_over.id AND batches.status = 'approved'
       AND batches.lease_token = :token
+""")
+_LOOK_AGAIN = text("""
+    UPDATE batches SET due_at = now() + :wait
+    WHERE id = :batch_id AND status = 'approved' AND lease_token IS NULL
 """)
 _LOOK_AT_ONCE = text("UPDATE batches SET due_at = now() WHERE id = ANY(:batch_ids) AND status = 'approved'")
 _SETTLE_FREE = text("""
@@ -69,6 +74,11 @@ async def close_batches(session: TenantSession, batch_ids: Collection[UUID], tok
 async def settle_free(session: TenantSession, batch_ids: Collection[UUID]) -> None:
     """Settle those of which nothing is open any more, unless somebody has leased them: they will be given back."""
     await session.execute(_SETTLE_FREE, {"batch_ids": list(batch_ids)})
+
+
+async def look_again_in(session: TenantSession, batch_id: UUID, wait: timedelta) -> None:
+    """Let no sweep find it before, if it is open and nobody has it."""
+    await session.execute(_LOOK_AGAIN, {"batch_id": batch_id, "wait": wait})
 
 
 async def look_at_once(session: TenantSession, batch_ids: Collection[UUID]) -> None:

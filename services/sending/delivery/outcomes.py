@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Self, TypeAlias
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from chassis.errors import Unavailable
 from chassis.logs import logger
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1.messages_pb2 import MessageStatus as StatusMessage
-from services.sending.batches import close_batches, look_at_once
+from services.sending.batches import close_batches, look_again_in, look_at_once
 from services.sending.categories import REPEATS_IN_DOUBT, RULES
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.journal import Journal
@@ -37,14 +38,14 @@ _WRITE = text("""
     WITH given AS (
         SELECT * FROM unnest(
             CAST(:ids AS uuid[]), CAST(:batch_ids AS uuid[]), CAST(:tokens AS uuid[]), CAST(:statuses AS text[]),
-            CAST(:details AS text[]), CAST(:pauses AS interval[])
-        ) AS given (id, batch_id, token, status, detail, pause)
+            CAST(:details AS text[]), CAST(:pauses AS interval[]), CAST(:attempted AS boolean[])
+        ) AS given (id, batch_id, token, status, detail, pause, attempted)
     ), ours AS (
         SELECT id, lease_token FROM batches
         WHERE id = ANY(CAST(:batch_ids AS uuid[])) AND lease_token = ANY(CAST(:tokens AS uuid[])) FOR UPDATE
     ), settled AS (
         UPDATE messages AS message
-        SET status = given.status, smtp_reply = given.detail, attempts = message.attempts + 1,
+        SET status = given.status, smtp_reply = given.detail, attempts = message.attempts + CAST(given.attempted AS integer),
             next_attempt_at = now() + given.pause,
             settled_at = CASE WHEN given.pause IS NULL THEN now() END,
             merge_fields = CASE WHEN given.pause IS NOT NULL OR given.status = 'indeterminate' THEN message.merge_fields END
@@ -52,10 +53,10 @@ _WRITE = text("""
         -- Found by its id alone. What tells more of it is said so that no index is chosen by it: before a new table has statistics,
         -- each result would read its whole batch.
         WHERE message.id = given.id AND message.batch_id IS NOT DISTINCT FROM given.batch_id AND message.settled_at IS NULL
-        RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply
+        RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply, given.attempted
     ), noted AS (
         INSERT INTO message_events (message_id, status, detail)
-        SELECT id, status, smtp_reply FROM settled WHERE status = 'deferred'
+        SELECT id, status, smtp_reply FROM settled WHERE status = 'deferred' AND attempted
     )
     SELECT * FROM settled
 """)
@@ -89,6 +90,7 @@ class Result:
 class _Closing:
     batch_id: UUID
     token: UUID
+    wait: timedelta | None
     written: asyncio.Future[None] = field(compare=False)
 
 
@@ -122,9 +124,14 @@ class Outcomes:
         """Take a result; it will be written soon."""
         self._take(context, result)
 
-    async def give_back(self, context: RequestContext, batch_id: UUID, token: UUID) -> None:
-        """Close a batch that was claimed; returns when that is written, and all that was recorded before."""
-        closing = _Closing(batch_id, token, asyncio.get_running_loop().create_future())
+    async def give_back(
+        self, context: RequestContext, batch_id: UUID, token: UUID, wait: timedelta | None = None
+    ) -> None:
+        """Close a batch that was claimed; returns when that is written, and all that was recorded before.
+
+        What was not begun of it waits so long, when that is known.
+        """
+        closing = _Closing(batch_id, token, wait, asyncio.get_running_loop().create_future())
         self._take(context, closing)
         await closing.written
 
@@ -163,6 +170,9 @@ class Outcomes:
                     for token in {closing.token for closing in closings}:
                         closed = [closing.batch_id for closing in closings if closing.token == token]
                         await close_batches(session, closed, token)
+                    for closing in closings:
+                        if closing.wait is not None:
+                            await look_again_in(session, closing.batch_id, closing.wait)
             except Unavailable:
                 if self._closing:
                     # What is not written is in doubt, and will be settled as such.
@@ -205,6 +215,7 @@ async def write_results(session: TenantSession, results: Sequence[Result]) -> No
             "statuses": [verdict.status.value for verdict in verdicts],
             "details": [_storable(verdict.detail) for verdict in verdicts],
             "pauses": [verdict.retry_after for verdict in verdicts],
+            "attempted": [verdict.attempted for verdict in verdicts],
         },
     )
     rows = written.all()

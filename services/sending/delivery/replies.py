@@ -50,6 +50,8 @@ class Verdict:
     detail: str
     retry_after: timedelta | None = None
     address_is_bad: bool = False
+    # Whether it was said to anybody at all.
+    attempted: bool = True
 
 
 def judge(reply: Reply, *, to_recipient: bool, attempts: int) -> Verdict:
@@ -70,9 +72,20 @@ def put_off(detail: str, *, attempts: int) -> Verdict:
     return Verdict(MessageStatus.DEFERRED, detail, retry_after=_PAUSES[attempts])
 
 
+def put_back(detail: str, again: timedelta) -> Verdict:
+    """Not attempted yet, since it would not have been taken."""
+    return Verdict(MessageStatus.DEFERRED, detail, retry_after=again, attempted=False)
+
+
 def says_bad_address(reply: Reply) -> bool:
     """Whether a refusal says that there is no such mailbox. The enhanced code counts more than the basic one."""
-    enhanced = _ENHANCED.search(reply.text)
+    enhanced = enhanced_code(reply)
     if enhanced is not None:
-        return enhanced.group(0) in _BAD_ADDRESS
+        return enhanced in _BAD_ADDRESS
     return reply.code in _BAD_ADDRESS_CODES
+
+
+def enhanced_code(reply: Reply) -> str | None:
+    """Its enhanced code (RFC 3463), if it has one."""
+    found = _ENHANCED.search(reply.text)
+    return found.group(0) if found else None

@@ -1,5 +1,7 @@
 """What the delivery process consists of."""
 
+from prometheus_client import REGISTRY
+
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
@@ -8,20 +10,24 @@ from chassis.process import Process
 from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
 from chassis.sealing import Sealer
+from chassis.secret import Secret
 from services.sending.delivery.consumers import approved_consumer
 from services.sending.delivery.drafts import Drafts
+from services.sending.delivery.figures import Figures
 from services.sending.delivery.journal import Journal
 from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes
 from services.sending.delivery.recalls import Recalls
 from services.sending.delivery.recovery import Recovery
+from services.sending.delivery.relays import Relays
+from services.sending.delivery.routes import Routes
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
-from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
 from services.sending.preference_links import PreferenceLinks
+from services.sending.relay_address import RelayAddress
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
@@ -40,10 +46,18 @@ async def serve(settings: DeliverySettings) -> None:
         journal = await process.enter(Journal(settings.journal_folder))
         lease = await process.enter(Lease(scheduler, journal))
         outcomes = await process.enter(Outcomes(database, journal))
-        pool = await process.enter(ConnectionPool(settings.smtp_url, settings.mail_hostname))
+        sealer = Sealer("sending", settings.sealing_keys)
+        relays = await process.enter(
+            Relays(
+                shared=_relay(settings.smtp_url, "SMTP_URL"),
+                system=_relay(settings.system_smtp_url or settings.smtp_url, "SYSTEM_SMTP_URL"),
+                hostname=settings.mail_hostname,
+            )
+        )
+        REGISTRY.register(Figures(relays))
         senders = Senders(
             database,
-            Sealer("sending", settings.sealing_keys),
+            sealer,
             shared_domain=settings.shared_domain,
             hostname=settings.mail_hostname,
         )
@@ -61,7 +75,7 @@ async def serve(settings: DeliverySettings) -> None:
         worker = Worker(
             database,
             lease,
-            pool,
+            Routes(database, relays, sealer),
             drafts=drafts,
             letters=letters,
             outcomes=outcomes,
@@ -79,3 +93,10 @@ async def serve(settings: DeliverySettings) -> None:
         process.start(worker)
         server = RpcServer("delivery", settings.listen, process.verifier, database)
         await process.serve(server.add(DeadLetterService(relay, "delivery")))
+
+
+def _relay(url: Secret, variable: str) -> RelayAddress:
+    try:
+        return RelayAddress.of(url)
+    except ValueError as error:
+        raise SystemExit(f"{variable} {error}") from None

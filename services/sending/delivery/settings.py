@@ -18,6 +18,10 @@ class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings, Sealin
     smtp_url: Secret = Field(
         description="the relay, as smtp://[user:password@]host:port or smtps://…; TLS wherever it is offered, and verified"
     )
+    system_smtp_url: Secret | None = Field(
+        None,
+        description="the relay of the platform's own mail, as SMTP_URL; the same where it is empty, on connections of its own",
+    )
     journal_folder: Path = Field(
         description="where its journal outlives it, on this machine; the delivery processes of one database may share it"
     )

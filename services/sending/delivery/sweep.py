@@ -1,6 +1,7 @@
 """Looks after what no event tells of: lost orders, deferred messages that are due, and what dead processes held."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from chassis.scheduler import Periodic, Scheduler
 from services.sending.batches import BATCHES_TO_DELIVER, close_batches
 from services.sending.delivery.leases import TOKENS_OF_THE_DEAD, Lease, leased_with
 from services.sending.delivery.outcomes import settle_abandoned
+from services.sending.delivery.smtp.pool import NoAnswer
 from services.sending.delivery.worker import Worker
 
 _DUE_EVERY = timedelta(seconds=2)
@@ -24,7 +26,8 @@ class Sweep:
         self._database = database
         self._scheduler = scheduler
         self._lease = lease
-        self.due = Scheduler(scheduler, BATCHES_TO_DELIVER, _DUE_EVERY, worker.deliver, process="delivery")
+        self._worker = worker
+        self.due = Scheduler(scheduler, BATCHES_TO_DELIVER, _DUE_EVERY, self._deliver, process="delivery")
         self.dead = Scheduler(scheduler, TOKENS_OF_THE_DEAD, _DEAD_EVERY, self._settle, process="delivery")
 
     async def run(self) -> None:
@@ -45,6 +48,11 @@ class Sweep:
                     context = RequestContext.of_process("delivery", organization)
                     async with self._database.tenant_transaction(context) as session:
                         await close_batches(session, [batch_id], token)
+
+    async def _deliver(self, context: RequestContext, batch_id: UUID) -> None:
+        # A relay that does not answer has said so in the batch, which is due again later.
+        with suppress(NoAnswer):
+            await self._worker.deliver(context, batch_id)
 
     async def _settle(self, context: RequestContext, token: UUID) -> None:
         async with self._database.tenant_transaction(context) as session:

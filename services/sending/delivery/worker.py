@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
 from uuid import UUID
 
 from chassis.context import RequestContext
@@ -10,19 +12,35 @@ from chassis.database import Database
 from chassis.errors import Unavailable
 from services.sending.delivery.claims import Claimed, claim
 from services.sending.delivery.drafts import Draft, Drafts
-from services.sending.delivery.handover import HandOver
+from services.sending.delivery.handover import HandOver, Letter
 from services.sending.delivery.journal import Journal
 from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes, Result
 from services.sending.delivery.recalls import Recalls
+from services.sending.delivery.relays import Relay
 from services.sending.delivery.replies import Verdict
-from services.sending.delivery.smtp.pool import ConnectionPool
+from services.sending.delivery.routes import Routes, Share
+from services.sending.delivery.smtp.pool import NoAnswer
+from services.sending.delivery.turns import Claimant
 from services.sending.statuses import MessageStatus
 
 # Written at once, and given to one connection; the others go on meanwhile.
 _CHUNK = 20
-_LANES_OF_A_BATCH = 4
+_HANDS_OF_A_BATCH = 4
+# How long a batch is kept for messages whose lanes go slowly; then they come again by themselves.
+_PATIENCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    track: str
+    messages: Sequence[Claimed]
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for them."""
+        return any(message.campaign_id is None for message in self.messages)
 
 
 class Worker:
@@ -32,7 +50,7 @@ class Worker:
         self,
         database: Database,
         lease: Lease,
-        pool: ConnectionPool,
+        routes: Routes,
         *,
         drafts: Drafts,
         letters: Letters,
@@ -42,7 +60,7 @@ class Worker:
     ) -> None:
         self._database = database
         self._lease = lease
-        self._pool = pool
+        self._routes = routes
         self._drafts = drafts
         self._letters = letters
         self._outcomes = outcomes
@@ -60,7 +78,8 @@ class Worker:
     async def deliver(self, context: RequestContext, batch_id: UUID) -> None:
         """Hand over all that is approved of a batch. Doing it again finds nothing left.
 
-        Raises Unavailable when relay or database do not answer; what was not begun stays approved.
+        Raises Unavailable when the database does not answer, or a relay breaks every connection; NoAnswer when a relay takes none.
+        What was not begun stays approved, and its batch says when to look again.
         """
         await self._drafts.refresh()
         with self._lease.in_hand(batch_id) as ours:
@@ -75,49 +94,93 @@ class Worker:
             claimed = await claim(session, batch_id, token)
             if claimed is None:
                 return
-            drafts = await self._drafts.of(session, claimed)
+            route = await self._routes.of(session, claimed)
+            drafts = await self._drafts.of(session, route.messages)
+        wait = route.wait
         try:
             with self._recalls.watching(context, claimed[0].campaign_id if claimed else None):
-                await self._hand_over(context, claimed, drafts)
+                await _all(self._hand_over(context, share, drafts) for share in route.shares)
+        except NoAnswer as failure:
+            wait = failure.wait
+            raise
         finally:
-            await self._outcomes.give_back(context, batch_id, token)
+            await self._outcomes.give_back(context, batch_id, token, wait)
 
-    async def _hand_over(
-        self, context: RequestContext, claimed: Sequence[Claimed], drafts: Mapping[UUID, Draft]
-    ) -> None:
-        chunks = deque(claimed[begin : begin + _CHUNK] for begin in range(0, len(claimed), _CHUNK))
-        lanes = min(len(chunks), _LANES_OF_A_BATCH)
-        # No lane is cancelled for another's failure: it would leave its message in doubt.
-        ended = await asyncio.gather(
-            *(self._lane(context, chunks, drafts) for _ in range(lanes)), return_exceptions=True
-        )
-        for failure in ended:
-            if failure is not None:
-                raise failure
+    async def _hand_over(self, context: RequestContext, share: Share, drafts: Mapping[UUID, Draft]) -> None:
+        chunks = deque(_chunks(share))
+        hands = min(len(chunks), _HANDS_OF_A_BATCH)
+        patience = monotonic() + _PATIENCE_SECONDS
+        try:
+            await _all(self._hand(context, share, chunks, drafts, patience) for _ in range(hands))
+        finally:
+            await self._routes.give_back(context, share)
 
-    async def _lane(
-        self, context: RequestContext, chunks: deque[Sequence[Claimed]], drafts: Mapping[UUID, Draft]
+    async def _hand(
+        self,
+        context: RequestContext,
+        share: Share,
+        chunks: deque[_Chunk],
+        drafts: Mapping[UUID, Draft],
+        patience: float,
     ) -> None:
         while chunks:
-            letters = await self._written(context, chunks.popleft(), drafts)
-            while not letters.over:
-                async with self._pool.connection() as connection:
-                    answered = await letters.by(connection)
-                    broken = not connection.usable
-                if broken and not answered:
-                    raise Unavailable("The mail relay takes connections and breaks them.")
+            chunk = self._without_those_that_wait(context, share.relay, chunks.popleft(), patience)
+            letters = await self._written(context, share.relay, chunk, drafts)
+            try:
+                await self._say(context, share.relay, chunk, letters, patience)
+            finally:
+                share.used += letters.used
+
+    def _without_those_that_wait(
+        self, context: RequestContext, relay: Relay, chunk: _Chunk, patience: float
+    ) -> _Chunk:
+        """Put back what cannot begin in time, before anything is written for it."""
+        now, begin = monotonic(), []
+        for message in chunk.messages:
+            lane = relay.lanes.to(_domain(message))
+            if (wait := lane.pace.wait(now)) and now + wait > patience:
+                self._outcomes.record(context, Result(message, lane.put_back(now)))
+            else:
+                begin.append(message)
+        return _Chunk(chunk.track, begin)
+
+    async def _say(
+        self, context: RequestContext, relay: Relay, chunk: _Chunk, letters: HandOver, patience: float
+    ) -> None:
+        claimant = Claimant(context.organization, urgent=chunk.urgent)
+        while not letters.over:
+            if wait := letters.wait:
+                if monotonic() + wait > patience:
+                    letters.put_back()
+                    return
+                await asyncio.sleep(wait)
+                continue
+            async with relay.pool.turn(claimant, chunk.track) as turn:
+                answered = await letters.by(turn)
+                broken = not turn.connection.usable
+            if broken and not answered:
+                raise Unavailable("The mail relay takes connections and breaks them.")
 
     async def _written(
-        self, context: RequestContext, chunk: Sequence[Claimed], drafts: Mapping[UUID, Draft]
+        self, context: RequestContext, relay: Relay, chunk: _Chunk, drafts: Mapping[UUID, Draft]
     ) -> HandOver:
-        written = await self._letters.write(context, chunk, drafts)
-        for message in chunk:
+        written = await self._letters.write(context, chunk.messages, drafts)
+        for message in chunk.messages:
             if why := written.refusals.get(message.id):
                 self._outcomes.record(context, Result(message, Verdict(MessageStatus.FAILED, why)))
         letters = (
-            (message, written.envelopes[message.id]) for message in chunk if message.id in written.envelopes
+            Letter(message, envelope, relay.lanes.to(_domain(message)))
+            for message in chunk.messages
+            if (envelope := written.envelopes.get(message.id)) is not None
         )
-        return HandOver(context, letters, self._journal, self._outcomes, self._may_begin)
+        return HandOver(
+            context,
+            relay,
+            letters,
+            journal=self._journal,
+            outcomes=self._outcomes,
+            may_begin=self._may_begin,
+        )
 
     def _may_begin(self, context: RequestContext, message: Claimed) -> bool:
         return (
@@ -126,3 +189,24 @@ class Worker:
             and self._journal.has_room
             and not self._recalls.holds(context, message)
         )
+
+
+def _chunks(share: Share) -> Iterator[_Chunk]:
+    """The messages of a share, track by track, in pieces that one connection is given."""
+    tracks: dict[str, list[Claimed]] = {}
+    for message in share.messages:
+        tracks.setdefault(share.relay.lanes.to(_domain(message)).track, []).append(message)
+    for track, messages in tracks.items():
+        for begin in range(0, len(messages), _CHUNK):
+            yield _Chunk(track, messages[begin : begin + _CHUNK])
+
+
+def _domain(message: Claimed) -> str:
+    return message.email.rpartition("@")[2]
+
+
+async def _all(under_way: Iterable[Awaitable[None]]) -> None:
+    """Do all of it. None is cancelled for another's failure, which would leave its message in doubt; the first is raised then."""
+    for failure in await asyncio.gather(*under_way, return_exceptions=True):
+        if failure is not None:
+            raise failure

@@ -260,9 +260,15 @@ def drafts(senders: Senders, tracking_links: TrackingLinks) -> Drafts:
 
 @pytest.fixture
 def post_office(
-    tmp_path: Path, database: Database, scheduler: RoleDatabase, drafts: Drafts, letters: Letters
+    *,
+    tmp_path: Path,
+    database: Database,
+    scheduler: RoleDatabase,
+    drafts: Drafts,
+    letters: Letters,
+    sealer: Sealer,
 ) -> PostOffice:
-    return PostOffice(tmp_path, database, scheduler, drafts, letters)
+    return PostOffice(tmp_path, database, scheduler, drafts, letters, sealer)
 
 
 @pytest.fixture

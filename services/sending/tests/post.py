@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.database import Database, RoleDatabase
+from chassis.sealing import Sealer
 from chassis.secret import Secret
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.journal import Journal
@@ -13,8 +14,10 @@ from services.sending.delivery.leases import Lease
 from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes
 from services.sending.delivery.recalls import Recalls
-from services.sending.delivery.smtp.pool import ConnectionPool
+from services.sending.delivery.relays import Relays
+from services.sending.delivery.routes import Routes
 from services.sending.delivery.worker import Worker
+from services.sending.relay_address import RelayAddress
 from services.sending.tests.relay import MailRelay
 
 
@@ -25,6 +28,7 @@ class Post:
     worker: Worker
     lease: Lease
     recalls: Recalls
+    relays: Relays
 
 
 @dataclass(frozen=True)
@@ -36,23 +40,28 @@ class PostOffice:
     scheduler: RoleDatabase
     drafts: Drafts
     letters: Letters
+    sealer: Sealer
 
     @asynccontextmanager
-    async def open(self, relay: MailRelay) -> AsyncIterator[Post]:
-        """One that hands over to this relay."""
+    async def open(self, relay: MailRelay, system: MailRelay | None = None) -> AsyncIterator[Post]:
+        """One that hands over to this relay, and the platform's own mail to another one."""
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal(self.folder))
             lease = await stack.enter_async_context(Lease(self.scheduler, journal))
             outcomes = await stack.enter_async_context(Outcomes(self.database, journal))
-            pool = await stack.enter_async_context(ConnectionPool(Secret(relay.url), "mail.test"))
+            shared = RelayAddress.of(Secret(relay.url))
+            other = RelayAddress.of(Secret(system.url)) if system else shared
+            relays = await stack.enter_async_context(
+                Relays(shared=shared, system=other, hostname="mail.test")
+            )
             worker = Worker(
                 self.database,
                 lease,
-                pool,
+                Routes(self.database, relays, self.sealer),
                 drafts=self.drafts,
                 letters=self.letters,
                 outcomes=outcomes,
                 journal=journal,
                 recalls=(recalls := Recalls(self.database)),
             )
-            yield Post(worker, lease, recalls)
+            yield Post(worker, lease, recalls, relays)

@@ -24,6 +24,8 @@ class MailRelay:
         self.accepted: list[tuple[str, bytes]] = []
         # Every message whose body has come in, whatever was answered.
         self.seen: list[str] = []
+        # Whom it was sent from, by address.
+        self.clients: set[str] = set()
         # Where bounces of the mail to somebody were to go.
         self.return_paths: dict[str, str] = {}
         self._sessions: set[asyncio.Task[None]] = set()
@@ -68,6 +70,7 @@ class MailRelay:
         def say(reply: str) -> None:
             writer.write(reply.encode() + b"\r\n")
 
+        self.clients.add(writer.get_extra_info("peername")[0])
         say("220 relay.test")
         sender = recipient = ""
         in_transaction = False

@@ -194,6 +194,10 @@ async def test_a_relay_that_does_not_answer_loses_nothing(
     with pytest.raises(Unavailable):
         await worker.deliver(tenant.context, batch)
     assert await tenant.count(MessageStatus.QUEUED) == 20
+    (row,) = await tenant.rows("SELECT due_at > now() AS waits FROM batches")
+    assert row.waits
+    # For the sweeps of other tests.
+    await tenant.rows("UPDATE batches SET due_at = now() + interval '1 day'")
 
 
 async def test_what_a_dead_process_held_is_in_doubt_for_a_campaign_and_again_for_a_single_message(

@@ -5,15 +5,14 @@ import re
 import ssl
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import cast
 
 from chassis.errors import Unavailable
-from chassis.secret import Secret
 from services.sending.delivery.replies import Reply
 from services.sending.delivery.smtp.dialogue import Dialogue, Extensions
 from services.sending.delivery.smtp.envelope import Answer, Broken, Envelope
+from services.sending.relay_address import RelayAddress
 
 _CONNECT_SECONDS = 15.0
 _GOODBYE_SECONDS = 2.0
@@ -26,22 +25,13 @@ _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:(-)| |$)(.*)", re.DOTALL)
 _LONGEST_REPLY = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class RelayAddress:
-    """Where the relay is and as whom it knows us. A password never goes in the clear."""
-
-    host: str
-    port: int
-    implicit_tls: bool
-    user: str
-    password: Secret
-
-
 class Connection(asyncio.Protocol):
     """Opened by `open`; `usable` until it breaks, or the relay takes its leave."""
 
     def __init__(self) -> None:
         self.usable = True
+        # With what the relay took its leave.
+        self.farewell: Reply | None = None
         self._transport: asyncio.Transport
         self._extensions: Extensions = {}
         self._unread = b""
@@ -139,8 +129,10 @@ class Connection(asyncio.Protocol):
         elif self._dialogue is not None:
             self._go_on(self._dialogue, self._dialogue.heard(reply))
             if self._dialogue.closing:
+                self.farewell = reply
                 self._give_up(reply.shown)
         else:
+            self.farewell = reply
             self._give_up(reply.shown)
 
     def _go_on(self, dialogue: Dialogue, words: bytes) -> None:
@@ -244,6 +236,7 @@ async def _connected(relay: RelayAddress, tls: ssl.SSLContext) -> Connection:
         relay.port,
         ssl=tls if relay.implicit_tls else None,
         server_hostname=relay.host if relay.implicit_tls else None,
+        local_addr=(relay.source, 0) if relay.source else None,
     )
     return connection
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 import uvloop
@@ -21,9 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from chassis.errors import Unavailable
 from chassis.secret import Secret
 from chassis.tests.deadlines import until
+from services.sending.delivery.lanes import OTHERS
 from services.sending.delivery.smtp.envelope import Answer, Broken, Envelope
 from services.sending.delivery.smtp.pool import ConnectionPool
+from services.sending.delivery.turns import Claimant
+from services.sending.relay_address import RelayAddress
 
+SOMEBODY = Claimant(UUID(int=1), urgent=False)
 USER, PASSWORD = "mail@flow", "p@ss:word"
 CREDENTIALS = "mail%40flow:p%40ss%3Aword"
 
@@ -114,7 +119,7 @@ def known(server: SMTP, session: Any, envelope: Any, mechanism: str, given: Logi
 
 
 def pool_to(port: int) -> ConnectionPool:
-    return ConnectionPool(Secret(f"smtp://127.0.0.1:{port}"), "mail.test")
+    return ConnectionPool(RelayAddress.of(Secret(f"smtp://127.0.0.1:{port}")), "mail.test")
 
 
 def hang_up(session: SMTP) -> None:
@@ -128,8 +133,8 @@ async def hand_over(pool: ConnectionPool, *recipients: str) -> list[int]:
     def settle(_: Envelope, answer: Answer) -> None:
         codes.append(answer.reply.code)
 
-    async with pool.connection() as connection:
-        await connection.hand_over(lambda: unbegun.popleft() if unbegun else None, settle)
+    async with pool.turn(SOMEBODY, OTHERS) as turn:
+        await turn.connection.hand_over(lambda: unbegun.popleft() if unbegun else None, settle)
     return codes
 
 
@@ -152,7 +157,7 @@ async def test_a_password_goes_over_starttls(
 
     async with listening(session) as port:
         url = Secret(f"smtp://{CREDENTIALS}@127.0.0.1:{port}")
-        async with ConnectionPool(url, "mail.test", tls=trusting) as pool:
+        async with ConnectionPool(RelayAddress.of(url), "mail.test", tls=trusting) as pool:
             assert await hand_over(pool, "a@example.com", "b@example.com") == [250, 250]
     assert [envelope.rcpt_tos for envelope in inbox.received] == [["a@example.com"], ["b@example.com"]]
     assert {envelope.content for envelope in inbox.received} == {b"Subject: x\r\n\r\n.x\r\n"}
@@ -173,7 +178,7 @@ async def test_tls_may_be_there_from_the_beginning(served: ssl.SSLContext, trust
 
     async with listening(session, served) as port:
         url = Secret(f"smtps://{CREDENTIALS}@127.0.0.1:{port}")
-        async with ConnectionPool(url, "mail.test", tls=trusting) as pool:
+        async with ConnectionPool(RelayAddress.of(url), "mail.test", tls=trusting) as pool:
             assert await hand_over(pool, "a@example.com") == [250]
     assert inbox.senders_known == [True]
 
@@ -186,7 +191,7 @@ async def test_a_relay_of_which_nobody_vouches_gets_nothing(served: ssl.SSLConte
             lambda: SMTP(inbox, tls_context=served if scheme == "smtp" else None),
             served if scheme == "smtps" else None,
         ) as port,
-        ConnectionPool(Secret(f"{scheme}://127.0.0.1:{port}"), "mail.test") as pool,
+        ConnectionPool(RelayAddress.of(Secret(f"{scheme}://127.0.0.1:{port}")), "mail.test") as pool,
     ):
         with pytest.raises(Unavailable, match="verify"):
             await hand_over(pool, "a@example.com")
@@ -203,7 +208,7 @@ async def test_a_password_does_not_go_in_the_clear() -> None:
 
     async with listening(lambda: Eavesdropper(Inbox(), authenticator=known, auth_require_tls=False)) as port:
         url = Secret(f"smtp://{CREDENTIALS}@127.0.0.1:{port}")
-        async with ConnectionPool(url, "mail.test") as pool:
+        async with ConnectionPool(RelayAddress.of(url), "mail.test") as pool:
             with pytest.raises(Unavailable, match="in the clear"):
                 await hand_over(pool, "a@example.com")
     assert b"".join(heard).split()[0] == b"EHLO"
@@ -215,7 +220,7 @@ async def test_a_wrong_password_is_told(served: ssl.SSLContext, trusting: ssl.SS
         lambda: SMTP(Inbox(), tls_context=served, authenticator=known, auth_required=True)
     ) as port:
         url = Secret(f"smtp://mail:wrong@127.0.0.1:{port}")
-        async with ConnectionPool(url, "mail.test", tls=trusting) as pool:
+        async with ConnectionPool(RelayAddress.of(url), "mail.test", tls=trusting) as pool:
             with pytest.raises(Unavailable, match="AUTH was 535"):
                 await hand_over(pool, "a@example.com")
 
@@ -279,10 +284,10 @@ async def test_a_relay_that_takes_its_leave_and_talks_on_has_answered_no_message
     async with (
         listening(lambda: Scripted(says)) as port,
         pool_to(port) as pool,
-        pool.connection() as connection,
+        pool.turn(SOMEBODY, OTHERS) as turn,
     ):
         with pytest.raises(Broken, match="421 bye") as broken:
-            await connection.hand_over(unbegun.popleft, lambda _, answer: settled.append(answer))
+            await turn.connection.hand_over(unbegun.popleft, lambda _, answer: settled.append(answer))
     assert not settled
     assert broken.value.not_begun is letter
     assert broken.value.in_doubt is None
