@@ -63,7 +63,7 @@ def topology() -> Topology:
         Stream(
             order["stream"],
             order["from"],
-            f"flownurture.{order['from']}.work.*",
+            f"flownurture.{order['from']}.work.{order['order']}",
             (order["to"],),
             orders=True,
             ack_wait_seconds=work["ack_wait_seconds"],

@@ -15,7 +15,7 @@ from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import DomainError, FailedPrecondition
 from chassis.identifiers import new_id
-from flownurture.sending.v1.events_pb2 import SendsRequested
+from flownurture.sending.v1.events_pb2 import MessagesRequested
 from services.sending import usage
 from services.sending.bodies import Body
 from services.sending.categories import RULES, STANDS_AGAINST, Category
@@ -150,7 +150,7 @@ async def _take_in(
     limit = allowance.limit if allowance else 0
     accepted = len(letters) - len(refused)
     if accepted:
-        session.publish(SendsRequested(batch_id=str(batch_id), message_count=accepted))
+        session.publish(MessagesRequested(batch_id=str(batch_id), message_count=accepted))
     return [
         _refusal(refused[place], limit) if place in refused else _queued(message_id, letter, accepted_at)
         for place, (message_id, letter) in enumerate(zip(ids, letters, strict=True))

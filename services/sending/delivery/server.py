@@ -11,7 +11,7 @@ from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
 from chassis.sealing import Sealer
 from chassis.secret import Secret
-from services.sending.delivery.consumers import approved_consumer
+from services.sending.delivery.consumers import approved_consumers
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.figures import Figures
 from services.sending.delivery.journal import Journal
@@ -82,10 +82,11 @@ async def serve(settings: DeliverySettings) -> None:
             journal=journal,
             recalls=recalls,
         )
-        consumer = approved_consumer(bus, database, worker)
+        consumers = approved_consumers(bus, database, worker)
         process.start(Relay(relay, bus, domain="delivery", wake=database.outbox_written))
-        process.start(consumer)
-        process.start(Replays(relay, [consumer]))
+        for consumer in consumers:
+            process.start(consumer)
+        process.start(Replays(relay, consumers))
         process.start(Sweep(database, scheduler, worker, lease))
         process.start(recovery)
         process.start(recalls)

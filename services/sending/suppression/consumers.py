@@ -9,7 +9,7 @@ from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.contacts.v1.events_pb2 import AddressChanged, AddressResubscribed
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
-from flownurture.sending.v1.events_pb2 import SendsRequested
+from flownurture.sending.v1.events_pb2 import MessagesRequested, SendsRequested
 from flownurture.sending.v1.messages_pb2 import MESSAGE_STATUS_BOUNCED
 from services.sending.suppression.bounces import announce_bounces_of
 from services.sending.suppression.suppressions import follow_to, welcome_back
@@ -17,9 +17,9 @@ from services.sending.suppression.veto import decide
 
 
 def consumers(bus: EventBus, database: Database) -> list[Consumer]:
-    """Readers of the streams SENDS_REQUESTED, DELIVERY and CONTACTS."""
+    """Readers of the streams SENDS_REQUESTED, MESSAGES_REQUESTED, DELIVERY and CONTACTS."""
 
-    async def on_sends_requested(event: SendsRequested, context: RequestContext) -> None:
+    async def on_requested(event: SendsRequested | MessagesRequested, context: RequestContext) -> None:
         async with database.tenant_transaction(context) as session:
             await decide(session, parse_id(event.batch_id))
 
@@ -29,7 +29,14 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
             stream="SENDS_REQUESTED",
             durable="suppression",
             database=database,
-            handlers={SendsRequested: idempotent(on_sends_requested)},
+            handlers={SendsRequested: idempotent(on_requested)},
+        ),
+        Consumer(
+            bus,
+            stream="MESSAGES_REQUESTED",
+            durable="suppression",
+            database=database,
+            handlers={MessagesRequested: idempotent(on_requested)},
         ),
         Consumer(
             bus,

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from chassis.database import TenantSession
 from flownurture.sending.v1.messages_pb2 import SuppressionReason as ReasonMessage
-from flownurture.suppression.v1.events_pb2 import SendsApproved, SendsVetoed, VetoedMessage
+from flownurture.suppression.v1.events_pb2 import MessagesApproved, SendsApproved, SendsVetoed, VetoedMessage
 from services.sending import usage
 from services.sending.categories import STANDS_AGAINST
 from services.sending.statuses import SuppressionReason
@@ -23,7 +23,7 @@ _ORDER = [reason.value for reason in SuppressionReason]
 
 _DECIDE = text(f"""
     WITH batch AS (
-        SELECT id FROM batches WHERE id = :batch_id AND status = 'requested' FOR UPDATE
+        SELECT id, campaign_id FROM batches WHERE id = :batch_id AND status = 'requested' FOR UPDATE
     ), verdicts AS MATERIALIZED (
         SELECT message.id, message.contact_id, message.campaign_id, (
             SELECT suppression.reason FROM suppressions AS suppression
@@ -46,8 +46,9 @@ _DECIDE = text(f"""
             ) THEN 'approved' ELSE 'settled' END
         FROM batch WHERE batches.id = batch.id
     )
-    SELECT counted.approved, verdicts.* FROM (
-        SELECT count(*) AS approved FROM verdicts WHERE reason IS NULL
+    SELECT counted.*, verdicts.* FROM (
+        SELECT count(*) AS approved, (SELECT campaign_id IS NOT NULL FROM batch) AS of_a_campaign
+        FROM verdicts WHERE reason IS NULL
     ) AS counted LEFT JOIN verdicts ON verdicts.reason IS NOT NULL
 """)  # noqa: S608 - of our own words alone
 
@@ -72,7 +73,8 @@ async def decide(session: TenantSession, batch_id: UUID) -> None:
     decided = await session.execute(_DECIDE, {"batch_id": batch_id, "order": _ORDER})
     rows = decided.all()
     if rows[0].approved:
-        session.publish(SendsApproved(batch_id=str(batch_id), message_count=rows[0].approved))
+        approved = SendsApproved if rows[0].of_a_campaign else MessagesApproved
+        session.publish(approved(batch_id=str(batch_id), message_count=rows[0].approved))
     vetoed = [row for row in rows if row.id is not None]
     if vetoed:
         await usage.give_back(session, batch_id, len(vetoed))

@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 
 from chassis.tests.deadlines import until
+from flownurture.sending.v1.events_pb2 import MessagesRequested, SendsRequested
+from flownurture.suppression.v1.events_pb2 import MessagesApproved, SendsApproved
 from services.sending.delivery.figures import Figures
 from services.sending.delivery.worker import Worker
 from services.sending.statuses import MessageStatus
@@ -158,3 +160,11 @@ async def test_a_provider_that_takes_its_time_keeps_a_connection_free_for_others
     opened.set()
     await asyncio.gather(*slow)
     assert await tenant.count(MessageStatus.SENT) == 200
+
+
+async def test_single_messages_have_streams_to_themselves(tenant: Tenant) -> None:
+    await tenant.launch("reader@example.com")
+    await tenant.message("customer@example.com")
+    await tenant.approve()
+    for event in (SendsRequested, MessagesRequested, SendsApproved, MessagesApproved):
+        assert [order.message_count for order in await tenant.published(event)] == [1]

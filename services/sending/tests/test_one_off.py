@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chassis.errors import Conflict, DomainError, FailedPrecondition, InvalidRequest
 from flownurture.sending.v1 import messages_pb2 as pb
 from flownurture.sending.v1 import templates_pb2
-from flownurture.sending.v1.events_pb2 import SendsRequested
+from flownurture.sending.v1.events_pb2 import MessagesRequested
 from flownurture.suppression.v1 import suppressions_pb2
 from services.sending.delivery.worker import Worker
 from services.sending.tests.relay import MailRelay
@@ -62,7 +62,7 @@ async def test_a_batch_is_one_order_and_everybody_in_it_gets_their_mail(
     results = await send(tenant, *(letter(person, subject=person) for person in people))
     assert [result.message.to for result in results] == people
     assert [result.message.subject for result in results] == people
-    (order,) = await tenant.published(SendsRequested)
+    (order,) = await tenant.published(MessagesRequested)
     assert order.message_count == 500
     assert await counted(tenant) == 500
     await tenant.deliver(worker)
@@ -90,7 +90,7 @@ async def test_a_batch_of_which_nothing_is_accepted_orders_nothing(tenant: Tenan
     (result,) = await send(tenant, letter("Ada@Example.com"))
     assert (result.error.type, result.HasField("message")) == ("suppressed", False)
     assert await tenant.rows("SELECT id FROM batches") == []
-    assert await tenant.published(SendsRequested) == []
+    assert await tenant.published(MessagesRequested) == []
     assert await counted(tenant) == 0
 
 
@@ -228,7 +228,7 @@ async def test_messages_that_come_at_once_share_batches_and_are_answered_each_wi
         assert (answer.to, answer.subject) == (f"p{number}@example.com", f"S{number}")
     assert len(await tenant.statuses()) == await counted(tenant) == 59
     assert len(await tenant.rows("SELECT id FROM batches")) < 59
-    orders = await tenant.published(SendsRequested)
+    orders = await tenant.published(MessagesRequested)
     assert sum(order.message_count for order in orders) == 59
 
 

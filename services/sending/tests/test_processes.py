@@ -143,9 +143,13 @@ async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
     facts += [("SUPPRESSION", "suppression", "sending"), ("SENDING", "sending", "webhooks")]
     for stream, domain, reader in facts:
         await provision(broker.url, stream, f"flownurture.{domain}.*", durable=reader)
-    work = [("SENDS_REQUESTED", "sending", "suppression"), ("SENDS_APPROVED", "suppression", "delivery")]
-    for stream, domain, reader in work:
-        await provision(broker.url, stream, f"flownurture.{domain}.work.*", durable=reader, ack_wait=10)
+    for of in ("sends", "messages"):
+        for order, domain, reader in (
+            ("requested", "sending", "suppression"),
+            ("approved", "suppression", "delivery"),
+        ):
+            subject = f"flownurture.{domain}.work.{of}_{order}"
+            await provision(broker.url, f"{of}_{order}".upper(), subject, durable=reader, ack_wait=10)
     yield broker
     broker.kill()
 

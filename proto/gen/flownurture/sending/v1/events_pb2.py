@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/sending/v1/events.proto\x12\x16\x66lownurture.sending.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"flownurture/options/v1/event.proto\"g\n\x0eSendsRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:,\xaa\xb5\x18(flownurture.sending.work.sends_requested\"`\n\x10\x43\x61mpaignLaunched\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t:)\xaa\xb5\x18%flownurture.sending.campaign_launched\"\xbc\x01\n\x11\x43\x61mpaignCompleted\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\r\x12\x0c\n\x04sent\x18\x03 \x01(\r\x12\x0e\n\x06vetoed\x18\x04 \x01(\r\x12\x0f\n\x07\x62ounced\x18\x05 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\r\x12\x15\n\rindeterminate\x18\x07 \x01(\r:*\xaa\xb5\x18&flownurture.sending.campaign_completed\"n\n\x0c\x45mailsOpened\x12\x37\n\x0b\x65ngagements\x18\x01 \x03(\x0b\x32\".flownurture.sending.v1.Engagement:%\xaa\xb5\x18!flownurture.sending.emails_opened\"p\n\rEmailsClicked\x12\x37\n\x0b\x65ngagements\x18\x01 \x03(\x0b\x32\".flownurture.sending.v1.Engagement:&\xaa\xb5\x18\"flownurture.sending.emails_clicked\"\x87\x01\n\nEngagement\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03url\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/sending/v1/events.proto\x12\x16\x66lownurture.sending.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"flownurture/options/v1/event.proto\"g\n\x0eSendsRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:,\xaa\xb5\x18(flownurture.sending.work.sends_requested\"m\n\x11MessagesRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:/\xaa\xb5\x18+flownurture.sending.work.messages_requested\"`\n\x10\x43\x61mpaignLaunched\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t:)\xaa\xb5\x18%flownurture.sending.campaign_launched\"\xbc\x01\n\x11\x43\x61mpaignCompleted\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\r\x12\x0c\n\x04sent\x18\x03 \x01(\r\x12\x0e\n\x06vetoed\x18\x04 \x01(\r\x12\x0f\n\x07\x62ounced\x18\x05 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\r\x12\x15\n\rindeterminate\x18\x07 \x01(\r:*\xaa\xb5\x18&flownurture.sending.campaign_completed\"n\n\x0c\x45mailsOpened\x12\x37\n\x0b\x65ngagements\x18\x01 \x03(\x0b\x32\".flownurture.sending.v1.Engagement:%\xaa\xb5\x18!flownurture.sending.emails_opened\"p\n\rEmailsClicked\x12\x37\n\x0b\x65ngagements\x18\x01 \x03(\x0b\x32\".flownurture.sending.v1.Engagement:&\xaa\xb5\x18\"flownurture.sending.emails_clicked\"\x87\x01\n\nEngagement\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03url\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SENDSREQUESTED']._loaded_options = None
   _globals['_SENDSREQUESTED']._serialized_options = b'\252\265\030(flownurture.sending.work.sends_requested'
+  _globals['_MESSAGESREQUESTED']._loaded_options = None
+  _globals['_MESSAGESREQUESTED']._serialized_options = b'\252\265\030+flownurture.sending.work.messages_requested'
   _globals['_CAMPAIGNLAUNCHED']._loaded_options = None
   _globals['_CAMPAIGNLAUNCHED']._serialized_options = b'\252\265\030%flownurture.sending.campaign_launched'
   _globals['_CAMPAIGNCOMPLETED']._loaded_options = None
@@ -45,14 +47,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMAILSCLICKED']._serialized_options = b'\252\265\030\"flownurture.sending.emails_clicked'
   _globals['_SENDSREQUESTED']._serialized_start=132
   _globals['_SENDSREQUESTED']._serialized_end=235
-  _globals['_CAMPAIGNLAUNCHED']._serialized_start=237
-  _globals['_CAMPAIGNLAUNCHED']._serialized_end=333
-  _globals['_CAMPAIGNCOMPLETED']._serialized_start=336
-  _globals['_CAMPAIGNCOMPLETED']._serialized_end=524
-  _globals['_EMAILSOPENED']._serialized_start=526
-  _globals['_EMAILSOPENED']._serialized_end=636
-  _globals['_EMAILSCLICKED']._serialized_start=638
-  _globals['_EMAILSCLICKED']._serialized_end=750
-  _globals['_ENGAGEMENT']._serialized_start=753
-  _globals['_ENGAGEMENT']._serialized_end=888
+  _globals['_MESSAGESREQUESTED']._serialized_start=237
+  _globals['_MESSAGESREQUESTED']._serialized_end=346
+  _globals['_CAMPAIGNLAUNCHED']._serialized_start=348
+  _globals['_CAMPAIGNLAUNCHED']._serialized_end=444
+  _globals['_CAMPAIGNCOMPLETED']._serialized_start=447
+  _globals['_CAMPAIGNCOMPLETED']._serialized_end=635
+  _globals['_EMAILSOPENED']._serialized_start=637
+  _globals['_EMAILSOPENED']._serialized_end=747
+  _globals['_EMAILSCLICKED']._serialized_start=749
+  _globals['_EMAILSCLICKED']._serialized_end=861
+  _globals['_ENGAGEMENT']._serialized_start=864
+  _globals['_ENGAGEMENT']._serialized_end=999
 # @@protoc_insertion_point(module_scope)

@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SendsRequested(_message.Message):
-    """An order to the suppression process: look at the queued messages of this batch. Rows hold the truth, the event only wakes."""
+    """An order to the suppression process: look at the queued messages of this batch of a campaign. Rows hold the truth, the event only wakes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -42,6 +42,30 @@ class SendsRequested(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendsRequested: _TypeAlias = SendsRequested  # noqa: Y015
+
+@_typing.final
+class MessagesRequested(_message.Message):
+    """The same for a batch of single messages, which do not wait behind campaigns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_COUNT_FIELD_NUMBER: _builtins.int
+    batch_id: _builtins.str
+    message_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        batch_id: _builtins.str = ...,
+        message_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "message_count", b"message_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessagesRequested: _TypeAlias = MessagesRequested  # noqa: Y015
 
 @_typing.final
 class CampaignLaunched(_message.Message):

@@ -26,7 +26,7 @@ from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_d
 from flownurture.sending.v1 import messages_pb2 as flownurture_dot_sending_dot_v1_dot_messages__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'flownurture/suppression/v1/events.proto\x12\x1a\x66lownurture.suppression.v1\x1a\"flownurture/options/v1/event.proto\x1a%flownurture/sending/v1/messages.proto\"i\n\rSendsApproved\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:/\xaa\xb5\x18+flownurture.suppression.work.sends_approved\"\x89\x01\n\x0bSendsVetoed\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12;\n\x08messages\x18\x02 \x03(\x0b\x32).flownurture.suppression.v1.VetoedMessage:(\xaa\xb5\x18$flownurture.suppression.sends_vetoed\"r\n\rVetoedMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\"\x89\x01\n\x13\x41\x64\x64ressesSuppressed\x12@\n\taddresses\x18\x01 \x03(\x0b\x32-.flownurture.suppression.v1.SuppressedAddress:0\xaa\xb5\x18,flownurture.suppression.addresses_suppressed\"r\n\x11SuppressedAddress\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x39\n\x06reason\x18\x02 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x12\n\nmessage_id\x18\x03 \x01(\t\"\x87\x01\n\x12SuppressionsLifted\x12@\n\taddresses\x18\x01 \x03(\x0b\x32-.flownurture.suppression.v1.SuppressedAddress:/\xaa\xb5\x18+flownurture.suppression.suppressions_liftedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'flownurture/suppression/v1/events.proto\x12\x1a\x66lownurture.suppression.v1\x1a\"flownurture/options/v1/event.proto\x1a%flownurture/sending/v1/messages.proto\"i\n\rSendsApproved\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:/\xaa\xb5\x18+flownurture.suppression.work.sends_approved\"o\n\x10MessagesApproved\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:2\xaa\xb5\x18.flownurture.suppression.work.messages_approved\"\x89\x01\n\x0bSendsVetoed\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12;\n\x08messages\x18\x02 \x03(\x0b\x32).flownurture.suppression.v1.VetoedMessage:(\xaa\xb5\x18$flownurture.suppression.sends_vetoed\"r\n\rVetoedMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\"\x89\x01\n\x13\x41\x64\x64ressesSuppressed\x12@\n\taddresses\x18\x01 \x03(\x0b\x32-.flownurture.suppression.v1.SuppressedAddress:0\xaa\xb5\x18,flownurture.suppression.addresses_suppressed\"r\n\x11SuppressedAddress\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x39\n\x06reason\x18\x02 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x12\n\nmessage_id\x18\x03 \x01(\t\"\x87\x01\n\x12SuppressionsLifted\x12@\n\taddresses\x18\x01 \x03(\x0b\x32-.flownurture.suppression.v1.SuppressedAddress:/\xaa\xb5\x18+flownurture.suppression.suppressions_liftedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SENDSAPPROVED']._loaded_options = None
   _globals['_SENDSAPPROVED']._serialized_options = b'\252\265\030+flownurture.suppression.work.sends_approved'
+  _globals['_MESSAGESAPPROVED']._loaded_options = None
+  _globals['_MESSAGESAPPROVED']._serialized_options = b'\252\265\030.flownurture.suppression.work.messages_approved'
   _globals['_SENDSVETOED']._loaded_options = None
   _globals['_SENDSVETOED']._serialized_options = b'\252\265\030$flownurture.suppression.sends_vetoed'
   _globals['_ADDRESSESSUPPRESSED']._loaded_options = None
@@ -43,14 +45,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUPPRESSIONSLIFTED']._serialized_options = b'\252\265\030+flownurture.suppression.suppressions_lifted'
   _globals['_SENDSAPPROVED']._serialized_start=146
   _globals['_SENDSAPPROVED']._serialized_end=251
-  _globals['_SENDSVETOED']._serialized_start=254
-  _globals['_SENDSVETOED']._serialized_end=391
-  _globals['_VETOEDMESSAGE']._serialized_start=393
-  _globals['_VETOEDMESSAGE']._serialized_end=507
-  _globals['_ADDRESSESSUPPRESSED']._serialized_start=510
-  _globals['_ADDRESSESSUPPRESSED']._serialized_end=647
-  _globals['_SUPPRESSEDADDRESS']._serialized_start=649
-  _globals['_SUPPRESSEDADDRESS']._serialized_end=763
-  _globals['_SUPPRESSIONSLIFTED']._serialized_start=766
-  _globals['_SUPPRESSIONSLIFTED']._serialized_end=901
+  _globals['_MESSAGESAPPROVED']._serialized_start=253
+  _globals['_MESSAGESAPPROVED']._serialized_end=364
+  _globals['_SENDSVETOED']._serialized_start=367
+  _globals['_SENDSVETOED']._serialized_end=504
+  _globals['_VETOEDMESSAGE']._serialized_start=506
+  _globals['_VETOEDMESSAGE']._serialized_end=620
+  _globals['_ADDRESSESSUPPRESSED']._serialized_start=623
+  _globals['_ADDRESSESSUPPRESSED']._serialized_end=760
+  _globals['_SUPPRESSEDADDRESS']._serialized_start=762
+  _globals['_SUPPRESSEDADDRESS']._serialized_end=876
+  _globals['_SUPPRESSIONSLIFTED']._serialized_start=879
+  _globals['_SUPPRESSIONSLIFTED']._serialized_end=1014
 # @@protoc_insertion_point(module_scope)
