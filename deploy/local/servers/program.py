@@ -19,7 +19,9 @@ class ServerNotReady(Exception):
 class Server(Protocol):
     """A server that can be prepared, started and asked."""
 
-    log: Path
+    @property
+    def log(self) -> Path:
+        """The file that it writes to what it has to say."""
 
     def prepare(self) -> None:
         """Make its folders and files; again is harmless."""

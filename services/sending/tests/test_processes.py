@@ -1,28 +1,19 @@
-"""The processes as they are run: their own interpreters, a real broker, and no warning before they die.
+"""The processes as they are run, in interpreters of their own and with a real broker; `test_kills.py` kills them.
 
 They work for every organization they find, so they get a database and a broker that no other test uses.
 """
 
-import asyncio
 import os
-import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import grpc.aio
 import psycopg
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from psycopg import sql
 
 from chassis.database import Database
-from chassis.errors import Unavailable
 from chassis.migrations.runner import migrate
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
@@ -30,74 +21,18 @@ from chassis.secret import Secret
 from chassis.stamp import Stamper
 from chassis.tests.broker import PASSWORD, Broker, provision
 from chassis.tests.deadlines import until
+from deploy.local.servers.program import HOST, Server
 from flownurture.sending.v1 import campaigns_pb2
 from flownurture.suppression.v1 import unsubscribe_pb2
 from services.sending.fan_out import FanOut
 from services.sending.tests.audience import Audience
+from services.sending.tests.processes import House, free_address, service_process
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
 Environment = Callable[[str], dict[str, str]]
-ROOT = Path(__file__).parents[3]
-MODULES = {
-    "sending": "services.sending",
-    "suppression": "services.sending.suppression",
-    "delivery": "services.sending.delivery",
-    "feedback": "services.sending.feedback",
-}
-# What one delivery process can have claimed: connections times the chunk of each.
-MOST_IN_HAND = 8 * 10
-
-
-def free_address() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-@dataclass
-class House:
-    """The four processes; each can be killed and started again."""
-
-    environments: dict[str, dict[str, str]]
-    running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
-
-    async def start(self, name: str) -> None:
-        environment = self.environments[name]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", MODULES[name], "serve", cwd=ROOT, env=environment
-        )
-        self.running[name] = process
-
-        async def serving() -> bool:
-            assert process.returncode is None
-            try:
-                answer = await health_pb2_grpc.HealthStub(channel).Check(
-                    health_pb2.HealthCheckRequest(), timeout=1
-                )
-            except grpc.aio.AioRpcError:
-                return False
-            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-        async with grpc.aio.insecure_channel(environment["LISTEN"]) as channel:
-            await until(serving, 90)
-
-    async def end(self, name: str, with_signal: signal.Signals) -> int:
-        process = self.running.pop(name)
-        process.send_signal(with_signal)
-        return await process.wait()
-
-
-@asynccontextmanager
-async def open_house(environments: dict[str, dict[str, str]]) -> AsyncIterator[House]:
-    house = House(environments)
-    try:
-        await asyncio.gather(*map(house.start, environments))
-        yield house
-    finally:
-        for name in list(house.running):
-            await house.end(name, signal.SIGKILL)
+PROCESSES = ("sending", "suppression", "delivery", "feedback")
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +96,11 @@ async def own_database(own_environment: Environment) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def house(
-    own_environment: Environment,
-    broker: Broker,
-    relay: MailRelay,
-    contacts: RpcServer,
-    identity: RpcServer,
-) -> AsyncIterator[House]:
-    environments = {
+def environments(
+    own_environment: Environment, broker: Broker, relay: MailRelay, contacts: RpcServer, identity: RpcServer
+) -> dict[str, dict[str, str]]:
+    """The environment of each of the processes."""
+    return {
         name: {
             **os.environ,
             **own_environment(name),
@@ -179,42 +111,46 @@ async def house(
             "METRICS_LISTEN": free_address(),
             "SMTP_LISTEN": free_address(),
             "SMTP_URL": relay.url,
-            "CONTACTS_TARGET": f"127.0.0.1:{contacts.port}",
-            "IDENTITY_TARGET": f"127.0.0.1:{identity.port}",
-            "PYTHONPATH": f"{ROOT}:{ROOT / 'proto/gen'}",
+            "CONTACTS_TARGET": f"{HOST}:{contacts.port}",
+            "IDENTITY_TARGET": f"{HOST}:{identity.port}",
         }
-        for name in MODULES
+        for name in PROCESSES
     }
-    async with open_house(environments) as house:
+
+
+@pytest.fixture
+async def house(environments: dict[str, dict[str, str]], tmp_path: Path) -> AsyncIterator[House]:
+    processes: dict[str, Server] = {
+        name: service_process(name, environment, tmp_path / f"{name}.log")
+        for name, environment in environments.items()
+    }
+    async with House(processes) as house:
+        await house.start(*PROCESSES)
         yield house
 
 
 @pytest.fixture
-async def member(
-    house: House,
-    service_environment: Environment,
-    own_database: Database,
-    audience: Audience,
-    fan_out: FanOut,
-) -> AsyncIterator[Tenant]:
-    """A member of a fresh organization who calls those processes."""
+async def peers(
+    house: House, environments: dict[str, dict[str, str]], service_environment: Environment
+) -> AsyncIterator[tuple[Peer, Peer]]:
+    """Sending and suppression, as the gateway calls them."""
     stamper = Stamper("gateway", Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"]))
-    async with AsyncExitStack() as stack:
-        sending, suppression = [
-            await stack.enter_async_context(Peer(house.environments[name]["LISTEN"], name, stamper))
-            for name in ("sending", "suppression")
-        ]
-        yield Tenant(sending, suppression, own_database, audience, fan_out)
+    sending, suppression = [
+        Peer(environments[name]["LISTEN"], name, stamper) for name in ("sending", "suppression")
+    ]
+    async with sending, suppression:
+        yield sending, suppression
+
+
+@pytest.fixture
+def member(peers: tuple[Peer, Peer], own_database: Database, audience: Audience, fan_out: FanOut) -> Tenant:
+    """A member of a fresh organization who calls those processes."""
+    return Tenant(*peers, own_database, audience, fan_out)
 
 
 async def completed(member: Tenant, campaign: str, seconds: float = 60) -> campaigns_pb2.CampaignReport:
     async def is_completed() -> bool:
-        try:
-            report = await member.report(campaign)
-        except Unavailable:
-            # The process may have just been killed.
-            return False
-        return report.status == campaigns_pb2.CAMPAIGN_STATUS_COMPLETED
+        return (await member.report(campaign)).status == campaigns_pb2.CAMPAIGN_STATUS_COMPLETED
 
     await until(is_completed, seconds)
     return await member.report(campaign)
@@ -236,33 +172,16 @@ async def test_a_campaign_goes_out_and_an_opt_out_holds_without_delivery_and_sen
     assert relay.handed_over == dict.fromkeys(readers, 1)
 
     # Nothing but the suppression process and its database is needed to opt out.
-    assert await house.end("delivery", signal.SIGTERM) == 0
-    assert await house.end("sending", signal.SIGTERM) == 0
+    assert await house.stop("delivery") == 0
+    assert await house.stop("sending") == 0
     (row,) = await member.rows("SELECT id, email_digest FROM messages WHERE email = :email", email=readers[0])
     url = links.url(member.context.organization, row.id, bytes(row.email_digest))
     await member(unsubscribe_pb2.UnsubscribeRequest(token=url.rpartition("/")[2]))
-    await asyncio.gather(house.start("delivery"), house.start("sending"))
+    await house.start("delivery", "sending")
 
     second = await completed(member, await launched(member, readers))
     assert (second.sent, second.vetoed) == (699, 1)
     assert relay.handed_over[readers[0]] == 1
-
-
-@pytest.mark.parametrize("victim", ["delivery", "suppression", "sending"])
-async def test_killing_a_process_in_mid_campaign_sends_nothing_twice_and_loses_nobody(
-    house: House, member: Tenant, relay: MailRelay, victim: str
-) -> None:
-    readers = [f"reader{number}@example.com" for number in range(1500)]
-    campaign = await launched(member, readers)
-    await until(lambda: len(relay.seen) >= 100, 30)
-    await house.end(victim, signal.SIGKILL)
-    await house.start(victim)
-    report = await completed(member, campaign)
-    assert max(relay.handed_over.values()) == 1
-    assert report.audience == 1500 == report.sent + report.indeterminate
-    assert report.indeterminate <= (MOST_IN_HAND if victim == "delivery" else 0)
-    # Whoever got nothing is among those in doubt, and nobody is missing from the count.
-    assert len(relay.handed_over) >= report.sent
 
 
 async def test_a_relay_that_comes_back_gets_everything(
