@@ -14,7 +14,7 @@ from flownurture.sending.v1.events_pb2 import CampaignCompleted
 from services.sending.campaigns import Campaign, get_campaign
 from services.sending.statuses import BatchStatus, CampaignStatus, MessageStatus
 from services.sending.subject_tests import VariantResult, results_of
-from services.sending.tables import batches, campaigns, messages
+from services.sending.tables import batches, campaigns
 
 # For the scheduler's role.
 CAMPAIGNS_THAT_MAY_BE_COMPLETE = text("""
@@ -27,10 +27,14 @@ CAMPAIGNS_THAT_MAY_BE_COMPLETE = text("""
     LIMIT 64
 """)
 
-_APPROVED = text("""
-    SELECT count(*) FROM batches JOIN messages ON messages.organization_id = batches.organization_id
-      AND messages.batch_id = batches.id AND messages.status = 'queued'
-    WHERE batches.campaign_id = :campaign_id AND batches.status = 'approved'
+# In one statement, and so at one moment: two counts may not be taken from each other while messages come and go.
+_COUNT = text("""
+    SELECT CASE WHEN message.status = 'queued' AND batch.status = 'approved' THEN 'approved' ELSE message.status END AS status,
+           count(*) AS messages
+    FROM messages AS message
+    LEFT JOIN batches AS batch ON batch.organization_id = message.organization_id AND batch.id = message.batch_id
+    WHERE message.campaign_id = :campaign_id
+    GROUP BY 1
 """)
 
 
@@ -52,23 +56,17 @@ class Report:
 async def report_on(session: TenantSession, campaign_id: UUID) -> Report:
     """Count a campaign's messages. Raises NotFound."""
     campaign = await get_campaign(session, campaign_id)
-    counted = await session.execute(
-        select(messages.c.status, func.count().label("messages"))
-        .where(messages.c.campaign_id == campaign_id)
-        .group_by(messages.c.status)
-    )
+    counted = await session.execute(_COUNT, {"campaign_id": campaign_id})
     held = await session.scalar(
         select(func.coalesce(func.sum(batches.c.size), 0)).where(
             batches.c.campaign_id == campaign_id, batches.c.status == BatchStatus.HELD.value
         )
     )
-    counts: dict[str, int] = {row.status: row.messages for row in counted}
-    approved = int(await session.scalar(_APPROVED, {"campaign_id": campaign_id}))
-    counts[MessageStatus.QUEUED] = counts.get(MessageStatus.QUEUED, 0) - approved
     return Report(
         campaign,
-        counts | {MessageStatus.APPROVED.value: approved},
-        released=campaign.audience - held,
+        {row.status: row.messages for row in counted},
+        # Batches may have come since the campaign was looked at.
+        released=max(0, campaign.audience - held),
         variants=await results_of(session, campaign_id) if campaign.subject_test else (),
     )
 
