@@ -7,8 +7,8 @@ takes any index that begins with the organization. Nor are one-off messages list
 
 from alembic import op
 
-revision = "0015"
-down_revision = "0008"
+revision = "0013"
+down_revision = "0012"
 
 
 def upgrade() -> None:

@@ -4,7 +4,7 @@ from alembic import op
 
 from chassis.migrations.ddl import schema
 
-revision = "0009"
+revision = "0008"
 down_revision = "0007"
 
 

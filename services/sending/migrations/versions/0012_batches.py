@@ -7,8 +7,8 @@ from alembic import op
 
 from chassis.migrations.ddl import schema
 
-revision = "0008"
-down_revision = "0014"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:

@@ -7,8 +7,8 @@ from alembic import op
 
 from chassis.migrations.ddl import ORGANIZATION_ID, open_to, protect, schema
 
-revision = "0010"
-down_revision = "0009"
+revision = "0009"
+down_revision = "0008"
 
 # Later scripts make later ones; until then the default partition takes what comes.
 _FIRST_MONTH = date(2026, 11, 1)

@@ -4,8 +4,8 @@ from alembic import op
 
 from chassis.migrations.ddl import ORGANIZATION_ID, protect
 
-revision = "0013"
-down_revision = "0019"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:

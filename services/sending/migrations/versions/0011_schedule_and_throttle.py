@@ -4,8 +4,8 @@ from alembic import op
 
 from chassis.migrations.ddl import schema
 
-revision = "0014"
-down_revision = "0011"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:

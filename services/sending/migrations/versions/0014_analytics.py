@@ -4,8 +4,8 @@ from alembic import op
 
 from chassis.migrations.ddl import ORGANIZATION_ID, open_to, protect, schema
 
-revision = "0018"
-down_revision = "0015"
+revision = "0014"
+down_revision = "0013"
 
 
 def upgrade() -> None:
