@@ -36,7 +36,7 @@ _LEASED = text("SELECT organization_id, id FROM sending.batches WHERE lease_toke
 # the time to say what its predecessor had begun; whoever is declared dead in one round is settled in the next.
 TOKENS_OF_THE_DEAD = text("""
     WITH declared_dead AS (
-        DELETE FROM sending.delivery_leases WHERE expires_at < clock_timestamp() - interval '45 seconds'
+        DELETE FROM sending.delivery_leases WHERE expires_at < clock_timestamp() - interval '105 seconds'
     )
     SELECT DISTINCT organization_id, lease_token AS id FROM sending.batches AS batch
     WHERE lease_token IS NOT NULL AND NOT EXISTS (

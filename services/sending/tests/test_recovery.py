@@ -124,7 +124,7 @@ async def test_a_lease_that_ran_out_may_be_renewed_until_its_holder_is_declared_
         await scheduler_sweep.dead.round()
         await lease.renew()
         assert lease.token == token
-        await expire(scheduler, token, "50 seconds")
+        await expire(scheduler, token, "110 seconds")
         await scheduler_sweep.dead.round()
         await lease.renew()
         assert lease.token not in (token, None)
