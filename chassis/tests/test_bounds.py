@@ -105,12 +105,14 @@ def test_fields_within_fields_are_named_by_their_path() -> None:
 
 
 def test_what_is_required_must_be_given_and_not_empty() -> None:
+    assert wrong(campaigns_pb2.TestCampaignRequest(campaign_id=ID)) == {
+        "to": "must have at least one element"
+    }
     given = campaigns_pb2.CreateCampaignRequest(audience=campaigns_pb2.CampaignAudience())
     assert wrong(given) == {
         "name": "must be given",
         "subject": "must be given",
         "from_email": "must be given",
-        "audience.list_ids": "must have at least one element",
     }
     assert wrong(campaigns_pb2.CreateCampaignRequest())["audience"] == "must be given"
     assert wrong(suppressions_pb2.CreateSuppressionRequest(email="a@example.com")) == {

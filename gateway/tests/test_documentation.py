@@ -55,7 +55,7 @@ def test_bounds_of_the_contract_are_limits_of_the_schema() -> None:
 
 def test_comments_of_the_contract_are_descriptions() -> None:
     launch = DOCUMENT["paths"]["/v1/campaigns/{campaign_id}/launch"]["post"]
-    assert launch["description"].startswith("Starts sending. Launching twice is launching once.")
+    assert launch["description"].startswith("Starts sending, or schedules it when `send_at` is to come.")
     parameters = DOCUMENT["paths"]["/v1/contacts"]["get"]["parameters"]
     email = next(each for each in parameters if each["name"] == "email")
     assert email["schema"]["description"] == "Only the contact with this address."

@@ -100,3 +100,11 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     assert all(error.keys() == {"field", "message"} and error["message"] for error in errors)
     assert ("errors" in document) == (status == 422)
     return document
+
+
+async def subscribe(api: httpx.AsyncClient, tenant: Tenant, plan: str) -> None:
+    """Have the plan from now on."""
+    answer = await api.put(
+        "/v1/organization/subscription", headers=authorization(tenant.access_token), json={"plan": plan}
+    )
+    assert answer.status_code == 200

@@ -12,7 +12,14 @@ import pytest
 from chassis.identifiers import new_id
 from tests.integration.house import House
 from tests.integration.operations import BODIES, ENDPOINTS, operation
-from tests.integration.tenants import Tenant, authorization, import_contacts, problem, sign_up
+from tests.integration.tenants import (
+    Tenant,
+    authorization,
+    import_contacts,
+    problem,
+    sign_up,
+    subscribe,
+)
 
 ADA = {"email": "ada@example.test"}
 # To POST /v1/contacts: the body, and the field that is told.
@@ -98,16 +105,31 @@ async def test_a_query_that_is_wrong_is_told_by_its_parameter(
     api: httpx.AsyncClient, house: House, tenant: Tenant, name: str
 ) -> None:
     wanted = operation(name)
-    path = wanted.endpoint.template.text
+    path = wanted.endpoint.template.text.replace("{organization_id}", tenant.organization_id)
     for variable in wanted.endpoint.template.variables:
         path = path.replace(f"{{{variable}}}", str(new_id()))
+    await subscribe(api, tenant, "pro")
     credential = tenant.access_token
     if path.startswith("/v1/admin/"):
         log_in = await api.post("/v1/auth/login", json=house.facts["super_admin"])
         credential = log_in.json()["access_token"]
     bad = {"page_size": ("-1", "501", "x", ""), "page_token": ("x", "\x00", "AAAA"), "email": ("\x00", "x")}
     bad |= dict.fromkeys(
-        ("status", "reason", "act", "process", "feature", "limit", "actor_id", "sort", "list_id", "tag_id"),
+        (
+            *(
+                "status",
+                "reason",
+                "act",
+                "process",
+                "feature",
+                "limit",
+                "actor_id",
+                "sort",
+                "list_id",
+                "tag_id",
+            ),
+            *("from", "to", "interval", "metrics", "campaign_id", "contact_id"),
+        ),
         ("nonsense",),
     )
     bad["search"] = ("\x00", "x" * 201)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.integration.house import House
-from tests.integration.tenants import Tenant, authorization, problem, sign_up
+from tests.integration.tenants import authorization, problem, sign_up, subscribe
 
 ADVANCED: dict[str, dict[str, Any]] = {
     "engagement": {"engagement": {"event": "opened", "within_days": 30}},
@@ -16,13 +16,6 @@ ADVANCED: dict[str, dict[str, Any]] = {
     },
 }
 SIMPLE = {"all": [{"not": {"field": {"name": "email", "operator": "contains", "value": "nobody"}}}]}
-
-
-async def subscribe(api: httpx.AsyncClient, tenant: Tenant, plan: str) -> None:
-    answer = await api.put(
-        "/v1/organization/subscription", headers=authorization(tenant.access_token), json={"plan": plan}
-    )
-    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("kind", ADVANCED)

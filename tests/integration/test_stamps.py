@@ -33,6 +33,7 @@ SOMEBODY = RequestContext(
     role=Role.SUPER_ADMIN,
     organization_id=new_id(),
     session_id=str(new_id()),
+    features=frozenset(AccessRule.of(rpc).feature for rpc in RPCS.values()),
 )
 # Makes the stamp that a call to this process carries.
 Forge = Callable[[House, str], bytes]

@@ -58,7 +58,11 @@ def test_who_is_killed_is_started_again_and_the_run_file_stays_true(tiny_house: 
     tiny_house.open()
     killed = tiny_house.room(name)["pid"]
     os.kill(killed, 9)
-    until(lambda: tiny_house.room(name)["health"] == "ready" and tiny_house.room(name)["pid"] != killed)
+    until(
+        lambda: (
+            tiny_house.room(name)["health"] == "ready" and tiny_house.room(name)["pid"] not in (killed, None)
+        )
+    )
     reborn = tiny_house.room(name)
     assert reborn["restarts"] == 1
     assert psutil.pid_exists(reborn["pid"])

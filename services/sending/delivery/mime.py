@@ -5,7 +5,8 @@ What all its mails share is encoded once: the fields of its sender, and the text
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import lru_cache
 from secrets import token_hex
 from time import time
@@ -122,7 +123,7 @@ class Skeleton:
 
 @lru_cache(maxsize=1)
 def _date(now: int) -> bytes:
-    return f"Date: {formatdate(now)}\r\n".encode()
+    return f"Date: {format_datetime(datetime.fromtimestamp(now, UTC))}\r\n".encode()
 
 
 def wire_form(address: str) -> str:
