@@ -19,8 +19,8 @@ _HOLD_STILL = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})")
 
 # Ordered, so that two additions that share addresses cannot wait for each other in a circle.
 _ADD = text("""
-    INSERT INTO suppressions (email_digest, reason, email, note, message_id)
-    SELECT DISTINCT ON (digest, reason) digest, reason, email, note, message_id
+    INSERT INTO suppressions (email_digest, reason, email, note, message_id, actor_kind, actor_id)
+    SELECT DISTINCT ON (digest, reason) digest, reason, email, note, message_id, :actor_kind, :actor_id
     FROM unnest(
         CAST(:digests AS bytea[]), CAST(:reasons AS text[]), CAST(:emails AS text[]), CAST(:notes AS text[]),
         CAST(:message_ids AS uuid[])
@@ -55,6 +55,8 @@ async def suppress(session: TenantSession, entries: Sequence[Suppressed]) -> lis
             "emails": [entry.email for entry in entries],
             "notes": [entry.note for entry in entries],
             "message_ids": [entry.message_id for entry in entries],
+            "actor_kind": session.context.actor_kind.name,
+            "actor_id": session.context.actor_id,
         },
     )
     new = {(bytes(row.email_digest), row.reason) for row in added if row.added}

@@ -236,6 +236,9 @@ suppressions = Table(
     _text("email"),
     _text("note"),
     Column("message_id", Uuid),
+    # Who put it on the list.
+    _text("actor_kind"),
+    _text("actor_id"),
     moment("created_at"),
     # When it was last said, under the lock: who opts out once more, while they are being welcomed back, stays out.
     moment("reaffirmed_at"),

@@ -232,6 +232,8 @@ BODIES: dict[str, Body] = {
     },
     "suppression.v1.SuppressionService.ListSuppressions": _nothing,
     "suppression.v1.SuppressionService.DeleteSuppression": _nothing,
+    "suppression.v1.SuppressionFileService.ImportSuppressions": _nothing,
+    "suppression.v1.SuppressionFileService.ExportSuppressions": _nothing,
 }
 
 # Bodies that refer to what the others do not.

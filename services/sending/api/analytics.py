@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.context import RequestContext
 from chassis.database import TenantSession
@@ -18,12 +16,11 @@ from flownurture.sending.v1.campaigns_pb2 import EngagementCount
 from services.sending.analytics import activity
 from services.sending.analytics.activity import Place
 from services.sending.analytics.figures import Interval, Metric, series
+from services.sending.api.moments import moment_of
 from services.sending.api.statuses import suppression_reason
 from services.sending.statuses import MessageStatus
 
 _LONGEST = {Interval.HOUR: timedelta(days=31), Interval.DAY: timedelta(days=366)}
-# No mail is older, and nobody plans as far.
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class AnalyticsApi:
@@ -85,25 +82,13 @@ def _time(
     longest: timedelta,
 ) -> tuple[datetime, datetime]:
     """From the beginning of an interval to a moment. Raises InvalidRequest."""
-    until = _moment(request, "to") or datetime.now(UTC)
-    since = interval.beginning(_moment(request, "from") or until - usual)
+    until = moment_of(request, "to") or datetime.now(UTC)
+    since = interval.beginning(moment_of(request, "from") or until - usual)
     if since >= until:
         raise InvalidRequest(FieldViolation("from", "must be before to"))
     if until - since > longest + interval.length:
         raise InvalidRequest(FieldViolation("from", f"must be at most {longest.days} days before to"))
     return since, until
-
-
-def _moment(
-    request: pb.GetAnalyticsOverviewRequest | pb.GetTimeseriesRequest, field: Literal["from", "to"]
-) -> datetime | None:
-    if not request.HasField(field):
-        return None
-    given: Timestamp = getattr(request, field)
-    moment = given.ToDatetime(tzinfo=UTC)
-    if not _EARLIEST <= moment <= _LATEST:
-        raise InvalidRequest(FieldViolation(field, f"must be from {_EARLIEST:%Y} to {_LATEST:%Y}"))
-    return moment
 
 
 def _name(field: str, enum: Any, number: int) -> str:

@@ -8,6 +8,7 @@ from chassis.process import Process
 from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
 from services.sending.preference_links import PreferenceLinks
+from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
@@ -34,6 +35,7 @@ async def serve(settings: SuppressionSettings) -> None:
         server = RpcServer("suppression", settings.listen, process.verifier, database)
         server.add(
             SuppressionApi(),
+            SuppressionFileApi(database),
             UnsubscribeApi(database, links),
             PreferencesApi(database, PreferenceLinks(settings.link_keys, settings.public_url)),
             DeadLetterService(relay, "suppression"),

@@ -1,7 +1,6 @@
 """The suppression list as its organization works with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -11,44 +10,29 @@ from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import Conflict, NotFound
 from services.sending.statuses import SuppressionReason
-from services.sending.suppression.announcements import announce_lifted, announce_suppressed
+from services.sending.suppression.announcements import announce_lifted, announce_removed, announce_suppressed
+from services.sending.suppression.search import Suppression, Wanted, page_suppressions
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.tables import messages, suppressions
 
-_COLUMNS = (
-    suppressions.c.id,
-    suppressions.c.email,
-    suppressions.c.reason,
-    suppressions.c.note,
-    suppressions.c.message_id,
-    suppressions.c.created_at,
-)
 # Facts about a person's will: only the person changes them.
 _ONLY_BY_THE_PERSON = (SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
 
 
-@dataclass(frozen=True, slots=True)
-class Suppression:
-    """An entry of the list."""
-
-    id: UUID
-    email: str
-    reason: str
-    note: str
-    message_id: UUID | None
-    created_at: datetime
-
-
 async def add_by_hand(session: TenantSession, address: EmailAddress, note: str) -> Suppression:
     """Put an address on the list; what is there already stays as it is."""
-    await _add(session, [Suppressed(address.digest, SuppressionReason.MANUAL, address.text, note)])
-    found = await session.execute(
-        select(*_COLUMNS).where(
-            suppressions.c.email_digest == address.digest,
-            suppressions.c.reason == SuppressionReason.MANUAL.value,
-        )
+    await add_all_by_hand(session, [address], note)
+    (found,) = await page_suppressions(
+        session, Wanted(address=address, reason=SuppressionReason.MANUAL), before=None, size=1
     )
-    return Suppression(**found.mappings().one())
+    return found
+
+
+async def add_all_by_hand(session: TenantSession, addresses: Sequence[EmailAddress], note: str) -> int:
+    """The same for many addresses; answers how many were not there."""
+    once = {address.digest: address.text for address in reversed(addresses)}
+    entries = [Suppressed(digest, SuppressionReason.MANUAL, email, note) for digest, email in once.items()]
+    return await _add(session, entries)
 
 
 async def opt_out(session: TenantSession, message_id: UUID, digest: bytes) -> None:
@@ -102,27 +86,8 @@ async def follow_to(session: TenantSession, old_digest: bytes, new_digest: bytes
     )
 
 
-async def page_suppressions(
-    session: TenantSession,
-    *,
-    before: UUID | None,
-    size: int,
-    address: EmailAddress | None = None,
-    reason: SuppressionReason | None = None,
-) -> list[Suppression]:
-    """Up to `size` entries, newest first, that are older than `before`."""
-    wanted = select(*_COLUMNS).order_by(suppressions.c.id.desc()).limit(size)
-    if before is not None:
-        wanted = wanted.where(suppressions.c.id < before)
-    if address is not None:
-        wanted = wanted.where(suppressions.c.email_digest == address.digest)
-    if reason is not None:
-        wanted = wanted.where(suppressions.c.reason == reason.value)
-    return [Suppression(**row) for row in (await session.execute(wanted)).mappings()]
-
-
 async def lift(session: TenantSession, suppression_id: UUID) -> None:
-    """Take an entry off the list. Raises NotFound, or Conflict for an unsubscribe or complaint."""
+    """Take an entry off the list, and let the audit trail know who did. Raises NotFound, or Conflict for an unsubscribe or complaint."""
     found = await session.execute(
         select(suppressions.c.reason, suppressions.c.email_digest)
         .where(suppressions.c.id == suppression_id)
@@ -137,8 +102,12 @@ async def lift(session: TenantSession, suppression_id: UUID) -> None:
             "Who opted out or complained can be written to again only by their own re-subscription."
         )
     await session.execute(delete(suppressions).where(suppressions.c.id == suppression_id))
-    announce_lifted(session, [Suppressed(bytes(row.email_digest), reason)])
+    entry = Suppressed(bytes(row.email_digest), reason)
+    announce_lifted(session, [entry])
+    announce_removed(session, suppression_id, entry)
 
 
-async def _add(session: TenantSession, entries: Sequence[Suppressed]) -> None:
-    announce_suppressed(session, await suppress(session, entries))
+async def _add(session: TenantSession, entries: Sequence[Suppressed]) -> int:
+    added = await suppress(session, entries)
+    announce_suppressed(session, added)
+    return len(added)

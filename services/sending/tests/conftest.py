@@ -37,6 +37,7 @@ from services.sending.identity_peer import IdentityPeer
 from services.sending.platform_domain import ensure_platform_domain
 from services.sending.preference_links import PreferenceLinks
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
@@ -211,7 +212,7 @@ async def suppression(
     verifier = StampVerifier("suppression", settings.stamp_trusted_keys)
     server = RpcServer("suppression", "127.0.0.1:0", verifier, database)
     preferences = PreferencesApi(database, PreferenceLinks(settings.link_keys, settings.public_url))
-    server.add(SuppressionApi(), UnsubscribeApi(database, links), preferences)
+    server.add(SuppressionApi(), SuppressionFileApi(database), UnsubscribeApi(database, links), preferences)
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "suppression", Stamper("gateway", key)) as peer:
         yield peer

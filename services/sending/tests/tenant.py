@@ -1,7 +1,7 @@
 """An organization that sends mail: what the tests of this service speak with."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,7 +26,8 @@ from flownurture.sending.v1 import (
     templates_pb2,
     tracking_pb2,
 )
-from flownurture.suppression.v1 import preferences_pb2, suppressions_pb2, unsubscribe_pb2
+from flownurture.suppression.v1 import files_pb2, preferences_pb2, suppressions_pb2, unsubscribe_pb2
+from flownurture.suppression.v1.files_pb2_grpc import SuppressionFileServiceStub
 from services.sending.delivery.worker import Worker
 from services.sending.dispatch import release
 from services.sending.fan_out import FanOut
@@ -95,6 +96,26 @@ class Tenant:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         return await peer.call(stub, request, context)
+
+    async def import_suppressions(self, file: bytes, *, key: str | None = None, note: str = "") -> Any:
+        """Upload a file of addresses in pieces."""
+        piece = 1 << 16
+
+        async def sent() -> AsyncIterator[files_pb2.ImportSuppressionsRequest]:
+            yield files_pb2.ImportSuppressionsRequest(options=files_pb2.SuppressionImportOptions(note=note))
+            for start in range(0, len(file), piece):
+                yield files_pb2.ImportSuppressionsRequest(chunk=file[start : start + piece])
+
+        peer = self._peers["flownurture.suppression.v1"]
+        stub = SuppressionFileServiceStub(peer.channel).ImportSuppressions
+        return await peer.call(stub, sent(), replace(self.context, idempotency_key=key), 60)
+
+    async def export_suppressions(self, **wanted: Any) -> bytes:
+        """Download the list as a file."""
+        peer = self._peers["flownurture.suppression.v1"]
+        stub = SuppressionFileServiceStub(peer.channel).ExportSuppressions
+        request = files_pb2.ExportSuppressionsRequest(**wanted)
+        return b"".join([piece.data async for piece in peer.stream(stub, request, self.context, 60)])
 
     def subscribe(self, *features: str) -> None:
         """Have features of a plan from now on."""

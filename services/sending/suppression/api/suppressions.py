@@ -7,11 +7,14 @@ from chassis.database import TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
+from flownurture.context.v1.context_pb2 import Actor
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
 from flownurture.suppression.v1 import suppressions_pb2 as pb
 from services.sending.api.addresses import address_of
 from services.sending.api.statuses import reason_filter, suppression_reason
 from services.sending.suppression import suppressions
+from services.sending.suppression.api.periods import period_of
+from services.sending.suppression.search import Suppression, Wanted, page_suppressions
 
 
 class SuppressionApi:
@@ -35,12 +38,8 @@ class SuppressionApi:
     ) -> pb.ListSuppressionsResponse:
         """Suppressions, newest first."""
         size = page_size(request.page_size)
-        found = await suppressions.page_suppressions(
-            session,
-            before=decode_cursor(request.page_token),
-            size=size + 1,
-            address=address_of("email", request.email) if request.email else None,
-            reason=reason_filter("reason", request.reason),
+        found = await page_suppressions(
+            session, _wanted(request), before=decode_cursor(request.page_token), size=size + 1
         )
         return pb.ListSuppressionsResponse(
             suppressions=map(_as_message, found[:size]),
@@ -55,7 +54,18 @@ class SuppressionApi:
         return Empty()
 
 
-def _as_message(suppression: suppressions.Suppression) -> pb.Suppression:
+def _wanted(request: pb.ListSuppressionsRequest) -> Wanted:
+    since, until = period_of(request)
+    return Wanted(
+        address=address_of("email", request.email) if request.email else None,
+        search=request.search,
+        reason=reason_filter("reason", request.reason),
+        since=since,
+        until=until,
+    )
+
+
+def _as_message(suppression: Suppression) -> pb.Suppression:
     message = pb.Suppression(
         id=str(suppression.id),
         email=suppression.email,
@@ -64,4 +74,7 @@ def _as_message(suppression: suppressions.Suppression) -> pb.Suppression:
         message_id=str(suppression.message_id or ""),
     )
     message.created_at.FromDatetime(suppression.created_at)
+    if suppression.actor_kind:
+        kind = Actor.Kind.Value(f"KIND_{suppression.actor_kind}")
+        message.added_by.CopyFrom(Actor(kind=kind, id=suppression.actor_id))
     return message

@@ -4,6 +4,8 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from flownurture.context.v1 import context_pb2 as _context_pb2
+from flownurture.options.v1 import access_pb2 as _access_pb2
 from flownurture.sending.v1 import messages_pb2 as _messages_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -182,3 +184,43 @@ class SuppressionsLifted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SuppressionsLifted: _TypeAlias = SuppressionsLifted  # noqa: Y015
+
+@_typing.final
+class SuppressionRemoved(_message.Message):
+    """Somebody took an entry off the list by hand: what the audit trail tells of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUPPRESSION_ID_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    suppression_id: _builtins.str
+    digest: _builtins.bytes
+    reason: _messages_pb2.SuppressionReason.ValueType
+    role: _access_pb2.Role.ValueType
+    client_address: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def actor(self) -> _context_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        suppression_id: _builtins.str = ...,
+        digest: _builtins.bytes = ...,
+        reason: _messages_pb2.SuppressionReason.ValueType = ...,
+        actor: _context_pb2.Actor | None = ...,
+        role: _access_pb2.Role.ValueType = ...,
+        client_address: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "client_address", b"client_address", "digest", b"digest", "reason", b"reason", "request_id", b"request_id", "role", b"role", "suppression_id", b"suppression_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuppressionRemoved: _TypeAlias = SuppressionRemoved  # noqa: Y015

@@ -25,12 +25,13 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from flownurture.context.v1 import context_pb2 as flownurture_dot_context_dot_v1_dot_context__pb2
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 from flownurture.sending.v1 import messages_pb2 as flownurture_dot_sending_dot_v1_dot_messages__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-flownurture/suppression/v1/suppressions.proto\x12\x1a\x66lownurture.suppression.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\x1a%flownurture/sending/v1/messages.proto\"\xb5\x01\n\x0bSuppression\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x12\n\nmessage_id\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8d\x01\n\x18\x43reateSuppressionRequest\x12\x17\n\x05\x65mail\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x41\n\x06reason\x18\x02 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReasonB\x06\x92\xb5\x18\x02\x08\x01\x12\x15\n\x04note\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07\"\xa3\x01\n\x17ListSuppressionsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\x12\x15\n\x05\x65mail\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x02\x12\x39\n\x06reason\x18\x04 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\"r\n\x18ListSuppressionsResponse\x12=\n\x0csuppressions\x18\x01 \x03(\x0b\x32\'.flownurture.suppression.v1.Suppression\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x18\x44\x65leteSuppressionRequest\x12 \n\x0esuppression_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x32\x8e\x04\n\x12SuppressionService\x12\xab\x01\n\x11\x43reateSuppression\x12\x34.flownurture.suppression.v1.CreateSuppressionRequest\x1a\'.flownurture.suppression.v1.Suppression\"7\x8a\xb5\x18\x18\x08\x02\x10\x01\x1a\x12suppressions:write\x82\xd3\xe4\x93\x02\x15\"\x10/v1/suppressions:\x01*\x12\xb2\x01\n\x10ListSuppressions\x12\x33.flownurture.suppression.v1.ListSuppressionsRequest\x1a\x34.flownurture.suppression.v1.ListSuppressionsResponse\"3\x8a\xb5\x18\x17\x08\x02\x10\x01\x1a\x11suppressions:read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/suppressions\x12\x94\x01\n\x11\x44\x65leteSuppression\x12\x34.flownurture.suppression.v1.DeleteSuppressionRequest\x1a\x16.google.protobuf.Empty\"1\x8a\xb5\x18\x04\x08\x02\x10\x02\x82\xd3\xe4\x93\x02#*!/v1/suppressions/{suppression_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-flownurture/suppression/v1/suppressions.proto\x12\x1a\x66lownurture.suppression.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\x1a%flownurture/sending/v1/messages.proto\"\xe6\x01\n\x0bSuppression\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x12\n\nmessage_id\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08\x61\x64\x64\x65\x64_by\x18\x07 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\"\x8d\x01\n\x18\x43reateSuppressionRequest\x12\x17\n\x05\x65mail\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x02\x12\x41\n\x06reason\x18\x02 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReasonB\x06\x92\xb5\x18\x02\x08\x01\x12\x15\n\x04note\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07\"\x8e\x02\n\x17ListSuppressionsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\x12\x15\n\x05\x65mail\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x02\x12\x39\n\x06reason\x18\x04 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x17\n\x06search\x18\x05 \x01(\tB\x07\x92\xb5\x18\x03\x18\xc0\x02\x12(\n\x04\x66rom\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"r\n\x18ListSuppressionsResponse\x12=\n\x0csuppressions\x18\x01 \x03(\x0b\x32\'.flownurture.suppression.v1.Suppression\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x18\x44\x65leteSuppressionRequest\x12 \n\x0esuppression_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x32\x8e\x04\n\x12SuppressionService\x12\xab\x01\n\x11\x43reateSuppression\x12\x34.flownurture.suppression.v1.CreateSuppressionRequest\x1a\'.flownurture.suppression.v1.Suppression\"7\x8a\xb5\x18\x18\x08\x02\x10\x01\x1a\x12suppressions:write\x82\xd3\xe4\x93\x02\x15\"\x10/v1/suppressions:\x01*\x12\xb2\x01\n\x10ListSuppressions\x12\x33.flownurture.suppression.v1.ListSuppressionsRequest\x1a\x34.flownurture.suppression.v1.ListSuppressionsResponse\"3\x8a\xb5\x18\x17\x08\x02\x10\x01\x1a\x11suppressions:read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/suppressions\x12\x94\x01\n\x11\x44\x65leteSuppression\x12\x34.flownurture.suppression.v1.DeleteSuppressionRequest\x1a\x16.google.protobuf.Empty\"1\x8a\xb5\x18\x04\x08\x02\x10\x02\x82\xd3\xe4\x93\x02#*!/v1/suppressions/{suppression_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSUPPRESSIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\222\265\030\0028\005'
   _globals['_LISTSUPPRESSIONSREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_LISTSUPPRESSIONSREQUEST'].fields_by_name['email']._serialized_options = b'\222\265\030\0028\002'
+  _globals['_LISTSUPPRESSIONSREQUEST'].fields_by_name['search']._loaded_options = None
+  _globals['_LISTSUPPRESSIONSREQUEST'].fields_by_name['search']._serialized_options = b'\222\265\030\003\030\300\002'
   _globals['_DELETESUPPRESSIONREQUEST'].fields_by_name['suppression_id']._loaded_options = None
   _globals['_DELETESUPPRESSIONREQUEST'].fields_by_name['suppression_id']._serialized_options = b'\222\265\030\004\010\0018\001'
   _globals['_SUPPRESSIONSERVICE'].methods_by_name['CreateSuppression']._loaded_options = None
@@ -57,16 +60,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUPPRESSIONSERVICE'].methods_by_name['ListSuppressions']._serialized_options = b'\212\265\030\027\010\002\020\001\032\021suppressions:read\202\323\344\223\002\022\022\020/v1/suppressions'
   _globals['_SUPPRESSIONSERVICE'].methods_by_name['DeleteSuppression']._loaded_options = None
   _globals['_SUPPRESSIONSERVICE'].methods_by_name['DeleteSuppression']._serialized_options = b'\212\265\030\004\010\002\020\002\202\323\344\223\002#*!/v1/suppressions/{suppression_id}'
-  _globals['_SUPPRESSION']._serialized_start=282
-  _globals['_SUPPRESSION']._serialized_end=463
-  _globals['_CREATESUPPRESSIONREQUEST']._serialized_start=466
-  _globals['_CREATESUPPRESSIONREQUEST']._serialized_end=607
-  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_start=610
-  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_end=773
-  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_start=775
-  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_end=889
-  _globals['_DELETESUPPRESSIONREQUEST']._serialized_start=891
-  _globals['_DELETESUPPRESSIONREQUEST']._serialized_end=951
-  _globals['_SUPPRESSIONSERVICE']._serialized_start=954
-  _globals['_SUPPRESSIONSERVICE']._serialized_end=1480
+  _globals['_SUPPRESSION']._serialized_start=320
+  _globals['_SUPPRESSION']._serialized_end=550
+  _globals['_CREATESUPPRESSIONREQUEST']._serialized_start=553
+  _globals['_CREATESUPPRESSIONREQUEST']._serialized_end=694
+  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_start=697
+  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_end=967
+  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_start=969
+  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_end=1083
+  _globals['_DELETESUPPRESSIONREQUEST']._serialized_start=1085
+  _globals['_DELETESUPPRESSIONREQUEST']._serialized_end=1145
+  _globals['_SUPPRESSIONSERVICE']._serialized_start=1148
+  _globals['_SUPPRESSIONSERVICE']._serialized_end=1674
 # @@protoc_insertion_point(module_scope)

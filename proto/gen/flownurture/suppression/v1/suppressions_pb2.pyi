@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from flownurture.context.v1 import context_pb2 as _context_pb2
 from flownurture.sending.v1 import messages_pb2 as _messages_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -30,6 +31,7 @@ class Suppression(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    ADDED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     email: _builtins.str
     """Empty when only the digest was kept."""
@@ -39,6 +41,10 @@ class Suppression(_message.Message):
     """The message that led to it; empty when none did."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def added_by(self) -> _context_pb2.Actor:
+        """Who put it on the list: a user, a key, or a process of the platform that observed the reason."""
+
     def __init__(
         self,
         *,
@@ -48,10 +54,11 @@ class Suppression(_message.Message):
         note: _builtins.str = ...,
         message_id: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        added_by: _context_pb2.Actor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["added_by", b"added_by", "created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "email", b"email", "id", b"id", "message_id", b"message_id", "note", b"note", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_by", b"added_by", "created_at", b"created_at", "email", b"email", "id", b"id", "message_id", b"message_id", "note", b"note", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -91,10 +98,17 @@ class ListSuppressionsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     email: _builtins.str
     reason: _messages_pb2.SuppressionReason.ValueType
+    search: _builtins.str
+    """A part of the address, in any case: "@example.com". Entries of which the digest alone was kept are not found by it."""
+    @_builtins.property
+    def to(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -102,10 +116,12 @@ class ListSuppressionsRequest(_message.Message):
         page_token: _builtins.str = ...,
         email: _builtins.str = ...,
         reason: _messages_pb2.SuppressionReason.ValueType = ...,
+        search: _builtins.str = ...,
+        to: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "to", b"to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "page_size", b"page_size", "page_token", b"page_token", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "from", b"from", "page_size", b"page_size", "page_token", b"page_token", "reason", b"reason", "search", b"search", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

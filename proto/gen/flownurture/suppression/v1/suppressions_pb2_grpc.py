@@ -72,7 +72,8 @@ class SuppressionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSuppression(self, request, context):
-        """Lifts a bounce or a manual entry. CONFLICT for an unsubscribe or complaint: only the person can undo those.
+        """Lifts a bounce or a manual entry, and leaves an event in the audit trail. CONFLICT for an unsubscribe or complaint: only the person
+        can undo those.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

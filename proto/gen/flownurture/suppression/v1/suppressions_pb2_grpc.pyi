@@ -39,7 +39,9 @@ class SuppressionServiceStub:
     ListSuppressions: _grpc.UnaryUnaryMultiCallable[_suppressions_pb2.ListSuppressionsRequest, _suppressions_pb2.ListSuppressionsResponse]
     """Suppressions, newest first."""
     DeleteSuppression: _grpc.UnaryUnaryMultiCallable[_suppressions_pb2.DeleteSuppressionRequest, _empty_pb2.Empty]
-    """Lifts a bounce or a manual entry. CONFLICT for an unsubscribe or complaint: only the person can undo those."""
+    """Lifts a bounce or a manual entry, and leaves an event in the audit trail. CONFLICT for an unsubscribe or complaint: only the person
+    can undo those.
+    """
 
 @_typing.type_check_only
 class SuppressionServiceAsyncStub(SuppressionServiceStub):
@@ -51,7 +53,9 @@ class SuppressionServiceAsyncStub(SuppressionServiceStub):
     ListSuppressions: _aio.UnaryUnaryMultiCallable[_suppressions_pb2.ListSuppressionsRequest, _suppressions_pb2.ListSuppressionsResponse]  # type: ignore[assignment]
     """Suppressions, newest first."""
     DeleteSuppression: _aio.UnaryUnaryMultiCallable[_suppressions_pb2.DeleteSuppressionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Lifts a bounce or a manual entry. CONFLICT for an unsubscribe or complaint: only the person can undo those."""
+    """Lifts a bounce or a manual entry, and leaves an event in the audit trail. CONFLICT for an unsubscribe or complaint: only the person
+    can undo those.
+    """
 
 class SuppressionServiceServicer(metaclass=_abc_1.ABCMeta):
     """The addresses that get no mail from an organization."""
@@ -78,6 +82,8 @@ class SuppressionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _suppressions_pb2.DeleteSuppressionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Lifts a bounce or a manual entry. CONFLICT for an unsubscribe or complaint: only the person can undo those."""
+        """Lifts a bounce or a manual entry, and leaves an event in the audit trail. CONFLICT for an unsubscribe or complaint: only the person
+        can undo those.
+        """
 
 def add_SuppressionServiceServicer_to_server(servicer: SuppressionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

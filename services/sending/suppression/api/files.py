@@ -1,0 +1,101 @@
+"""SuppressionFileService: take files in and give them out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from google.api.httpbody_pb2 import HttpBody
+
+from chassis.context import RequestContext
+from chassis.database import Database
+from chassis.errors import DomainError, FieldViolation, InvalidRequest
+from chassis.idempotency import KeyedRequest, recall, remembered
+from flownurture.suppression.v1 import files_pb2 as pb
+from services.sending.api.statuses import reason_filter
+from services.sending.suppression.api.periods import period_of
+from services.sending.suppression.csv_cells import CSV
+from services.sending.suppression.files import Imported, export_csv, import_addresses
+from services.sending.suppression.search import Wanted
+
+_IN_MEMORY = 1 << 20
+# So that who opts out finds a connection, whatever is imported.
+_AT_ONCE = 2
+
+
+class SuppressionFileApi:
+    """The list from CSV files, and as one."""
+
+    service = pb.DESCRIPTOR.services_by_name["SuppressionFileService"]
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def import_suppressions(
+        self, requests: AsyncIterator[pb.ImportSuppressionsRequest], context: RequestContext
+    ) -> pb.ImportSuppressionsResponse:
+        """Receive the whole file, then put what it holds on the list; all of it is in force when this answers."""
+        options = await _options(requests)
+        digest = sha256(options.SerializeToString(deterministic=True))
+        with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+            async for request in requests:
+                if request.WhichOneof("part") != "chunk":
+                    raise InvalidRequest(FieldViolation("options", "may be given once, before the file"))
+                digest.update(request.chunk)
+                await asyncio.to_thread(file.write, request.chunk)
+            await asyncio.to_thread(file.seek, 0)
+            return await self._import(context, file, options.note, digest.digest())
+
+    async def export_suppressions(
+        self, request: pb.ExportSuppressionsRequest, context: RequestContext
+    ) -> AsyncIterator[HttpBody]:
+        """The list as CSV."""
+        since, until = period_of(request)
+        wanted = Wanted(reason=reason_filter("reason", request.reason), since=since, until=until)
+        async for piece in export_csv(self._database, context, wanted):
+            yield HttpBody(content_type=CSV, data=piece)
+
+    async def _import(
+        self, context: RequestContext, file: IO[bytes], note: str, fingerprint: bytes
+    ) -> pb.ImportSuppressionsResponse:
+        """Add once under a key. No transaction is open meanwhile: two at once under one key do the same, and are answered alike."""
+        method = f"{self.service.full_name}.ImportSuppressions"
+        await self._refuse_another(context, method, fingerprint)
+        async with self._slots:
+            imported = await import_addresses(self._database, context, file, note)
+
+        async def answer() -> pb.ImportSuppressionsResponse:
+            return _as_message(imported)
+
+        async with self._database.tenant_transaction(context) as session:
+            return await remembered(session, context, method, fingerprint, answer)
+
+    async def _refuse_another(self, context: RequestContext, method: str, fingerprint: bytes) -> None:
+        """Raise what stands against this file under the context's key, before anything of it is added."""
+        keyed = KeyedRequest.of(context, method, fingerprint)
+        async with self._database.tenant_transaction(context) as session:
+            for earlier in await recall(session, [keyed] if keyed else []):
+                if isinstance(earlier, DomainError):
+                    raise earlier
+
+
+async def _options(requests: AsyncIterator[pb.ImportSuppressionsRequest]) -> pb.SuppressionImportOptions:
+    async for request in requests:
+        if request.WhichOneof("part") == "options":
+            return request.options
+        break
+    raise InvalidRequest(FieldViolation("options", "must come before the file"))
+
+
+def _as_message(imported: Imported) -> pb.ImportSuppressionsResponse:
+    return pb.ImportSuppressionsResponse(
+        processed_rows=imported.rows,
+        added_addresses=imported.added,
+        failed_rows=imported.failed,
+        errors=[
+            pb.SuppressionRowError(line=error.line, field=error.field, message=error.message)
+            for error in imported.errors
+        ],
+    )
