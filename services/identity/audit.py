@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import insert, select, text
 
+from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
 from services.identity.tables import audit_events
@@ -61,6 +62,7 @@ class Act(StrEnum):
     API_KEY_REVOKED = "api_key_revoked"
     OPERATOR_ADDED = "operator_added"
     DEAD_LETTER_REPLAY_REQUESTED = "dead_letter_replay_requested"
+    SUPPRESSION_REMOVED = "suppression_removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,14 @@ async def record(
     *,
     before: Facts | None = None,
     after: Facts | None = None,
+    by: RequestContext | None = None,
 ) -> None:
-    """Write that the context's actor did this to the target, in the transaction in which it happens.
+    """Write that the actor of a context, the session's unless `by` is given, did this to the target.
 
+    It belongs into the transaction in which it happens, or into the one that hears of it from another service.
     Until it ends, nothing else of the organization can be recorded: record last, or shortly before the end.
     """
-    context = session.context
+    context = by or session.context
     await session.execute(_LOCK, {"organization": str(context.organization)})
     last = (
         await session.execute(

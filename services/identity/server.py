@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from chassis.database import Database, RoleDatabase
+from chassis.dead_letter_service import DeadLetterService
+from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
@@ -33,6 +35,7 @@ from services.identity.api.sessions import SessionService
 from services.identity.api.team import InvitationService, TeamService
 from services.identity.api.tokens import TokenAnswers
 from services.identity.clock import Clock, system_clock
+from services.identity.consumers import consumers
 from services.identity.dead_letter_peers import DeadLetterPeers
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
@@ -70,13 +73,17 @@ async def serve(settings: IdentitySettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         process.start(Relay(relay, bus, domain="identity", wake=database.outbox_written))
+        readers = consumers(bus, database)
+        for reader in readers:
+            process.start(reader)
+        process.start(Replays(relay, readers))
         process.start(Prune(scheduler))
         settlement = Settlement(database, system_clock)
         process.start(
             Scheduler(scheduler, CHANGES_TO_SETTLE, _SETTLED_WITHIN, settlement.settle, process="identity")
         )
         server = RpcServer("identity", settings.listen, process.verifier, database)
-        await process.serve(server.add(*services))
+        await process.serve(server.add(*services, DeadLetterService(relay, "identity")))
 
 
 async def servicers(

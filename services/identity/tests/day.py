@@ -16,7 +16,10 @@ from sqlalchemy import text
 
 from chassis.database import Database, RoleDatabase
 from chassis.errors import Unauthenticated, Unavailable
+from chassis.identifiers import new_id
 from chassis.tests.deadlines import until
+from flownurture.context.v1.context_pb2 import Actor
+from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.identity.v1 import (
     account_pb2,
     admin_pb2,
@@ -28,8 +31,11 @@ from flownurture.identity.v1 import (
     team_pb2,
 )
 from flownurture.options.v1 import access_pb2
+from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
+from flownurture.suppression.v1.events_pb2 import SuppressionRemoved
 from services.identity import audit, subscriptions
 from services.identity.audit import Act
+from services.identity.consumers import consumers
 from services.identity.grants import Grants
 from services.identity.plans import Plan
 from services.identity.tests import keys
@@ -58,6 +64,7 @@ class Day:
             account_pb2.VerifyEmailRequest(token=await self._mailed(owner, "verify-email")),
         )
         await self._organization(owner)
+        await self._suppressions(owner)
         await self._team(owner)
         owner = await self._second_factor(owner)
         owner = await self._sessions(owner)
@@ -74,6 +81,25 @@ class Day:
         for plan in (Plan.PRO, Plan.FREE, Plan.PRO):
             async with self.database.tenant_transaction(as_called) as session:
                 await subscriptions.choose(session, plan, now=datetime.now(UTC), grants=self.grants)
+
+    async def _suppressions(self, owner: Person) -> None:
+        removed = SuppressionRemoved(
+            suppression_id=str(new_id()),
+            digest=bytes(32),
+            reason=SUPPRESSION_REASON_MANUAL,
+            actor=Actor(kind=Actor.KIND_USER, id=owner.answer.user.id),
+            role=access_pb2.ROLE_ORG_ADMIN,
+            client_address="192.0.2.1",
+            request_id=str(uuid4()),
+        )
+        envelope = Envelope(
+            id=str(new_id()),
+            organization_id=owner.answer.organization.id,
+            type=removed.DESCRIPTOR.full_name,
+            payload=removed.SerializeToString(),
+        )
+        (reader,) = consumers(None, self.database)  # type: ignore[arg-type]
+        await reader.handle(envelope.SerializeToString())
 
     async def _team(self, owner: Person) -> None:
         removed, left = [await self._invited_and_joined(owner) for _ in range(2)]

@@ -52,6 +52,7 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.API_KEY_REVOKED: ({"name", "prefix", "scopes"}, set()),
     Act.OPERATOR_ADDED: (set(), set()),
     Act.DEAD_LETTER_REPLAY_REQUESTED: (set(), {"process", "all"}),
+    Act.SUPPRESSION_REMOVED: ({"reason", "email_digest"}, set()),
 }
 
 

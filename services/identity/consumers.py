@@ -1,0 +1,43 @@
+"""Events in: acts on what other services own, which the trail tells of too."""
+
+from dataclasses import replace
+
+from chassis.consumer import Consumer, transactional
+from chassis.context import ActorKind, RequestContext, Role
+from chassis.database import Database, TenantSession
+from chassis.events import EventBus
+from chassis.identifiers import parse_id
+from flownurture.sending.v1.messages_pb2 import SuppressionReason
+from flownurture.suppression.v1.events_pb2 import SuppressionRemoved
+from services.identity import audit
+from services.identity.audit import Act
+
+
+def consumers(bus: EventBus, database: Database) -> list[Consumer]:
+    """A reader of the stream SUPPRESSION."""
+    return [
+        Consumer(
+            bus,
+            stream="SUPPRESSION",
+            durable="identity",
+            database=database,
+            handlers={SuppressionRemoved: transactional(on_suppression_removed)},
+        )
+    ]
+
+
+async def on_suppression_removed(
+    event: SuppressionRemoved, context: RequestContext, session: TenantSession
+) -> None:
+    """Record who took an address off the suppression list. The address itself stays out of what is kept for good."""
+    by = replace(
+        context,
+        actor_kind=ActorKind(event.actor.kind),
+        actor_id=event.actor.id,
+        role=Role(event.role),
+        client_address=event.client_address,
+        request_id=event.request_id,
+    )
+    reason = SuppressionReason.Name(event.reason).removeprefix("SUPPRESSION_REASON_").lower()
+    before = {"reason": reason, "email_digest": event.digest.hex()}
+    await audit.record(session, Act.SUPPRESSION_REMOVED, parse_id(event.suppression_id), before=before, by=by)
