@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_bytes, token_urlsafe
-from typing import Self
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -21,6 +21,14 @@ _KEY_BYTES = 32
 
 def _key() -> str:
     return b64encode(token_bytes(_KEY_BYTES)).decode()
+
+
+def _completed(fresh: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """What is known, and what is fresh where nothing is; so within each set of them, which grows with roles and processes."""
+    return {
+        name: _completed(value, known.get(name, {})) if isinstance(value, dict) else known.get(name, value)
+        for name, value in fresh.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Secrets:
     def load_or_create(cls, path: Path) -> Self:
         """Those of a file that only its owner reads; what the file lacks, or all if there is none, is made with it."""
         known = json.loads(path.read_text()) if path.exists() else {}
-        secrets = cls(**asdict(cls.generate()) | known)
+        secrets = cls(**_completed(asdict(cls.generate()), known))
         if asdict(secrets) == known:
             return secrets
         path.parent.mkdir(parents=True, exist_ok=True)
