@@ -128,7 +128,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "SPF_HOST": SPF_HOST,
             "DNS_RESOLVER": addresses.nameserver,
         },
-        "suppression": links,
+        "suppression": links | {"DATABASE_CONSENT_URL": _role_url("sending_consent", addresses, secrets)},
         "delivery": links
         | domains
         | {

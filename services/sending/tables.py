@@ -244,6 +244,19 @@ suppressions = Table(
     moment("reaffirmed_at"),
 )
 
+# Who has confirmed that they want mail again, and what proves it. Only ever added to, by a role of its own.
+resubscriptions = Table(
+    "resubscriptions",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("email_digest", LargeBinary, nullable=False),
+    Column("confirmed_at", DateTime(timezone=True), nullable=False),
+    moment("recorded_at"),
+    Column("event_id", Uuid),
+    Column("link_good_until", DateTime(timezone=True)),
+)
+
 # Where each link of a campaign leads.
 campaign_links = Table(
     "campaign_links",

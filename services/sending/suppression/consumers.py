@@ -2,7 +2,7 @@
 
 from datetime import UTC
 
-from chassis.consumer import Consumer, idempotent, transactional
+from chassis.consumer import Consumer, Inbox, idempotent, transactional
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
@@ -12,16 +12,29 @@ from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1.events_pb2 import MessagesRequested, SendsRequested
 from flownurture.sending.v1.messages_pb2 import MESSAGE_STATUS_BOUNCED
 from services.sending.suppression.bounces import announce_bounces_of
+from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.suppression.suppressions import follow_to, welcome_back
 from services.sending.suppression.veto import decide
 
 
-def consumers(bus: EventBus, database: Database) -> list[Consumer]:
+def consumers(bus: EventBus, database: Database, resubscriptions: Resubscriptions) -> list[Consumer]:
     """Readers of the streams SENDS_REQUESTED, MESSAGES_REQUESTED, DELIVERY and CONTACTS."""
 
     async def on_requested(event: SendsRequested | MessagesRequested, context: RequestContext) -> None:
         async with database.tenant_transaction(context) as session:
             await decide(session, parse_id(event.batch_id))
+
+    async def on_address_resubscribed(
+        event: AddressResubscribed, context: RequestContext, inbox: Inbox
+    ) -> None:
+        """A person wants mail again: their unsubscribe from before that no longer stands."""
+        confirmed_at = event.confirmed_at.ToDatetime(tzinfo=UTC)
+        await resubscriptions.add_by_event(
+            context.organization, event.email_digest, confirmed_at, inbox.event_id
+        )
+        # Told again, it finds nothing: what was said since is newer than the ledger.
+        async with database.tenant_transaction(context) as session:
+            await welcome_back(session, event.email_digest)
 
     return [
         Consumer(
@@ -51,18 +64,11 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
             durable="suppression",
             database=database,
             handlers={
-                AddressResubscribed: transactional(on_address_resubscribed),
+                AddressResubscribed: on_address_resubscribed,
                 AddressChanged: transactional(on_address_changed),
             },
         ),
     ]
-
-
-async def on_address_resubscribed(
-    event: AddressResubscribed, context: RequestContext, session: TenantSession
-) -> None:
-    """A person wants mail again: their unsubscribe from before that no longer stands."""
-    await welcome_back(session, event.email_digest, event.confirmed_at.ToDatetime(tzinfo=UTC))
 
 
 async def on_address_changed(event: AddressChanged, context: RequestContext, session: TenantSession) -> None:

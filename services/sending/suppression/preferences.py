@@ -14,7 +14,6 @@ from services.sending.confirmation_mail import send_confirmation
 from services.sending.preference_links import Preferences, Return
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.pages import return_mail
-from services.sending.suppression.suppressions import welcome_back
 from services.sending.tables import campaigns, message_contents, messages, suppressions
 
 # To one address, whoever asks for them.
@@ -92,11 +91,6 @@ async def ask_to_return(
 async def is_still_good(session: TenantSession, link: Return) -> bool:
     """Whether the time of the link is not over."""
     return bool(await session.scalar(select(func.now() < link.until)))
-
-
-async def come_back(session: TenantSession, link: Return) -> None:
-    """End the opt-out of who has confirmed that they want mail again."""
-    await welcome_back(session, link.digest, await session.scalar(select(func.clock_timestamp())))
 
 
 async def _mails_sent(session: TenantSession, digest: bytes) -> int:

@@ -13,6 +13,7 @@ from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers
+from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.suppression.settings import SuppressionSettings
 from services.sending.suppression.sweep import Sweep
 from services.sending.unsubscribe_links import UnsubscribeLinks
@@ -24,8 +25,9 @@ async def serve(settings: SuppressionSettings) -> None:
         database = await process.enter(Database(settings.database_url, schema="sending", pool_size=10))
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
+        resubscriptions = Resubscriptions(await process.enter(RoleDatabase(settings.database_consent_url)))
         bus = await process.enter(EventBus(settings))
-        readers = consumers(bus, database)
+        readers = consumers(bus, database, resubscriptions)
         process.start(Relay(relay, bus, domain="suppression", wake=database.outbox_written))
         for reader in readers:
             process.start(reader)
@@ -37,7 +39,9 @@ async def serve(settings: SuppressionSettings) -> None:
             SuppressionApi(),
             SuppressionFileApi(database),
             UnsubscribeApi(database, links),
-            PreferencesApi(database, PreferenceLinks(settings.link_keys, settings.public_url)),
+            PreferencesApi(
+                database, PreferenceLinks(settings.link_keys, settings.public_url), resubscriptions
+            ),
             DeadLetterService(relay, "suppression"),
         )
         await process.serve(server)

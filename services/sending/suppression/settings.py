@@ -9,6 +9,9 @@ from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
 class SuppressionSettings(ProcessSettings, DatabaseSettings, EventsSettings):
     """The suppression process opens the links by which people opt out."""
 
+    database_consent_url: Secret = Field(
+        description="postgresql://…, the role that adds to the ledger of confirmed re-subscriptions"
+    )
     link_keys: Json[list[Secret]] = Field(
         description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
     )

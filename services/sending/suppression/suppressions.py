@@ -1,10 +1,9 @@
 """The suppression list as its organization works with it."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
@@ -13,7 +12,7 @@ from services.sending.statuses import SuppressionReason
 from services.sending.suppression.announcements import announce_lifted, announce_removed, announce_suppressed
 from services.sending.suppression.search import Suppression, Wanted, page_suppressions
 from services.sending.suppression_list import Suppressed, suppress
-from services.sending.tables import messages, suppressions
+from services.sending.tables import messages, resubscriptions, suppressions
 
 # Facts about a person's will: only the person changes them.
 _ONLY_BY_THE_PERSON = (SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
@@ -53,14 +52,18 @@ async def opt_out_by_message(session: TenantSession, message_id: UUID) -> None:
         await opt_out(session, message_id, bytes(digest))
 
 
-async def welcome_back(session: TenantSession, digest: bytes, confirmed_at: datetime) -> None:
-    """Take off the list the unsubscribe of who has confirmed that they want mail again; one that came later stays."""
+async def welcome_back(session: TenantSession, digest: bytes) -> None:
+    """Take off the list the unsubscribe of who is on the ledger as wanting mail again; one that came later stays."""
     lifted = await session.execute(
         delete(suppressions)
         .where(
             suppressions.c.email_digest == digest,
             suppressions.c.reason == SuppressionReason.UNSUBSCRIBE.value,
-            suppressions.c.reaffirmed_at < confirmed_at,
+            exists().where(
+                resubscriptions.c.organization_id == suppressions.c.organization_id,
+                resubscriptions.c.email_digest == suppressions.c.email_digest,
+                resubscriptions.c.confirmed_at > suppressions.c.reaffirmed_at,
+            ),
         )
         .returning(suppressions.c.email_digest)
     )

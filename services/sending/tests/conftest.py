@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chassis.consumer import Consumer
 from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
@@ -41,6 +42,8 @@ from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
+from services.sending.suppression.consumers import consumers as suppression_consumers
+from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.tests.audience import Audience
 from services.sending.tests.plan import Plan
 from services.sending.tests.post import Post, PostOffice
@@ -206,12 +209,30 @@ async def sending(
 
 
 @pytest.fixture(scope="session")
+async def resubscriptions(service_environment: Environment) -> AsyncIterator[Resubscriptions]:
+    async with RoleDatabase(Secret(service_environment("suppression")["DATABASE_CONSENT_URL"])) as database:
+        yield Resubscriptions(database)
+
+
+@pytest.fixture(scope="session")
+def suppression_readers(database: Database, resubscriptions: Resubscriptions) -> list[Consumer]:
+    """What the suppression process reads events with; tests hand them over themselves."""
+    return suppression_consumers(None, database, resubscriptions)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
 async def suppression(
-    settings: DeliverySettings, database: Database, links: UnsubscribeLinks, service_environment: Environment
+    settings: DeliverySettings,
+    database: Database,
+    links: UnsubscribeLinks,
+    resubscriptions: Resubscriptions,
+    service_environment: Environment,
 ) -> AsyncIterator[Peer]:
     verifier = StampVerifier("suppression", settings.stamp_trusted_keys)
     server = RpcServer("suppression", "127.0.0.1:0", verifier, database)
-    preferences = PreferencesApi(database, PreferenceLinks(settings.link_keys, settings.public_url))
+    preferences = PreferencesApi(
+        database, PreferenceLinks(settings.link_keys, settings.public_url), resubscriptions
+    )
     server.add(SuppressionApi(), SuppressionFileApi(database), UnsubscribeApi(database, links), preferences)
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "suppression", Stamper("gateway", key)) as peer:

@@ -1,10 +1,12 @@
 """What sending makes of what happens to contacts: whom they erase, who comes back, who moves, who has to confirm."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from chassis.consumer import Consumer
 from chassis.database import Database
 from chassis.email_address import EmailAddress
 from chassis.errors import Unavailable
@@ -17,7 +19,6 @@ from services.sending.consumers import ContactsReader
 from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
 from services.sending.statuses import MessageStatus, SuppressionReason
-from services.sending.suppression.consumers import consumers as suppression_consumers
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.tests.audience import Audience
 from services.sending.tests.relay import MailRelay
@@ -37,10 +38,19 @@ async def erase(tenant: Tenant, email: str, contact_id: str = "") -> None:
     await tenant.hear(ContactsReader(tenant.database).consumers(None), event)  # type: ignore[arg-type]
 
 
-async def confirm(tenant: Tenant, email: str, at: datetime) -> None:
-    event = pb.AddressResubscribed(email_digest=digest(email))
-    event.confirmed_at.FromDatetime(at)
-    await tenant.hear(suppression_consumers(None, tenant.database), event)  # type: ignore[arg-type]
+Confirm = Callable[[str, datetime], Awaitable[None]]
+
+
+@pytest.fixture
+def confirm(tenant: Tenant, suppression_readers: list[Consumer]) -> Confirm:
+    """Has the suppression process hear that somebody has confirmed."""
+
+    async def confirm(email: str, at: datetime) -> None:
+        event = pb.AddressResubscribed(email_digest=digest(email))
+        event.confirmed_at.FromDatetime(at)
+        await tenant.hear(suppression_readers, event)
+
+    return confirm
 
 
 async def order(tenant: Tenant, email: str, event_id: UUID | None = None) -> UUID:
@@ -160,10 +170,12 @@ async def test_a_confirmation_mail_never_reaches_who_complained_or_bounced(
     assert relay.handed_over == {}
 
 
-async def test_who_confirms_gets_mail_again(tenant: Tenant, worker: Worker, relay: MailRelay) -> None:
+async def test_who_confirms_gets_mail_again(
+    tenant: Tenant, confirm: Confirm, worker: Worker, relay: MailRelay
+) -> None:
     await refuse(tenant, READER, SuppressionReason.UNSUBSCRIBE)
     for _ in range(2):
-        await confirm(tenant, READER, datetime.now(UTC))
+        await confirm(READER, datetime.now(UTC))
     assert await reasons(tenant, READER) == set()
     (lifted,) = await tenant.published(SuppressionsLifted)
     assert lifted.addresses[0].digest == digest(READER)
@@ -173,36 +185,36 @@ async def test_who_confirms_gets_mail_again(tenant: Tenant, worker: Worker, rela
 
 
 async def test_an_opt_out_after_the_confirmation_stays_whichever_is_told_first(
-    tenant: Tenant, links: UnsubscribeLinks, worker: Worker
+    tenant: Tenant, confirm: Confirm, links: UnsubscribeLinks, worker: Worker
 ) -> None:
     await tenant.launch(READER)
     await tenant.deliver(worker)
     confirmed_at = datetime.now(UTC)
     await opt_out(tenant, links, READER)
-    await confirm(tenant, READER, confirmed_at)
+    await confirm(READER, confirmed_at)
     assert await reasons(tenant, READER) == {"unsubscribe"}
 
 
 async def test_who_opts_out_once_more_while_being_welcomed_back_stays_out(
-    tenant: Tenant, links: UnsubscribeLinks, worker: Worker
+    tenant: Tenant, confirm: Confirm, links: UnsubscribeLinks, worker: Worker
 ) -> None:
     await tenant.launch(READER)
     await tenant.deliver(worker)
     await opt_out(tenant, links, READER)
     confirmed_at = datetime.now(UTC)
     await opt_out(tenant, links, READER)
-    await confirm(tenant, READER, confirmed_at)
+    await confirm(READER, confirmed_at)
     assert await reasons(tenant, READER) == {"unsubscribe"}
     assert len(await tenant.published(AddressesSuppressed)) == 1
 
 
 async def test_an_old_link_opts_out_again_after_a_resubscription(
-    tenant: Tenant, links: UnsubscribeLinks, worker: Worker
+    tenant: Tenant, confirm: Confirm, links: UnsubscribeLinks, worker: Worker
 ) -> None:
     await tenant.launch(READER)
     await tenant.deliver(worker)
     await opt_out(tenant, links, READER)
-    await confirm(tenant, READER, datetime.now(UTC))
+    await confirm(READER, datetime.now(UTC))
     assert await reasons(tenant, READER) == set()
     await opt_out(tenant, links, READER)
     assert await reasons(tenant, READER) == {"unsubscribe"}
@@ -212,16 +224,16 @@ async def test_an_old_link_opts_out_again_after_a_resubscription(
     "reason", [SuppressionReason.COMPLAINT, SuppressionReason.HARD_BOUNCE, SuppressionReason.MANUAL]
 )
 async def test_a_confirmation_lifts_nothing_but_an_unsubscribe(
-    tenant: Tenant, reason: SuppressionReason
+    tenant: Tenant, confirm: Confirm, reason: SuppressionReason
 ) -> None:
     await refuse(tenant, READER, reason)
     await refuse(tenant, READER, SuppressionReason.UNSUBSCRIBE)
-    await confirm(tenant, READER, datetime.now(UTC) + timedelta(hours=1))
+    await confirm(READER, datetime.now(UTC) + timedelta(hours=1))
     assert await reasons(tenant, READER) == {reason.value}
 
 
 async def test_a_refusal_follows_a_person_to_another_address_and_a_bounce_does_not(
-    tenant: Tenant, worker: Worker, relay: MailRelay
+    tenant: Tenant, suppression_readers: list[Consumer], worker: Worker, relay: MailRelay
 ) -> None:
     for reason in SuppressionReason:
         if reason not in (SuppressionReason.ERASED, SuppressionReason.CANCELLED):
@@ -232,7 +244,7 @@ async def test_a_refusal_follows_a_person_to_another_address_and_a_bounce_does_n
         new_email_digest=digest("new@example.com"),
     )
     for _ in range(2):
-        await tenant.hear(suppression_consumers(None, tenant.database), event)  # type: ignore[arg-type]
+        await tenant.hear(suppression_readers, event)
     assert await reasons(tenant, "new@example.com") == {"unsubscribe", "complaint"}
     await tenant.launch("new@example.com")
     await tenant.deliver(worker)

@@ -56,10 +56,10 @@ def own_environment(servers: Any, service_environment: Environment, worker_id: s
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     with psycopg.connect(moved(admin_url), autocommit=True) as own:
         own.execute("CREATE SCHEMA sending AUTHORIZATION sending_owner")
-        for role in ("app", "relay", "scheduler"):
+        for role in ("app", "relay", "scheduler", "consent"):
             grantee = sql.Identifier(f"sending_{role}")
             own.execute(sql.SQL("GRANT USAGE ON SCHEMA sending TO {}").format(grantee))
-        for role in ("owner", "app", "relay", "scheduler"):
+        for role in ("owner", "app", "relay", "scheduler", "consent"):
             grantee = sql.Identifier(f"sending_{role}")
             own.execute(
                 sql.SQL("ALTER ROLE {} IN DATABASE {} SET search_path = sending").format(

@@ -18,8 +18,9 @@ from services.sending.suppression.pages import (
     returned_page,
     unsubscribed_page,
 )
-from services.sending.suppression.preferences import ask_to_return, come_back, is_still_good, standing_of
-from services.sending.suppression.suppressions import opt_out
+from services.sending.suppression.preferences import ask_to_return, is_still_good, standing_of
+from services.sending.suppression.resubscriptions import Resubscriptions
+from services.sending.suppression.suppressions import opt_out, welcome_back
 
 _HTML = "text/html; charset=utf-8"
 
@@ -29,9 +30,10 @@ class PreferencesApi:
 
     service = pb.DESCRIPTOR.services_by_name["PreferencesService"]
 
-    def __init__(self, database: Database, links: PreferenceLinks) -> None:
+    def __init__(self, database: Database, links: PreferenceLinks, resubscriptions: Resubscriptions) -> None:
         self._database = database
         self._links = links
+        self._resubscriptions = resubscriptions
 
     async def get_preferences_page(
         self, request: pb.GetPreferencesPageRequest, context: RequestContext
@@ -59,10 +61,15 @@ class PreferencesApi:
         return _html(check_inbox_page())
 
     async def _come_back(self, link: Return) -> bytes:
-        async with self._database.tenant_transaction(link.context) as session:
-            if not await is_still_good(session, link):
-                return expired_page()
-            await come_back(session, link)
+        async with self._database.tenant_transaction(link.context, read_only=True) as session:
+            still_good = await is_still_good(session, link)
+            opted_out = (await standing_of(session, link.digest)).opted_out
+        if not still_good:
+            return expired_page()
+        if opted_out:
+            await self._resubscriptions.add_by_link(link)
+            async with self._database.tenant_transaction(link.context) as session:
+                await welcome_back(session, link.digest)
         return returned_page()
 
     async def _ask_to_return(self, link: Preferences) -> None:
