@@ -1,4 +1,4 @@
-"""For how long events are kept: as many days as the plan says, looked at once a day. Counts and firsts stay."""
+"""For how long events and decisions are kept: as many days as the plan says, looked at once a day. Counts and firsts stay."""
 
 from datetime import timedelta
 from typing import Protocol
@@ -21,6 +21,19 @@ _FORGET = text("""
     DELETE FROM engagement_events WHERE (occurred_at, id) IN (
         SELECT occurred_at, id FROM engagement_events WHERE occurred_at < now() - CAST(:kept AS interval)
         ORDER BY occurred_at LIMIT :most
+    )
+""")
+# Of decisions whole days go, and the heads of their chains stay.
+_FORGET_LINKS = text("""
+    DELETE FROM decision_links WHERE (day, sequence) IN (
+        SELECT day, sequence FROM decision_links WHERE day < ((now() - CAST(:kept AS interval)) AT TIME ZONE 'UTC')::date
+        ORDER BY day LIMIT :most
+    )
+""")
+_FORGET_DECISIONS = text("""
+    DELETE FROM decisions WHERE (day, transaction, id) IN (
+        SELECT day, transaction, id FROM decisions WHERE day < ((now() - CAST(:kept AS interval)) AT TIME ZONE 'UTC')::date
+        ORDER BY day LIMIT :most
     )
 """)
 _LOOKED = text("UPDATE event_retention SET next_look_at = now() + interval '1 day'")
@@ -56,18 +69,19 @@ class EventRetention:
         await self._scheduler.run()
 
     async def forget(self, context: RequestContext) -> int:
-        """Forget what is too old of the context's organization; answers how many events that was."""
+        """Forget what is too old of the context's organization; answers how many rows that was."""
         # Before anything is forgotten: what is not known is not guessed.
         kept = await self._retentions.event_retention(context)
         forgotten = 0
-        while True:
-            async with self._database.tenant_transaction(context) as session:
-                gone = (await session.execute(_FORGET, {"kept": kept, "most": self._most})).rowcount
-                if gone < self._most:
-                    await session.execute(_LOOKED)
-            forgotten += gone
-            if gone < self._most:
-                return forgotten
+        for forget in (_FORGET, _FORGET_LINKS, _FORGET_DECISIONS):
+            gone = self._most
+            while gone == self._most:
+                async with self._database.tenant_transaction(context) as session:
+                    gone = (await session.execute(forget, {"kept": kept, "most": self._most})).rowcount
+                forgotten += gone
+        async with self._database.tenant_transaction(context) as session:
+            await session.execute(_LOOKED)
+        return forgotten
 
     async def _look_at(self, context: RequestContext, _: object) -> None:
         await self.forget(context)

@@ -16,6 +16,7 @@ from chassis.database import TenantSession
 from services.sending import usage
 from services.sending.categories import STANDS_AGAINST, Category
 from services.sending.statuses import SuppressionReason
+from services.sending.suppression.decisions.log import Gate, logging
 from services.sending.suppression.veto import Veto, announce_vetoes
 from services.sending.suppression_list import hold_still
 
@@ -49,7 +50,7 @@ _CLAIM = text(f"""
         SET status = 'vetoed', veto_reason = due.reason, next_attempt_at = NULL, settled_at = now(),
             merge_fields = NULL
         FROM due WHERE message.id = due.id AND due.reason IS NOT NULL
-    )
+    ), {logging(Gate.CLAIM, "due")}
     SELECT due.* FROM leased LEFT JOIN due ON true ORDER BY due.id
 """)  # noqa: S608 - of our own words alone
 _CLAIMED_BEFORE = text(f"""

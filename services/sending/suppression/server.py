@@ -13,6 +13,7 @@ from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers
+from services.sending.suppression.decisions.linking import Linking
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.suppression.settings import SuppressionSettings
 from services.sending.suppression.sweep import Sweep
@@ -33,6 +34,7 @@ async def serve(settings: SuppressionSettings) -> None:
             process.start(reader)
         process.start(Replays(relay, readers))
         process.start(Sweep(database, scheduler))
+        process.start(Linking(database, scheduler))
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)
         server = RpcServer("suppression", settings.listen, process.verifier, database)
         server.add(

@@ -1,7 +1,7 @@
 """The veto: which of a batch's messages may go.
 
-One statement decides on the whole batch, and writes to the rows of those alone who do not go; whoever decides again finds it
-decided. Delivery looks at the list once
+One statement decides on the whole batch, writes to the rows of those alone who do not go, and logs what it decided; whoever decides
+again finds it decided. Delivery looks at the list once
 more when it claims a message, so that nobody who opts out in between gets it.
 """
 
@@ -17,6 +17,7 @@ from flownurture.suppression.v1.events_pb2 import MessagesApproved, SendsApprove
 from services.sending import usage
 from services.sending.categories import STANDS_AGAINST
 from services.sending.statuses import SuppressionReason
+from services.sending.suppression.decisions.log import Gate, logging
 
 # Where several reasons hold, the first one here is told.
 _ORDER = [reason.value for reason in SuppressionReason]
@@ -45,7 +46,7 @@ _DECIDE = text(f"""
                 SELECT FROM messages AS message WHERE message.batch_id = :batch_id AND message.status = 'deferred'
             ) THEN 'approved' ELSE 'settled' END
         FROM batch WHERE batches.id = batch.id
-    )
+    ), {logging(Gate.VETO, "verdicts")}
     SELECT counted.*, verdicts.* FROM (
         SELECT count(*) AS approved, (SELECT campaign_id IS NOT NULL FROM batch) AS of_a_campaign
         FROM verdicts WHERE reason IS NULL
