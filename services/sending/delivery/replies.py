@@ -1,18 +1,10 @@
 """What a receiving server's reply means for a message (RFC 5321 §4.2, RFC 3463)."""
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.sending.bounces import Classification, Kind, classify, enhanced_code
 from services.sending.statuses import MessageStatus
-
-_ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
-
-# Which permanent refusals say that the address itself is bad, and so that it must not be written to again. Policy,
-# size and full mailboxes are permanent for the message alone.
-_BAD_ADDRESS = frozenset({"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.4"})
-# What the basic code says where there is no enhanced one. 552 and 554 are about storage and policy.
-_BAD_ADDRESS_CODES = frozenset({550, 551, 553})
 
 # Pauses before each further attempt; about a day in all.
 _PAUSES = (
@@ -59,9 +51,8 @@ def judge(reply: Reply, *, to_recipient: bool, attempts: int) -> Verdict:
     if reply.code // 100 == 2:
         return Verdict(MessageStatus.SENT, reply.shown)
     if reply.code // 100 == 5:
-        return Verdict(
-            MessageStatus.BOUNCED, reply.shown, address_is_bad=to_recipient and says_bad_address(reply)
-        )
+        address_is_bad = to_recipient and classified(reply).kind is Kind.HARD
+        return Verdict(MessageStatus.BOUNCED, reply.shown, address_is_bad=address_is_bad)
     return put_off(reply.shown, attempts=attempts)
 
 
@@ -77,15 +68,6 @@ def put_back(detail: str, again: timedelta) -> Verdict:
     return Verdict(MessageStatus.DEFERRED, detail, retry_after=again, attempted=False)
 
 
-def says_bad_address(reply: Reply) -> bool:
-    """Whether a refusal says that there is no such mailbox. The enhanced code counts more than the basic one."""
-    enhanced = enhanced_code(reply)
-    if enhanced is not None:
-        return enhanced in _BAD_ADDRESS
-    return reply.code in _BAD_ADDRESS_CODES
-
-
-def enhanced_code(reply: Reply) -> str | None:
-    """Its enhanced code (RFC 3463), if it has one."""
-    found = _ENHANCED.search(reply.text)
-    return found.group(0) if found else None
+def classified(reply: Reply) -> Classification:
+    """What a refusal says about its recipient, by the table that reports of returned mail go by as well."""
+    return classify(enhanced_code(reply.text), reply.code, reply.text)

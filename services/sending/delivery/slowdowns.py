@@ -8,7 +8,8 @@ from importlib import resources
 
 from pydantic import BaseModel, ConfigDict
 
-from services.sending.delivery.replies import Reply, enhanced_code
+from services.sending.bounces import enhanced_code
+from services.sending.delivery.replies import Reply
 
 
 class About(StrEnum):
@@ -33,7 +34,7 @@ class _Rule(BaseModel):
         return (
             self.provider in (None, provider)
             and self.code in (None, reply.code)
-            and self.enhanced in (None, enhanced_code(reply))
+            and self.enhanced in (None, enhanced_code(reply.text))
             and (self.text is None or self.text.search(reply.text) is not None)
         )
 

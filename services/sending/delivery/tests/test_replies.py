@@ -29,6 +29,8 @@ def test_a_mailbox_that_does_not_exist_is_a_bad_address(reply: Reply) -> None:
         Reply(552, "5.2.2 mailbox full"),
         Reply(552, "5.3.4 message too big"),
         Reply(554, "transaction failed"),
+        Reply(550, "5.1.1 refused: you are listed at dnsbl.example.org"),
+        Reply(550, "no"),
     ],
 )
 def test_policy_size_and_full_mailboxes_are_no_bad_addresses(reply: Reply) -> None:
