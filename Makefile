@@ -103,6 +103,10 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 promise: install ## Show each sentence of the security page with the tests that prove it
 	@python -m docs.promise
 
+.PHONY: confusion
+confusion: install ## Show what the classifier of bounces makes of the labelled mails, as a confusion matrix
+	@python -m services.sending.feedback.tests.confusion
+
 .PHONY: bench-gateway
 bench-gateway: install ## Measure the gateway against a bare FastAPI route
 	@python -m bench.gateway
