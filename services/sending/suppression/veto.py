@@ -26,7 +26,7 @@ _DECIDE = text(f"""
     WITH batch AS (
         SELECT id, campaign_id FROM batches WHERE id = :batch_id AND status = 'requested' FOR UPDATE
     ), verdicts AS MATERIALIZED (
-        SELECT message.id, message.contact_id, message.campaign_id, (
+        SELECT message.id, message.batch_id, message.contact_id, message.campaign_id, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
               AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}

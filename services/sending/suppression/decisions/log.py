@@ -15,18 +15,17 @@ class Gate(StrEnum):
 
 
 def logging(gate: Gate, decided: str) -> str:
-    """Parts of a statement: log what it decided of the batch `:batch_id`, given rows of messages' `id` and `reason`, NULL to let it go."""
+    """Parts of a statement that log what it decided: rows of messages' `id`, `batch_id` and `reason`, which is NULL to let it go."""
     return f"""
         logged AS (
             INSERT INTO decisions (gate, batch_id, list_version, allowed, denied, reasons)
-            SELECT '{gate.value}', :batch_id, coalesce((SELECT version FROM suppression_list_versions), 0),
+            SELECT '{gate.value}', batch_id, coalesce((SELECT version FROM suppression_list_versions), 0),
                 coalesce(string_agg(uuid_send(id), ''::bytea ORDER BY id) FILTER (WHERE reason IS NULL), ''::bytea),
                 coalesce(array_agg(id ORDER BY id) FILTER (WHERE reason IS NOT NULL), ARRAY[]::uuid[]),
                 coalesce(array_agg(reason ORDER BY id) FILTER (WHERE reason IS NOT NULL), ARRAY[]::text[])
-            FROM {decided} WHERE id IS NOT NULL HAVING count(*) > 0
+            FROM {decided} GROUP BY batch_id
         ), chained AS (
             INSERT INTO decision_chains (day)
-            SELECT (now() AT TIME ZONE 'UTC')::date WHERE EXISTS (SELECT FROM {decided} WHERE id IS NOT NULL)
-            ON CONFLICT DO NOTHING
+            SELECT (now() AT TIME ZONE 'UTC')::date WHERE EXISTS (SELECT FROM {decided}) ON CONFLICT DO NOTHING
         )
     """  # noqa: S608 - of our own words alone
