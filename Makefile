@@ -99,6 +99,10 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 	@! git grep -nIE '(^|[^A-Za-z0-9_.)}-])/(root|home|Users|work)/' \
 		|| { echo "The repository names no path of one machine."; exit 1; }
 
+.PHONY: model
+model: install ## Search every order in which claims, opt-outs, deaths and what else goes wrong can come, for a broken promise
+	@python -m services.sending.model
+
 .PHONY: promise
 promise: install ## Show each sentence of the security page with the tests that prove it
 	@python -m docs.promise
