@@ -167,7 +167,7 @@ class CampaignServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseCampaign(self, request, context):
-        """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
+        """Holds a campaign that is being sent; what a connection is being told at that moment still goes. Pausing twice is
         pausing once. CONFLICT for a draft, or once it is completed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -49,7 +49,7 @@ class CampaignServiceStub:
     UnscheduleCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.UnscheduleCampaignRequest, _campaigns_pb2.Campaign]
     """Makes a scheduled campaign a draft again, which may be changed and launched. CONFLICT once it is being sent."""
     PauseCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.PauseCampaignRequest, _campaigns_pb2.Campaign]
-    """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
+    """Holds a campaign that is being sent; what a connection is being told at that moment still goes. Pausing twice is
     pausing once. CONFLICT for a draft, or once it is completed.
     """
     ResumeCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ResumeCampaignRequest, _campaigns_pb2.Campaign]
@@ -96,7 +96,7 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     UnscheduleCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.UnscheduleCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
     """Makes a scheduled campaign a draft again, which may be changed and launched. CONFLICT once it is being sent."""
     PauseCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.PauseCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
-    """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
+    """Holds a campaign that is being sent; what a connection is being told at that moment still goes. Pausing twice is
     pausing once. CONFLICT for a draft, or once it is completed.
     """
     ResumeCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ResumeCampaignRequest, _campaigns_pb2.Campaign]  # type: ignore[assignment]
@@ -188,7 +188,7 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _campaigns_pb2.PauseCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.Campaign, _abc.Awaitable[_campaigns_pb2.Campaign]]:
-        """Holds a campaign that is being sent; what a connection has in its hands, at most ten messages, still goes. Pausing twice is
+        """Holds a campaign that is being sent; what a connection is being told at that moment still goes. Pausing twice is
         pausing once. CONFLICT for a draft, or once it is completed.
         """
 
