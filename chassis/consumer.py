@@ -74,7 +74,7 @@ class Undecodable(Exception):
 
 
 class Consumer:
-    """Reads a stream through a durable consumer that is provisioned already, up to `CONCURRENCY` events at a time.
+    """Reads a stream through a durable consumer that is provisioned already, up to `concurrency` events at a time.
 
     An event of a type without a handler is acknowledged and forgotten. One that fails comes again after a pause from
     `backoff` and is parked among the dead letters when that is used up; one that fails because something else does
@@ -90,6 +90,7 @@ class Consumer:
         database: Database,
         handlers: Mapping[type[Message], Handler],
         backoff: Sequence[float] = BACKOFF,
+        concurrency: int = CONCURRENCY,
     ) -> None:
         self.stream = stream
         self.durable = durable
@@ -97,6 +98,7 @@ class Consumer:
         self._database = database
         self._handlers = {event.DESCRIPTOR.full_name: (event, handler) for event, handler in handlers.items()}
         self._backoff = backoff
+        self._concurrency = concurrency
 
     async def run(self) -> None:
         """Run until cancelled, then finish what is under way; raises BusClosed when no event can come any more."""
@@ -104,9 +106,9 @@ class Consumer:
         try:
             async with Pull(self._bus, self.stream, self.durable) as pull:
                 while True:
-                    while len(under_way) >= CONCURRENCY:
+                    while len(under_way) >= self._concurrency:
                         await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                    message = await pull.receive(CONCURRENCY - len(under_way))
+                    message = await pull.receive(self._concurrency - len(under_way))
                     task = asyncio.create_task(self._settle(message))
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)

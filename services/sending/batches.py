@@ -30,7 +30,7 @@ _CLOSE = text("""
 """)
 _LOOK_AGAIN = text("""
     UPDATE batches SET due_at = now() + :wait
-    WHERE id = :batch_id AND status = 'approved' AND lease_token IS NULL
+    WHERE id = ANY(CAST(:batch_ids AS uuid[])) AND status = 'approved' AND lease_token IS NULL
 """)
 _LOOK_AT_ONCE = text("UPDATE batches SET due_at = now() WHERE id = ANY(:batch_ids) AND status = 'approved'")
 _SETTLE_FREE = text("""
@@ -76,9 +76,9 @@ async def settle_free(session: TenantSession, batch_ids: Collection[UUID]) -> No
     await session.execute(_SETTLE_FREE, {"batch_ids": list(batch_ids)})
 
 
-async def look_again_in(session: TenantSession, batch_id: UUID, wait: timedelta) -> None:
-    """Let no sweep find it before, if it is open and nobody has it."""
-    await session.execute(_LOOK_AGAIN, {"batch_id": batch_id, "wait": wait})
+async def look_again_in(session: TenantSession, batch_ids: Collection[UUID], wait: timedelta) -> None:
+    """Let no sweep find these before, if they are open and nobody has them."""
+    await session.execute(_LOOK_AGAIN, {"batch_ids": list(batch_ids), "wait": wait})
 
 
 async def look_at_once(session: TenantSession, batch_ids: Collection[UUID]) -> None:

@@ -15,7 +15,8 @@ from services.sending.statuses import SuppressionReason
 
 _LOCK_KEY = "hashtextextended('suppressions:' || current_setting('app.organization_id'), 0)"
 _ADD_ALONE = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
-_HOLD_STILL = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})")
+# Lets nobody add to the list until the transaction ends. A statement of its own, as the driver takes it: the next one sees all of it.
+HOLD_STILL = f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})"
 
 # Ordered, so that two additions that share addresses cannot wait for each other in a circle.
 _ADD = text("""
@@ -61,8 +62,3 @@ async def suppress(session: TenantSession, entries: Sequence[Suppressed]) -> lis
     )
     new = {(bytes(row.email_digest), row.reason) for row in added if row.added}
     return [entry for entry in entries if (entry.digest, entry.reason.value) in new]
-
-
-async def hold_still(session: TenantSession) -> None:
-    """Let nobody add to the list until the transaction ends. A statement of its own: the next one sees all of it."""
-    await session.execute(_HOLD_STILL)

@@ -5,12 +5,14 @@ looks at the list once more, while nobody can add to it. An unsubscribe that was
 waits until the claim has committed.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from psycopg.rows import namedtuple_row
+from sqlalchemy import text
 
 from chassis.database import TenantSession
 from services.sending import usage
@@ -18,19 +20,20 @@ from services.sending.categories import STANDS_AGAINST, Category
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.decisions.log import Gate, logging
 from services.sending.suppression.veto import Veto, announce_vetoes
-from services.sending.suppression_list import hold_still
+from services.sending.suppression_list import HOLD_STILL
 
 _ORDER = [reason.value for reason in SuppressionReason]
 _MESSAGE = """message.id, message.batch_id, message.campaign_id, message.contact_id, message.email,
               message.email_digest, message.category, message.attempts, message.merge_fields,
               message.variant"""
 
-# A statement of its own: once we have the batch, the next one sees what whoever had it before has written.
-_HOLD = text("SELECT FROM batches WHERE id = :batch_id FOR UPDATE")
-_CLAIM = text(f"""
+# A statement of its own: once we have the batches, the next one sees what whoever had them before has written. In one order, so that
+# two claims cannot wait for each other in a circle.
+_HOLD = "SELECT FROM batches WHERE id = ANY(%(batch_ids)s::uuid[]) ORDER BY id FOR UPDATE"
+_CLAIM = f"""
     WITH leased AS (
-        UPDATE batches SET lease_token = :token, leased_at = now()
-        WHERE id = :batch_id AND status = 'approved' AND lease_token IS NULL AND NOT EXISTS (
+        UPDATE batches SET lease_token = %(token)s, leased_at = now()
+        WHERE id = ANY(%(batch_ids)s::uuid[]) AND status = 'approved' AND lease_token IS NULL AND NOT EXISTS (
             SELECT FROM campaigns AS campaign
             WHERE campaign.organization_id = batches.organization_id AND campaign.id = batches.campaign_id
               AND campaign.status IN ('paused', 'cancelled')
@@ -41,7 +44,7 @@ _CLAIM = text(f"""
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
               AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
-            ORDER BY array_position(CAST(:order AS text[]), suppression.reason) LIMIT 1
+            ORDER BY array_position(%(order)s::text[], suppression.reason) LIMIT 1
         ) AS reason
         FROM messages AS message JOIN leased ON message.batch_id = leased.id
         WHERE message.status = 'queued' OR message.status = 'deferred' AND message.next_attempt_at <= now()
@@ -51,8 +54,8 @@ _CLAIM = text(f"""
             merge_fields = NULL
         FROM due WHERE message.id = due.id AND due.reason IS NOT NULL
     ), {logging(Gate.CLAIM, "due")}
-    SELECT due.* FROM leased LEFT JOIN due ON true ORDER BY due.id
-""")  # noqa: S608 - of our own words alone
+    SELECT leased.id AS leased_id, due.* FROM leased LEFT JOIN due ON due.batch_id = leased.id ORDER BY due.id
+"""  # noqa: S608 - of our own words alone
 _CLAIMED_BEFORE = text(f"""
     SELECT {_MESSAGE} FROM messages AS message JOIN batches ON batches.id = message.batch_id
     WHERE message.batch_id = :batch_id AND message.id = ANY(:ids) AND batches.lease_token = :token
@@ -78,26 +81,46 @@ class Claimed:
     variant: int | None = None
 
 
-async def claim(session: TenantSession, batch_id: UUID, token: UUID) -> Sequence[Claimed] | None:
-    """Claim what is due of a batch, vetoing those whose address was suppressed meanwhile; None when nobody gets it.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Batches that are ours until we give them back, and what of them is to be handed over."""
 
-    That is so when it has another claim, nothing is approved of it, or its campaign is paused or cancelled. What was claimed is
-    given back by closing the batch.
+    batch_ids: Sequence[UUID]
+    messages: Sequence[Claimed]
+
+
+async def claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID) -> Claim:
+    """Claim what is due of batches, vetoing those whose address was suppressed meanwhile.
+
+    Nobody gets a batch that has another claim, of which nothing is approved, or whose campaign is paused or cancelled. What was
+    claimed is given back by closing its batch.
     """
-    await hold_still(session)
-    await session.execute(_HOLD, {"batch_id": batch_id})
-    leased = await session.execute(_CLAIM, {"batch_id": batch_id, "token": token, "order": _ORDER})
-    rows = leased.all()
-    if not rows:
-        return None
+    given = {"batch_ids": list(batch_ids), "token": token, "order": _ORDER}
+    leased = session.driver.cursor(row_factory=namedtuple_row)
+    # Statement after statement, in one round trip.
+    async with session.driver.pipeline():
+        await session.driver.execute(HOLD_STILL)
+        await session.driver.execute(_HOLD, given)
+        await leased.execute(_CLAIM, given)
+    rows: list[Any] = await leased.fetchall()
     due = [row for row in rows if row.id is not None]
-    vetoes = [
-        Veto(row.id, row.contact_id, SuppressionReason(row.reason)) for row in due if row.reason is not None
-    ]
-    if vetoes:
-        await usage.give_back(session, batch_id, len(vetoes))
-        announce_vetoes(session, due[0].campaign_id, vetoes)
-    return [_claimed(row, token) for row in due if row.reason is None]
+    await _tell_of_vetoes(session, [row for row in due if row.reason is not None])
+    return Claim(
+        list(dict.fromkeys(row.leased_id for row in rows)),
+        [_claimed(row, token) for row in due if row.reason is None],
+    )
+
+
+async def _tell_of_vetoes(session: TenantSession, rows: Sequence[Any]) -> None:
+    if not rows:
+        return
+    await usage.give_back_all(session, Counter(row.batch_id for row in rows))
+    by_campaign: dict[UUID | None, list[Veto]] = defaultdict(list)
+    for row in rows:
+        veto = Veto(row.id, row.contact_id, SuppressionReason(row.reason))
+        by_campaign[row.campaign_id].append(veto)
+    for campaign_id, vetoes in by_campaign.items():
+        announce_vetoes(session, campaign_id, vetoes)
 
 
 async def claimed_before(
@@ -108,7 +131,7 @@ async def claimed_before(
     return [_claimed(row, token) for row in found]
 
 
-def _claimed(row: Row[Any], token: UUID) -> Claimed:
+def _claimed(row: Any, token: UUID) -> Claimed:
     return Claimed(
         row.id,
         row.batch_id,

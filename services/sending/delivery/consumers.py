@@ -1,39 +1,48 @@
 """Events in: batches of which messages were approved, those of campaigns and those of single messages each by themselves."""
 
-from chassis.consumer import Consumer, Handler, idempotent
+from contextlib import suppress
+
+from chassis.consumer import Consumer, idempotent
 from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.suppression.v1.events_pb2 import MessagesApproved, SendsApproved
+from services.sending.delivery.gathering import Gathering
 from services.sending.delivery.smtp.pool import NoAnswer
 from services.sending.delivery.worker import Worker
+
+# Each waits until what it orders is handed over, and those that come for one organization meanwhile go together.
+_SINGLE_MESSAGES_AT_ONCE = 64
 
 
 def approved_consumers(bus: EventBus, database: Database, worker: Worker) -> list[Consumer]:
     """Readers of the streams SENDS_APPROVED and MESSAGES_APPROVED."""
+    gathering = Gathering(worker.deliver)
 
-    async def on_approved(event: SendsApproved | MessagesApproved, context: RequestContext) -> None:
-        try:
+    async def on_sends(event: SendsApproved, context: RequestContext) -> None:
+        # The batch itself says when to look again; kept in the stream, those of a dead relay would fill it for all others.
+        with suppress(NoAnswer):
             await worker.deliver(context, parse_id(event.batch_id))
-        except NoAnswer:
-            # The batch itself says when to look again; kept in the stream, those of a dead relay would fill it for all others.
-            return
 
-    handler: Handler = idempotent(on_approved)
+    async def on_messages(event: MessagesApproved, context: RequestContext) -> None:
+        with suppress(NoAnswer):
+            await gathering.deliver(context, parse_id(event.batch_id), event.message_count)
+
     return [
         Consumer(
             bus,
             stream="SENDS_APPROVED",
             durable="delivery",
             database=database,
-            handlers={SendsApproved: handler},
+            handlers={SendsApproved: idempotent(on_sends)},
         ),
         Consumer(
             bus,
             stream="MESSAGES_APPROVED",
             durable="delivery",
             database=database,
-            handlers={MessagesApproved: handler},
+            handlers={MessagesApproved: idempotent(on_messages)},
+            concurrency=_SINGLE_MESSAGES_AT_ONCE,
         ),
     ]

@@ -1,14 +1,14 @@
 """What claimed messages are made from: a campaign's templates, compiled once, or the words of a single message."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, select
+from sqlalchemy import Row, select, text
 
 from chassis.database import TenantSession
 from services.sending.categories import RULES, Category
@@ -16,7 +16,7 @@ from services.sending.delivery.claims import Claimed
 from services.sending.delivery.mime import Field, Skeleton
 from services.sending.delivery.senders import Identity, Senders
 from services.sending.subject_tests import subject_of
-from services.sending.tables import campaigns, message_contents, messages
+from services.sending.tables import campaigns
 from services.sending.templating.mailing import Mailing, compile_mailing
 from services.sending.tracking.campaign_links import numbers_of
 from services.sending.tracking.links import TrackingLinks
@@ -41,14 +41,12 @@ _CAMPAIGN = (
     campaigns.c.track_opens,
     campaigns.c.track_clicks,
 )
-_SINGLE = (
-    message_contents.c.from_name,
-    message_contents.c.from_email,
-    message_contents.c.subject,
-    message_contents.c.html,
-    message_contents.c.text,
-    messages.c.category,
-)
+_SINGLES = text("""
+    SELECT message.id, message.category, content.from_name, content.from_email, content.subject, content.html, content.text
+    FROM messages AS message JOIN message_contents AS content
+      ON content.organization_id = message.organization_id AND content.message_id = message.id
+    WHERE message.id = ANY(CAST(:ids AS uuid[]))
+""")
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,18 @@ class Drafts:
 
     async def of(self, session: TenantSession, claimed: Iterable[Claimed]) -> Mapping[UUID, Draft]:
         """What each of the messages is made from, by its id."""
-        return {message.id: await self._draft(session, message) for message in claimed}
+        drafts: dict[UUID, Draft] = {}
+        singles: list[UUID] = []
+        for message in claimed:
+            if message.campaign_id is None:
+                singles.append(message.id)
+            else:
+                drafts[message.id] = await self._campaign(session, message.campaign_id, message.variant)
+        drafts.update(await self._read_singles(session, singles))
+        return drafts
 
-    async def _draft(self, session: TenantSession, message: Claimed) -> Draft:
-        if message.campaign_id is None:
-            return await self._read_single(session, message.id)
-        key = message.campaign_id, message.variant
+    async def _campaign(self, session: TenantSession, campaign_id: UUID, variant: int | None) -> Draft:
+        key = campaign_id, variant
         until, known = self._campaigns.get(key, (0.0, None))
         if known is None or monotonic() >= until:
             known = await self._read_campaign(session, *key)
@@ -134,23 +138,18 @@ class Drafts:
             draft, subject=subject, html=html, tracking=self._links if html != draft.html else None
         )
 
-    async def _read_single(self, session: TenantSession, message_id: UUID) -> Draft:
-        single = (
-            select(*_SINGLE)
-            .join(
-                messages,
-                and_(
-                    messages.c.organization_id == message_contents.c.organization_id,
-                    messages.c.id == message_contents.c.message_id,
-                ),
-            )
-            .where(message_contents.c.message_id == message_id)
-        )
-        row = (await session.execute(single)).one()
+    async def _read_singles(
+        self, session: TenantSession, message_ids: Collection[UUID]
+    ) -> Mapping[UUID, Draft]:
+        if not message_ids:
+            return {}
+        rows = (await session.execute(_SINGLES, {"ids": list(message_ids)})).all()
+        return {row.id: await self._single(session, row) for row in rows}
+
+    async def _single(self, session: TenantSession, row: Row[Any]) -> Draft:
         category = Category(row.category)
-        return await self._of(
-            session, row, category, f"{category.value}:{session.context.organization.hex}:message", None
-        )
+        feedback = f"{category.value}:{session.context.organization.hex}:message"
+        return await self._of(session, row, category, feedback, None)
 
     async def _of(
         self,

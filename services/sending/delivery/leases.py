@@ -5,7 +5,7 @@ somebody declares its holder dead. Whoever has done that settles what carries th
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
@@ -76,16 +76,14 @@ class Lease:
         return self.token == token
 
     @contextmanager
-    def in_hand(self, batch_id: UUID) -> Iterator[bool]:
-        """Have a batch to oneself in this process, before it is claimed and until it is given back; whether one has."""
-        if batch_id in self._in_hand:
-            yield False
-            return
-        self._in_hand.add(batch_id)
+    def in_hand(self, batch_ids: Collection[UUID]) -> Iterator[Collection[UUID]]:
+        """Have batches to oneself in this process, before they are claimed and until they are given back: those that nobody else has."""
+        ours = set(batch_ids) - self._in_hand
+        self._in_hand |= ours
         try:
-            yield True
+            yield ours
         finally:
-            self._in_hand.discard(batch_id)
+            self._in_hand -= ours
 
     async def renew(self) -> None:
         """Renew it, or take a new one when this process was declared dead."""

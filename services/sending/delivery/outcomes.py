@@ -6,9 +6,10 @@ because its process was declared dead, changes nothing.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Self, TypeAlias
 from uuid import UUID
 
@@ -88,7 +89,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _Closing:
-    batch_id: UUID
+    batch_ids: Collection[UUID]
     token: UUID
     wait: timedelta | None
     written: asyncio.Future[None] = field(compare=False)
@@ -125,13 +126,17 @@ class Outcomes:
         self._take(context, result)
 
     async def give_back(
-        self, context: RequestContext, batch_id: UUID, token: UUID, wait: timedelta | None = None
+        self,
+        context: RequestContext,
+        batch_ids: Collection[UUID],
+        token: UUID,
+        wait: timedelta | None = None,
     ) -> None:
-        """Close a batch that was claimed; returns when that is written, and all that was recorded before.
+        """Close batches that were claimed; returns when that is written, and all that was recorded before.
 
-        What was not begun of it waits so long, when that is known.
+        What was not begun of them waits so long, when that is known.
         """
-        closing = _Closing(batch_id, token, wait, asyncio.get_running_loop().create_future())
+        closing = _Closing(batch_ids, token, wait, asyncio.get_running_loop().create_future())
         self._take(context, closing)
         await closing.written
 
@@ -168,11 +173,12 @@ class Outcomes:
                 async with self._database.tenant_transaction(context) as session:
                     await write_results(session, results)
                     for token in {closing.token for closing in closings}:
-                        closed = [closing.batch_id for closing in closings if closing.token == token]
+                        theirs = [closing.batch_ids for closing in closings if closing.token == token]
+                        closed = list(chain.from_iterable(theirs))
                         await close_batches(session, closed, token)
                     for closing in closings:
                         if closing.wait is not None:
-                            await look_again_in(session, closing.batch_id, closing.wait)
+                            await look_again_in(session, closing.batch_ids, closing.wait)
             except Unavailable:
                 if self._closing:
                     # What is not written is in doubt, and will be settled as such.

@@ -6,7 +6,7 @@ is in hand; what is recalled is given back with its batch, and the next claim de
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -52,19 +52,21 @@ class Recalls:
         self._watches: dict[UUID, _Watch] = {}
 
     @contextmanager
-    def watching(self, context: RequestContext, campaign_id: UUID | None) -> Iterator[None]:
-        """Look after a batch that was claimed, until it is given back."""
+    def watching(self, context: RequestContext, campaign_ids: Collection[UUID | None]) -> Iterator[None]:
+        """Look after what was claimed of campaigns, or of none, until it is given back."""
         watch = self._watches.setdefault(context.organization, _Watch(context))
         since = monotonic()
-        watch.since[campaign_id].append(since)
+        for campaign_id in campaign_ids:
+            watch.since[campaign_id].append(since)
         try:
             yield
         finally:
-            watch.since[campaign_id].remove(since)
-            if not watch.since[campaign_id]:
-                del watch.since[campaign_id]
+            for campaign_id in campaign_ids:
+                watch.since[campaign_id].remove(since)
+                if not watch.since[campaign_id]:
+                    del watch.since[campaign_id]
             if not watch.since:
-                del self._watches[context.organization]
+                self._watches.pop(context.organization, None)
 
     def holds(self, context: RequestContext, message: Claimed) -> bool:
         """Whether a message that was claimed is recalled."""
@@ -85,7 +87,9 @@ class Recalls:
     async def round(self) -> None:
         """Look once at everything that is in hand. Raises Unavailable."""
         for watch in list(self._watches.values()):
-            await self._look(watch)
+            # All of it may have been given back while the others were looked at.
+            if watch.since:
+                await self._look(watch)
 
     async def _look(self, watch: _Watch) -> None:
         age = monotonic() - min(min(since) for since in watch.since.values()) + _OVERLAP_SECONDS

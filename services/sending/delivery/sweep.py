@@ -43,7 +43,7 @@ class Sweep:
         if token is None:
             return
         for organization, batch_id in await leased_with(self._scheduler, token):
-            with self._lease.in_hand(batch_id) as lost:
+            with self._lease.in_hand([batch_id]) as lost:
                 if lost:
                     context = RequestContext.of_process("delivery", organization)
                     async with self._database.tenant_transaction(context) as session:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from uuid import UUID
@@ -75,36 +75,37 @@ class Worker:
         finally:
             self._stopping = True
 
-    async def deliver(self, context: RequestContext, batch_id: UUID) -> None:
-        """Hand over all that is approved of a batch. Doing it again finds nothing left.
+    async def deliver(self, context: RequestContext, *batch_ids: UUID) -> None:
+        """Hand over all that is approved of batches, of one campaign or of none. Doing it again finds nothing left.
 
         Raises Unavailable when the database does not answer, or a relay breaks every connection; NoAnswer when a relay takes none.
         What was not begun stays approved, and its batch says when to look again.
         """
         await self._drafts.refresh()
-        with self._lease.in_hand(batch_id) as ours:
+        with self._lease.in_hand(batch_ids) as ours:
             token = self._lease.token
             if token is None or self._stopping:
                 raise Unavailable("This process does not begin to send anything now.")
             if ours:
-                await self._deliver(context, batch_id, token)
+                await self._deliver(context, ours, token)
 
-    async def _deliver(self, context: RequestContext, batch_id: UUID, token: UUID) -> None:
+    async def _deliver(self, context: RequestContext, batch_ids: Collection[UUID], token: UUID) -> None:
         async with self._database.tenant_transaction(context) as session:
-            claimed = await claim(session, batch_id, token)
-            if claimed is None:
+            claimed = await claim(session, batch_ids, token)
+            if not claimed.batch_ids:
                 return
-            route = await self._routes.of(session, claimed)
+            route = await self._routes.of(session, claimed.messages)
             drafts = await self._drafts.of(session, route.messages)
+        campaign_ids = {message.campaign_id for message in claimed.messages}
         wait = route.wait
         try:
-            with self._recalls.watching(context, claimed[0].campaign_id if claimed else None):
+            with self._recalls.watching(context, campaign_ids):
                 await _all(self._hand_over(context, share, drafts) for share in route.shares)
         except NoAnswer as failure:
             wait = failure.wait
             raise
         finally:
-            await self._outcomes.give_back(context, batch_id, token, wait)
+            await self._outcomes.give_back(context, claimed.batch_ids, token, wait)
 
     async def _hand_over(self, context: RequestContext, share: Share, drafts: Mapping[UUID, Draft]) -> None:
         chunks = deque(_chunks(share))

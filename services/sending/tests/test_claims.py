@@ -1,8 +1,9 @@
 """Claims and additions to the list take the steps that the model of them takes, in its order."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
+from psycopg import AsyncCursor
 from sqlalchemy import Executable
 
 from chassis.database import TenantSession
@@ -19,26 +20,57 @@ READER = "reader@example.com"
 STEPS: Mapping[str, tuple[str, ...]] = {
     "SELECT pg_advisory_xact_lock_shared(": (LOCK_LIST,),
     "SELECT pg_advisory_xact_lock(": (LOCK_LIST,),
-    "SELECT FROM batches WHERE id = :batch_id FOR UPDATE": (HOLD_BATCH,),
+    "SELECT FROM batches WHERE id = ANY(": (HOLD_BATCH,),
     "WITH leased AS (": (LOOK, LEASE),
     "INSERT INTO suppressions": (WRITE,),
 }
 
 
 class Overheard:
-    """A session that remembers which steps its statements were."""
+    """A session, and the driver beneath it, that remembers which steps its statements were."""
 
     def __init__(self, session: TenantSession) -> None:
         self.steps: list[str] = []
         self._session = session
 
-    async def execute(self, statement: Executable, parameters: Any = None) -> Any:
-        said = str(statement).strip()
-        self.steps += next((steps for begins, steps in STEPS.items() if said.startswith(begins)), ())
+    @property
+    def driver(self) -> Self:
+        """It hears what is told the driver as well."""
+        return self
+
+    async def execute(self, statement: Executable | str, parameters: Any = None) -> Any:
+        self.hear(str(statement))
+        if isinstance(statement, str):
+            return await self._session.driver.execute(statement, parameters)
         return await self._session.execute(statement, parameters)
+
+    def cursor(self, **wanted: Any) -> "OverheardCursor":
+        return OverheardCursor(self, self._session.driver.cursor(**wanted))
+
+    def pipeline(self) -> Any:
+        return self._session.driver.pipeline()
+
+    def hear(self, statement: str) -> None:
+        said = statement.strip()
+        self.steps += next((steps for begins, steps in STEPS.items() if said.startswith(begins)), ())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
+
+
+class OverheardCursor:
+    """One of the driver's, that tells what it is told."""
+
+    def __init__(self, overheard: Overheard, cursor: AsyncCursor[Any]) -> None:
+        self._overheard = overheard
+        self._cursor = cursor
+
+    async def execute(self, statement: str, parameters: Any = None) -> Any:
+        self._overheard.hear(statement)
+        return await self._cursor.execute(statement, parameters)
+
+    async def fetchall(self) -> list[Any]:
+        return await self._cursor.fetchall()
 
 
 async def test_a_claim_takes_the_steps_of_the_model_in_their_order(tenant: Tenant) -> None:
@@ -46,7 +78,7 @@ async def test_a_claim_takes_the_steps_of_the_model_in_their_order(tenant: Tenan
     [batch_id] = await tenant.approve()
     async with tenant.database.tenant_transaction(tenant.context) as session:
         overheard = Overheard(session)
-        assert await claim(overheard, batch_id, new_id())  # type: ignore[arg-type]
+        assert await claim(overheard, [batch_id], new_id())  # type: ignore[arg-type]
     assert tuple(overheard.steps) == Design().claim
 
 

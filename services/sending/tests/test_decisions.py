@@ -65,7 +65,7 @@ async def version(tenant: Tenant) -> int:
 
 async def claim_batch(tenant: Tenant, batch: UUID) -> None:
     async with tenant.database.tenant_transaction(tenant.context) as session:
-        await claim(session, batch, UUID(int=random.getrandbits(128)))
+        await claim(session, [batch], UUID(int=random.getrandbits(128)))
 
 
 @pytest.fixture

@@ -284,7 +284,7 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_given_back(
     await tenant.rows("UPDATE batches SET lease_token = CAST(:token AS uuid), leased_at = now()", token=token)
     await post.worker.deliver(tenant.context, batch)
     assert relay.handed_over == {}
-    with post.lease.in_hand(batch):
+    with post.lease.in_hand([batch]):
         await scheduler_sweep.give_back_lost()
     await post.worker.deliver(tenant.context, batch)
     assert relay.handed_over == {}

@@ -1,7 +1,7 @@
 """Eight workers at full speed, while a thousand of their recipients opt out: an acknowledgement is kept, whatever is under way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ import pytest
 from chassis.database import TenantSession
 from flownurture.suppression.v1.unsubscribe_pb2 import UnsubscribeRequest
 from services.sending.delivery import worker as worker_module
-from services.sending.delivery.claims import Claimed, claim
+from services.sending.delivery.claims import Claim, claim
 from services.sending.delivery.worker import Worker
 from services.sending.tests.post import PostOffice
 from services.sending.tests.relay import MailRelay
@@ -41,10 +41,10 @@ async def crew(
     """At work, recalls included."""
     claimed: dict[UUID, float] = {}
 
-    async def noted_claim(session: TenantSession, batch_id: UUID, token: UUID) -> Sequence[Claimed] | None:
+    async def noted_claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID) -> Claim:
         started = monotonic()
-        found = await claim(session, batch_id, token)
-        claimed.update(dict.fromkeys((message.id for message in found or ()), started))
+        found = await claim(session, batch_ids, token)
+        claimed.update(dict.fromkeys((message.id for message in found.messages), started))
         return found
 
     monkeypatch.setattr(worker_module, "claim", noted_claim)

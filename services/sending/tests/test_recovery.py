@@ -48,8 +48,8 @@ class Dying:
             assert token is not None
             for batch in await tenant.rows("SELECT id FROM batches"):
                 async with tenant.database.tenant_transaction(tenant.context) as session:
-                    claimed = await claim(session, batch.id, token)
-                for message in claimed or ():
+                    claimed = await claim(session, [batch.id], token)
+                for message in claimed.messages:
                     if message.email in begun:
                         self._begin(journal, message, begun[message.email])
             (self.folder / "0.journal").write_bytes((self.folder / "alive" / "0.journal").read_bytes())
