@@ -66,7 +66,9 @@ def _one_of_each(descriptor: Descriptor, values: dict[str, Any]) -> Message:
 
 def _values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     one = _one(field)
-    return st.lists(one, max_size=4) if field.is_repeated else one
+    # Of messages, which may contain their like again, fewer.
+    most = 2 if field.message_type is not None else 4
+    return st.lists(one, max_size=most) if field.is_repeated else one
 
 
 def _one(field: FieldDescriptor) -> st.SearchStrategy[Any]:

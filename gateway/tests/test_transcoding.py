@@ -7,7 +7,7 @@ import orjson
 import pytest
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import FieldViolation, InvalidRequest
@@ -51,6 +51,8 @@ def _errors(rpc: str, body: Any, variables: dict[str, str] | None = None, query:
     return {violation.field: violation.message for violation in refused.value.violations}
 
 
+# Of each of some two hundred types.
+@settings(max_examples=25)
 @pytest.mark.parametrize("endpoint", JSON_REQUESTS, ids=_name)
 @given(data=st.data())
 def test_what_is_encoded_decodes_to_the_same_message(endpoint: Endpoint, data: st.DataObject) -> None:

@@ -24,13 +24,13 @@ from tests.integration.house import House
 from tests.integration.team import join, switch, user_id_of
 from tests.integration.tenants import Tenant, authorization, make_key, sign_up
 
-ROUNDS = int(os.environ.get("REVOCATION_ROUNDS", "100"))
+ROUNDS = int(os.environ.get("REVOCATION_ROUNDS", "30"))
 # Requests that are under way with a credential while it is taken back, and how many it must see refused afterwards.
 AT_ONCE = 4
 REFUSALS = 2
 LOAD = 2
 # While Redis is away.
-FEWER_ROUNDS = 6
+FEWER_ROUNDS = 2
 
 # Takes something back through this gateway; answers the status of the call that did.
 TakeBack = Callable[[httpx.AsyncClient], Awaitable[int]]
