@@ -1,12 +1,15 @@
 """Events in: acts on what other services own, which the trail tells of too."""
 
 from dataclasses import replace
+from datetime import UTC
+from typing import Literal
 
 from chassis.consumer import Consumer, transactional
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
+from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved
 from services.identity import audit
@@ -14,7 +17,7 @@ from services.identity.audit import Act
 
 
 def consumers(bus: EventBus, database: Database) -> list[Consumer]:
-    """A reader of the stream SUPPRESSION."""
+    """Readers of the streams SUPPRESSION and SENDING."""
     return [
         Consumer(
             bus,
@@ -22,7 +25,14 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
             durable="identity",
             database=database,
             handlers={SuppressionRemoved: transactional(on_suppression_removed)},
-        )
+        ),
+        Consumer(
+            bus,
+            stream="SENDING",
+            durable="identity",
+            database=database,
+            handlers={ReputationOverridden: transactional(on_reputation_overridden)},
+        ),
     ]
 
 
@@ -30,7 +40,38 @@ async def on_suppression_removed(
     event: SuppressionRemoved, context: RequestContext, session: TenantSession
 ) -> None:
     """Record who took an address off the suppression list. The address itself stays out of what is kept for good."""
-    by = replace(
+    reason = SuppressionReason.Name(event.reason).removeprefix("SUPPRESSION_REASON_").lower()
+    before = {"reason": reason, "email_digest": event.digest.hex()}
+    await audit.record(
+        session,
+        Act.SUPPRESSION_REMOVED,
+        parse_id(event.suppression_id),
+        before=before,
+        by=_by(event, context),
+    )
+
+
+async def on_reputation_overridden(
+    event: ReputationOverridden, context: RequestContext, session: TenantSession
+) -> None:
+    """Record which operator lets the organization send in spite of its reputation, until when, or no longer."""
+    await audit.record(
+        session,
+        Act.REPUTATION_OVERRIDDEN,
+        context.organization,
+        before={"until": _moment(event, "before")},
+        after={"until": _moment(event, "after")},
+        by=_by(event, context),
+    )
+
+
+def _moment(event: ReputationOverridden, field: Literal["before", "after"]) -> str | None:
+    return getattr(event, field).ToDatetime(tzinfo=UTC).isoformat() if event.HasField(field) else None
+
+
+def _by(event: SuppressionRemoved | ReputationOverridden, context: RequestContext) -> RequestContext:
+    """Whoever did it, where they did it."""
+    return replace(
         context,
         actor_kind=ActorKind(event.actor.kind),
         actor_id=event.actor.id,
@@ -38,6 +79,3 @@ async def on_suppression_removed(
         client_address=event.client_address,
         request_id=event.request_id,
     )
-    reason = SuppressionReason.Name(event.reason).removeprefix("SUPPRESSION_REASON_").lower()
-    before = {"reason": reason, "email_digest": event.digest.hex()}
-    await audit.record(session, Act.SUPPRESSION_REMOVED, parse_id(event.suppression_id), before=before, by=by)

@@ -17,7 +17,7 @@ from services.sending.bodies import Body
 from services.sending.contents import Content
 from services.sending.opt_out_footer import require_way_out
 from services.sending.recipients import Audience
-from services.sending.statuses import CampaignStatus
+from services.sending.statuses import CampaignStatus, PauseReason
 from services.sending.subject_tests import SubjectTest, WinnerRule, choose_winner
 from services.sending.tables import campaigns
 from services.sending.templates import require_content
@@ -46,6 +46,7 @@ _COLUMNS = (
     campaigns.c.audience_complete,
     campaigns.c.created_at,
     campaigns.c.waiting_for_quota_since,
+    campaigns.c.pause_reason,
     campaigns.c.launched_at,
     campaigns.c.completed_at,
 )
@@ -80,6 +81,7 @@ class Campaign:
     audience_complete: bool
     created_at: datetime
     waiting_for_quota_since: datetime | None
+    pause_reason: str
     launched_at: datetime | None
     completed_at: datetime | None
 
@@ -230,6 +232,20 @@ async def pause_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
     return await get_campaign(session, campaign_id)
 
 
+async def pause_all(session: TenantSession, reason: PauseReason) -> list[UUID]:
+    """Pause whatever is being sent, for a reason of the platform's; answers which campaigns that were."""
+    sending = await session.execute(
+        select(campaigns.c.id)
+        .where(campaigns.c.status == CampaignStatus.SENDING.value)
+        .order_by(campaigns.c.id)
+        .with_for_update(key_share=True)
+    )
+    paused = list(sending.scalars())
+    for campaign_id in paused:
+        await _turn(session, campaign_id, CampaignStatus.SENDING, CampaignStatus.PAUSED, reason.value)
+    return paused
+
+
 async def resume_campaign(session: TenantSession, campaign_id: UUID) -> Campaign:
     """Let it go on where it was. Raises NotFound, or Conflict when it is not being sent."""
     if await _turn(session, campaign_id, CampaignStatus.PAUSED, CampaignStatus.SENDING):
@@ -267,7 +283,13 @@ async def hold_campaign(session: TenantSession, campaign_id: UUID) -> CampaignSt
     return CampaignStatus(status)
 
 
-async def _turn(session: TenantSession, campaign_id: UUID, old: CampaignStatus, new: CampaignStatus) -> bool:
+async def _turn(
+    session: TenantSession,
+    campaign_id: UUID,
+    old: CampaignStatus,
+    new: CampaignStatus,
+    pause_reason: str = "",
+) -> bool:
     """Whether it was the old and now is the new; False when it was the new already."""
     status = await hold_campaign(session, campaign_id)
     if status is new:
@@ -275,7 +297,14 @@ async def _turn(session: TenantSession, campaign_id: UUID, old: CampaignStatus, 
     if status is not old:
         raise _not_under_way(status)
     # A lease that a fan-out holds on it ends: whoever goes on takes a new one.
-    await _set(session, campaign_id, status=new.value, lease_token=None, lease_until=None)
+    await _set(
+        session,
+        campaign_id,
+        status=new.value,
+        pause_reason=pause_reason,
+        lease_token=None,
+        lease_until=None,
+    )
     return True
 
 

@@ -17,6 +17,7 @@ from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
+from services.sending.api.reputation import ReputationAdminApi, ReputationApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
@@ -30,6 +31,7 @@ from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
 from services.sending.platform_domain import ensure_platform_domain
+from services.sending.reputation_watch import ReputationWatch
 from services.sending.schedule import Schedule
 from services.sending.settings import SendingSettings, domain_of
 from services.sending.tracking.campaign_links import Targets
@@ -76,6 +78,7 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Schedule(database, scheduler, fan_out))
         process.start(Completion(database, scheduler))
         process.start(Cancellation(database, scheduler))
+        process.start(ReputationWatch(database, scheduler))
         process.start(verification)
         process.start(Tally(database, scheduler))
         process.start(EventRetention(database, scheduler, plans))
@@ -90,6 +93,8 @@ async def serve(settings: SendingSettings) -> None:
             TrackingApi(links, Targets(database), recorder),
             IpPoolApi(),
             IpPoolAdminApi(database, plans, sealer),
+            ReputationApi(),
+            ReputationAdminApi(database, plans),
             EmailUsageApi(),
             DeadLetterService(relay, "sending"),
         )

@@ -42,6 +42,13 @@ class CampaignStatus(StrEnum):
     FAILED = "failed"
 
 
+class PauseReason(StrEnum):
+    """Why the platform pauses campaigns by itself; where both hold, the first is told."""
+
+    COMPLAINTS = "complaints"
+    BOUNCES = "bounces"
+
+
 class DomainStatus(StrEnum):
     """Whether mail may come from a domain: only from one that is verified."""
 

@@ -62,6 +62,8 @@ campaigns = Table(
     Column("lease_token", Uuid),
     Column("lease_until", DateTime(timezone=True)),
     Column("waiting_for_quota_since", DateTime(timezone=True)),
+    # Why the platform paused it by itself; empty when somebody did, and while it is not paused.
+    _text("pause_reason"),
     moment("created_at"),
     Column("launched_at", DateTime(timezone=True)),
     Column("completed_at", DateTime(timezone=True)),
@@ -255,6 +257,14 @@ resubscriptions = Table(
     moment("recorded_at"),
     Column("event_id", Uuid),
     Column("link_good_until", DateTime(timezone=True)),
+)
+
+# Until when an operator lets an organization send in spite of its reputation.
+reputation_overrides = Table(
+    "reputation_overrides",
+    metadata,
+    organization_id(),
+    Column("until", DateTime(timezone=True), nullable=False),
 )
 
 # Where each link of a campaign leads.

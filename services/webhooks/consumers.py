@@ -10,13 +10,13 @@ from chassis.database import Database, TenantSession
 from chassis.events import EventBus
 from flownurture.contacts.v1.events_pb2 import ContactsCreated, ContactsDeleted, ContactsUpdated
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
-from flownurture.sending.v1.events_pb2 import CampaignCompleted, CampaignLaunched
+from flownurture.sending.v1.events_pb2 import CampaignCompleted, CampaignLaunched, CampaignsPaused
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SendsVetoed, SuppressionsLifted
 from services.webhooks.event_log import keep
 
 FACTS: dict[str, tuple[type[Message], ...]] = {
     "CONTACTS": (ContactsCreated, ContactsUpdated, ContactsDeleted),
-    "SENDING": (CampaignLaunched, CampaignCompleted),
+    "SENDING": (CampaignLaunched, CampaignCompleted, CampaignsPaused),
     "SUPPRESSION": (SendsVetoed, AddressesSuppressed, SuppressionsLifted),
     "DELIVERY": (MessagesSettled,),
 }

@@ -31,6 +31,7 @@ from flownurture.identity.v1 import (
     team_pb2,
 )
 from flownurture.options.v1 import access_pb2
+from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved
 from services.identity import audit, subscriptions
@@ -64,7 +65,7 @@ class Day:
             account_pb2.VerifyEmailRequest(token=await self._mailed(owner, "verify-email")),
         )
         await self._organization(owner)
-        await self._suppressions(owner)
+        await self._elsewhere(owner)
         await self._team(owner)
         owner = await self._second_factor(owner)
         owner = await self._sessions(owner)
@@ -82,7 +83,8 @@ class Day:
             async with self.database.tenant_transaction(as_called) as session:
                 await subscriptions.choose(session, plan, now=datetime.now(UTC), grants=self.grants)
 
-    async def _suppressions(self, owner: Person) -> None:
+    async def _elsewhere(self, owner: Person) -> None:
+        """What other services tell of."""
         removed = SuppressionRemoved(
             suppression_id=str(new_id()),
             digest=bytes(32),
@@ -92,14 +94,22 @@ class Day:
             client_address="192.0.2.1",
             request_id=str(uuid4()),
         )
-        envelope = Envelope(
-            id=str(new_id()),
-            organization_id=owner.answer.organization.id,
-            type=removed.DESCRIPTOR.full_name,
-            payload=removed.SerializeToString(),
+        overridden = ReputationOverridden(
+            actor=Actor(kind=Actor.KIND_USER, id=self.operator.answer.user.id),
+            role=access_pb2.ROLE_SUPER_ADMIN,
+            client_address="192.0.2.1",
+            request_id=str(uuid4()),
         )
-        (reader,) = consumers(None, self.database)  # type: ignore[arg-type]
-        await reader.handle(envelope.SerializeToString())
+        overridden.after.GetCurrentTime()
+        for event in (removed, overridden):
+            envelope = Envelope(
+                id=str(new_id()),
+                organization_id=owner.answer.organization.id,
+                type=event.DESCRIPTOR.full_name,
+                payload=event.SerializeToString(),
+            )
+            for reader in consumers(None, self.database):  # type: ignore[arg-type]
+                await reader.handle(envelope.SerializeToString())
 
     async def _team(self, owner: Person) -> None:
         removed, left = [await self._invited_and_joined(owner) for _ in range(2)]

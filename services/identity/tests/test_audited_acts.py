@@ -53,6 +53,7 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.OPERATOR_ADDED: (set(), set()),
     Act.DEAD_LETTER_REPLAY_REQUESTED: (set(), {"process", "all"}),
     Act.SUPPRESSION_REMOVED: ({"reason", "email_digest"}, set()),
+    Act.REPUTATION_OVERRIDDEN: ({"until"}, {"until"}),
 }
 
 

@@ -19,7 +19,7 @@ from services.sending.analytics.figures import Engaged, figures_of_campaign
 from services.sending.api.addresses import address_of
 from services.sending.api.data import data_of
 from services.sending.api.messages import as_message
-from services.sending.api.statuses import campaign_status, status_filter, suppression_reason
+from services.sending.api.statuses import campaign_status, pause_reason, status_filter, suppression_reason
 from services.sending.api.templates import optional_id
 from services.sending.campaign_tests import test_campaign
 from services.sending.recipients import Audience, Recipients, Selection
@@ -336,6 +336,7 @@ def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
         messages_per_hour=campaign.messages_per_hour or 0,
         subject_test=_subject_test_message(campaign.subject_test),
         winner=campaign.winner or 0,
+        pause_reason=pause_reason(campaign.pause_reason),
     )
     message.created_at.FromDatetime(campaign.created_at)
     if campaign.send_at is not None:

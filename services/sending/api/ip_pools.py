@@ -1,18 +1,16 @@
 """IpPoolService and IpPoolAdminService: decode, call the domain, encode."""
 
-from dataclasses import replace
-from uuid import UUID
-
 from google.protobuf.empty_pb2 import Empty
 
-from chassis.context import PLATFORM, RequestContext
+from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
-from chassis.errors import FailedPrecondition, NotFound
+from chassis.errors import FailedPrecondition
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from chassis.sealing import Sealer
 from flownurture.sending.v1 import ip_pools_pb2 as pb
 from services.sending import ip_pools
+from services.sending.api.operators import within
 from services.sending.identity_peer import IdentityPeer
 from services.sending.ip_pools import NewAddress
 
@@ -56,12 +54,12 @@ class IpPoolAdminApi:
         addresses = [
             _new_address(address, f"addresses[{index}]") for index, address in enumerate(request.addresses)
         ]
-        within = _within(context, request.organization_id)
-        if _FEATURE not in await self._identity.features(within):
+        theirs = within(context, request.organization_id)
+        if _FEATURE not in await self._identity.features(theirs):
             raise FailedPrecondition(
                 "The organization's plan has no dedicated addresses.", reason="PLAN_UPGRADE_REQUIRED"
             )
-        async with self._database.tenant_transaction(within) as session:
+        async with self._database.tenant_transaction(theirs) as session:
             return _as_message(await ip_pools.create_ip_pool(session, request.name, addresses, self._sealer))
 
     async def list_organization_ip_pools(
@@ -69,10 +67,10 @@ class IpPoolAdminApi:
     ) -> pb.ListOrganizationIpPoolsResponse:
         """Pools, newest first."""
         size = page_size(request.page_size)
-        within = _within(context, request.organization_id)
+        theirs = within(context, request.organization_id)
         # Who has no pool is told apart from who does not exist.
-        await self._identity.features(within)
-        async with self._database.tenant_transaction(within, read_only=True) as session:
+        await self._identity.features(theirs)
+        async with self._database.tenant_transaction(theirs, read_only=True) as session:
             found = await ip_pools.page_ip_pools(
                 session, before=decode_cursor(request.page_token), size=size + 1
             )
@@ -82,7 +80,7 @@ class IpPoolAdminApi:
 
     async def delete_ip_pool(self, request: pb.DeleteIpPoolRequest, context: RequestContext) -> Empty:
         """Delete it, or NOT_FOUND."""
-        async with self._database.tenant_transaction(_within(context, request.organization_id)) as session:
+        async with self._database.tenant_transaction(within(context, request.organization_id)) as session:
             await ip_pools.delete_ip_pool(session, parse_id(request.ip_pool_id))
         return Empty()
 
@@ -91,7 +89,7 @@ class IpPoolAdminApi:
     ) -> pb.IpPool:
         """Add an address. INVALID, NOT_FOUND, CONFLICT."""
         address = _new_address(request.address, "address")
-        async with self._database.tenant_transaction(_within(context, request.organization_id)) as session:
+        async with self._database.tenant_transaction(within(context, request.organization_id)) as session:
             return _as_message(
                 await ip_pools.add_address(session, parse_id(request.ip_pool_id), address, self._sealer)
             )
@@ -100,20 +98,12 @@ class IpPoolAdminApi:
         self, request: pb.RemoveIpPoolAddressRequest, context: RequestContext
     ) -> pb.IpPool:
         """Take an address out. NOT_FOUND, CONFLICT."""
-        async with self._database.tenant_transaction(_within(context, request.organization_id)) as session:
+        async with self._database.tenant_transaction(within(context, request.organization_id)) as session:
             return _as_message(
                 await ip_pools.remove_address(
                     session, parse_id(request.ip_pool_id), parse_id(request.address_id)
                 )
             )
-
-
-def _within(context: RequestContext, organization_id: str) -> RequestContext:
-    """The context of an operator's act upon an organization, which an operator's request may name."""
-    organization = UUID(organization_id)
-    if organization == PLATFORM:
-        raise NotFound("organization")
-    return replace(context, organization_id=organization)
 
 
 def _new_address(message: pb.NewIpPoolAddress, field: str) -> NewAddress:

@@ -2,7 +2,7 @@
 
 from chassis.errors import FieldViolation, InvalidRequest
 from flownurture.sending.v1 import campaigns_pb2, messages_pb2
-from services.sending.statuses import CampaignStatus, MessageStatus, SuppressionReason
+from services.sending.statuses import CampaignStatus, MessageStatus, PauseReason, SuppressionReason
 
 
 def message_status(status: str) -> "messages_pb2.MessageStatus.ValueType":
@@ -13,6 +13,13 @@ def message_status(status: str) -> "messages_pb2.MessageStatus.ValueType":
 def campaign_status(status: str) -> "campaigns_pb2.CampaignStatus.ValueType":
     """The contract's value for a campaign's status."""
     return campaigns_pb2.CampaignStatus.Value(f"CAMPAIGN_STATUS_{CampaignStatus(status).name}")
+
+
+def pause_reason(reason: str) -> "campaigns_pb2.PauseReason.ValueType":
+    """The contract's value for a reason, unspecified for none."""
+    return campaigns_pb2.PauseReason.Value(
+        f"PAUSE_REASON_{PauseReason(reason).name if reason else 'UNSPECIFIED'}"
+    )
 
 
 def suppression_reason(reason: str) -> "messages_pb2.SuppressionReason.ValueType":

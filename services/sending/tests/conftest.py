@@ -19,6 +19,7 @@ from services.sending.api.campaigns import CampaignApi
 from services.sending.api.domains import DomainApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
+from services.sending.api.reputation import ReputationAdminApi, ReputationApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
@@ -175,11 +176,13 @@ def ip_pool_admin_api(database: Database, allowances: IdentityPeer, sealer: Seal
 
 @pytest.fixture(scope="session")
 def sending_apis(
+    *,
     database: Database,
     recipients: ContactsPeer,
     domain_api: DomainApi,
     tracking_api: TrackingApi,
     ip_pool_admin_api: IpPoolAdminApi,
+    allowances: IdentityPeer,
 ) -> Sequence[Any]:
     return (
         CampaignApi(database, recipients, launched=lambda *_: None),
@@ -191,6 +194,8 @@ def sending_apis(
         EmailUsageApi(),
         IpPoolApi(),
         ip_pool_admin_api,
+        ReputationApi(),
+        ReputationAdminApi(database, allowances),
     )
 
 

@@ -23,6 +23,7 @@ from flownurture.sending.v1 import (
     domains_pb2,
     ip_pools_pb2,
     messages_pb2,
+    reputation_pb2,
     templates_pb2,
     tracking_pb2,
 )
@@ -43,6 +44,7 @@ _SERVICES = [
         domains_pb2,
         ip_pools_pb2,
         messages_pb2,
+        reputation_pb2,
         templates_pb2,
         preferences_pb2,
         analytics_pb2,

@@ -22,6 +22,27 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PauseReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PauseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PauseReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAUSE_REASON_UNSPECIFIED: _PauseReason.ValueType  # 0
+    PAUSE_REASON_COMPLAINTS: _PauseReason.ValueType  # 1
+    """Too many of the organization's recipients complain."""
+    PAUSE_REASON_BOUNCES: _PauseReason.ValueType  # 2
+    """Too many of the addresses that it writes to do not exist."""
+
+class PauseReason(_PauseReason, metaclass=_PauseReasonEnumTypeWrapper): ...
+
+PAUSE_REASON_UNSPECIFIED: PauseReason.ValueType  # 0
+PAUSE_REASON_COMPLAINTS: PauseReason.ValueType  # 1
+"""Too many of the organization's recipients complain."""
+PAUSE_REASON_BOUNCES: PauseReason.ValueType  # 2
+"""Too many of the addresses that it writes to do not exist."""
+Global___PauseReason: _TypeAlias = PauseReason  # noqa: Y015
+
 class _WinnerRule:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -93,6 +114,7 @@ class Campaign(_message.Message):
     MESSAGES_PER_HOUR_FIELD_NUMBER: _builtins.int
     SUBJECT_TEST_FIELD_NUMBER: _builtins.int
     WINNER_FIELD_NUMBER: _builtins.int
+    PAUSE_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -110,6 +132,8 @@ class Campaign(_message.Message):
     """How fast it goes at most; 0 for as fast as can be."""
     winner: _builtins.int
     """Which variant the rest of the audience gets; 0 until that is known."""
+    pause_reason: Global___PauseReason.ValueType
+    """Why the platform paused it by itself. It may be resumed, and is paused again as long as the reason holds (see GET /v1/reputation)."""
     @_builtins.property
     def audience(self) -> Global___CampaignAudience: ...
     @_builtins.property
@@ -151,10 +175,11 @@ class Campaign(_message.Message):
         messages_per_hour: _builtins.int = ...,
         subject_test: Global___SubjectTest | None = ...,
         winner: _builtins.int = ...,
+        pause_reason: Global___PauseReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "send_at", b"send_at", "subject_test", b"subject_test", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "messages_per_hour", b"messages_per_hour", "name", b"name", "send_at", b"send_at", "status", b"status", "subject", b"subject", "subject_test", b"subject_test", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "messages_per_hour", b"messages_per_hour", "name", b"name", "pause_reason", b"pause_reason", "send_at", b"send_at", "status", b"status", "subject", b"subject", "subject_test", b"subject_test", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

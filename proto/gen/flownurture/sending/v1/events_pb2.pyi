@@ -4,6 +4,9 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from flownurture.context.v1 import context_pb2 as _context_pb2
+from flownurture.options.v1 import access_pb2 as _access_pb2
+from flownurture.sending.v1 import campaigns_pb2 as _campaigns_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -125,6 +128,80 @@ class CampaignCompleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CampaignCompleted: _TypeAlias = CampaignCompleted  # noqa: Y015
+
+@_typing.final
+class CampaignsPaused(_message.Message):
+    """An alert: the platform paused what the organization was sending, because a share of its mail of the last 24 hours is above the threshold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_IDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    reason: _campaigns_pb2.PauseReason.ValueType
+    share: _builtins.float
+    threshold: _builtins.float
+    messages: _builtins.int
+    """Of how many messages it is a share."""
+    @_builtins.property
+    def campaign_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        campaign_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _campaigns_pb2.PauseReason.ValueType = ...,
+        share: _builtins.float = ...,
+        threshold: _builtins.float = ...,
+        messages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_ids", b"campaign_ids", "messages", b"messages", "reason", b"reason", "share", b"share", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignsPaused: _TypeAlias = CampaignsPaused  # noqa: Y015
+
+@_typing.final
+class ReputationOverridden(_message.Message):
+    """An operator lets the organization send in spite of its reputation, or no longer: what the audit trail tells of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    role: _access_pb2.Role.ValueType
+    client_address: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def before(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def after(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def actor(self) -> _context_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        before: _timestamp_pb2.Timestamp | None = ...,
+        after: _timestamp_pb2.Timestamp | None = ...,
+        actor: _context_pb2.Actor | None = ...,
+        role: _access_pb2.Role.ValueType = ...,
+        client_address: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "client_address", b"client_address", "request_id", b"request_id", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReputationOverridden: _TypeAlias = ReputationOverridden  # noqa: Y015
 
 @_typing.final
 class EmailsOpened(_message.Message):
