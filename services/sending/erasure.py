@@ -45,6 +45,9 @@ _FORGET = text(f"""
         RETURNING message.id
     ), contents AS (
         DELETE FROM message_contents USING forgotten WHERE message_contents.message_id = forgotten.id
+    ), findings AS (
+        UPDATE feedback_findings SET email_digest = decode(repeat('00', 32), 'hex') FROM forgotten
+        WHERE feedback_findings.message_id = forgotten.id
     )
     UPDATE message_events SET detail = '' FROM forgotten
     WHERE message_events.message_id = forgotten.id

@@ -20,12 +20,14 @@ HOLD_STILL = f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})"
 
 # Ordered, so that two additions that share addresses cannot wait for each other in a circle.
 _ADD = text("""
-    INSERT INTO suppressions (email_digest, reason, email, note, message_id, actor_kind, actor_id)
-    SELECT DISTINCT ON (digest, reason) digest, reason, email, note, message_id, :actor_kind, :actor_id
+    INSERT INTO suppressions
+        (email_digest, reason, email, note, message_id, rule, source, report_id, actor_kind, actor_id)
+    SELECT DISTINCT ON (digest, reason)
+        digest, reason, email, note, message_id, rule, source, report_id, :actor_kind, :actor_id
     FROM unnest(
         CAST(:digests AS bytea[]), CAST(:reasons AS text[]), CAST(:emails AS text[]), CAST(:notes AS text[]),
-        CAST(:message_ids AS uuid[])
-    ) AS given (digest, reason, email, note, message_id)
+        CAST(:message_ids AS uuid[]), CAST(:rules AS text[]), CAST(:sources AS text[]), CAST(:report_ids AS uuid[])
+    ) AS given (digest, reason, email, note, message_id, rule, source, report_id)
     ORDER BY digest, reason
     ON CONFLICT (organization_id, email_digest, reason) DO UPDATE SET reaffirmed_at = clock_timestamp()
     RETURNING email_digest, reason, old.id IS NULL AS added
@@ -41,6 +43,10 @@ class Suppressed:
     email: str = ""
     note: str = ""
     message_id: UUID | None = None
+    # By which rule of which source a bounce or a complaint was told, and in which report.
+    rule: str = ""
+    source: str = ""
+    report_id: UUID | None = None
 
 
 async def suppress(session: TenantSession, entries: Sequence[Suppressed]) -> list[Suppressed]:
@@ -56,6 +62,9 @@ async def suppress(session: TenantSession, entries: Sequence[Suppressed]) -> lis
             "emails": [entry.email for entry in entries],
             "notes": [entry.note for entry in entries],
             "message_ids": [entry.message_id for entry in entries],
+            "rules": [entry.rule for entry in entries],
+            "sources": [entry.source for entry in entries],
+            "report_ids": [entry.report_id for entry in entries],
             "actor_kind": session.context.actor_kind.name,
             "actor_id": session.context.actor_id,
         },

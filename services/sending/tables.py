@@ -241,9 +241,30 @@ suppressions = Table(
     # Who put it on the list.
     _text("actor_kind"),
     _text("actor_id"),
+    # Of a bounce or a complaint: the finding that it came of.
+    _text("rule"),
+    _text("source"),
+    Column("report_id", Uuid),
     moment("created_at"),
     # When it was last said, under the lock: who opts out once more, while they are being welcomed back, stays out.
     moment("reaffirmed_at"),
+)
+
+# What refusals and reports say of messages.
+feedback_findings = Table(
+    "feedback_findings",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("message_id", Uuid, nullable=False),
+    Column("email_digest", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    _text("enhanced_status"),
+    _text("rule"),
+    Column("source", Text, nullable=False),
+    _text("reporter"),
+    Column("report_id", Uuid),
+    moment("occurred_at"),
 )
 
 # Who has confirmed that they want mail again, and what proves it. Only ever added to, by a role of its own.
@@ -367,4 +388,6 @@ feedback_reports = Table(
     Column("rcpt_to", ARRAY(Text), nullable=False),
     Column("content", LargeBinary, nullable=False),
     moment("received_at"),
+    # When it is to be processed; NULL once it is.
+    Column("due_at", DateTime(timezone=True)),
 )

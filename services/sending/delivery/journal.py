@@ -17,6 +17,7 @@ from struct import Struct
 from typing import Self
 from uuid import UUID
 
+from services.sending.bounces import Classification, Kind
 from services.sending.delivery.replies import Verdict
 from services.sending.statuses import MessageStatus
 
@@ -152,22 +153,28 @@ def _read(content: bytes) -> Remains | None:
 def _told(verdict: Verdict) -> bytes:
     pause = verdict.retry_after.total_seconds() if verdict.retry_after else None
     words = verdict.detail
-    while (
-        len(told := json.dumps([verdict.status.value, pause, verdict.address_is_bad, words]).encode())
-        > _MOST_TOLD
-    ):
+    classified = [verdict.classified.kind, verdict.classified.rule] if verdict.classified else None
+    while len(told := json.dumps([verdict.status.value, pause, classified, words]).encode()) > _MOST_TOLD:
         words = words[: len(words) - max(1, (len(told) - _MOST_TOLD) // 6)]
     return told
 
 
 def _verdict(told: bytes) -> Verdict:
-    status, pause, address_is_bad, detail = json.loads(told)
+    status, pause, classified, detail = json.loads(told)
     return Verdict(
         MessageStatus(status),
         detail,
         retry_after=None if pause is None else timedelta(seconds=pause),
-        address_is_bad=address_is_bad,
+        classified=_classified(classified),
     )
+
+
+def _classified(told: list[str] | bool | None) -> Classification | None:
+    if isinstance(told, list):
+        kind, rule = told
+        return Classification(Kind(kind), rule)
+    # Processes that knew no rules noted whether the address is bad.
+    return Classification(Kind.HARD) if told else None
 
 
 def _boot() -> bytes:

@@ -23,10 +23,12 @@ from chassis.logs import logger
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1.messages_pb2 import MessageStatus as StatusMessage
 from services.sending.batches import close_batches, look_again_in, look_at_once
+from services.sending.bounces import Kind, enhanced_code
 from services.sending.categories import REPEATS_IN_DOUBT, RULES
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.journal import Journal
 from services.sending.delivery.replies import Verdict, put_off
+from services.sending.findings import BY_REPLY, Noted, note_findings
 from services.sending.statuses import MessageStatus, SuppressionReason
 from services.sending.suppression_list import Suppressed, suppress
 
@@ -54,7 +56,8 @@ _WRITE = text("""
         -- Found by its id alone. What tells more of it is said so that no index is chosen by it: before a new table has statistics,
         -- each result would read its whole batch.
         WHERE message.id = given.id AND message.batch_id IS NOT DISTINCT FROM given.batch_id AND message.settled_at IS NULL
-        RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply, given.attempted
+        RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply, message.settled_at,
+            given.attempted
     ), noted AS (
         INSERT INTO message_events (message_id, status, detail)
         SELECT id, status, smtp_reply FROM settled WHERE status = 'deferred' AND attempted
@@ -72,7 +75,7 @@ _SETTLE_ABANDONED = text(f"""
         FROM leased
         WHERE message.batch_id = leased.id
           AND (message.status = 'queued' OR message.status = 'deferred' AND message.next_attempt_at <= leased.leased_at)
-        RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply
+        RETURNING message.id, message.campaign_id, message.contact_id, message.status, message.smtp_reply, message.settled_at
     )
     SELECT leased.id AS batch_id, settled.* FROM leased FULL JOIN settled ON false
 """)  # noqa: S608 - of our own words alone
@@ -228,7 +231,10 @@ async def write_results(session: TenantSession, results: Sequence[Result]) -> No
     if len(rows) < len(by_id):
         logger().warning("results_too_late", messages=len(by_id) - len(rows))
     ours = [by_id[row.id] for row in rows]
-    await suppress(session, [_hard_bounce(result) for result in ours if result.verdict.address_is_bad])
+    found = [finding for result in ours if (finding := _finding(result)) is not None]
+    await note_findings(session, found)
+    hard = {finding.message_id: finding for finding in found if finding.kind is Kind.HARD}
+    await suppress(session, [_hard_bounce(by_id[id_].message, finding) for id_, finding in hard.items()])
     _announce(session, [row for row in rows if row.status != MessageStatus.DEFERRED])
 
 
@@ -246,16 +252,31 @@ def _storable(text: str) -> str:
     return text.encode(errors="replace").decode().replace("\0", "")
 
 
-def _hard_bounce(result: Result) -> Suppressed:
-    message = result.message
-    return Suppressed(message.digest, SuppressionReason.HARD_BOUNCE, message.email, message_id=message.id)
+def _finding(result: Result) -> Noted | None:
+    message, classified = result.message, result.verdict.classified
+    if classified is None:
+        return None
+    enhanced = enhanced_code(result.verdict.detail)
+    return Noted(message.id, message.digest, classified.kind, enhanced, classified.rule, BY_REPLY)
+
+
+def _hard_bounce(message: Claimed, finding: Noted) -> Suppressed:
+    return Suppressed(
+        message.digest,
+        SuppressionReason.HARD_BOUNCE,
+        message.email,
+        message_id=message.id,
+        rule=finding.rule,
+        source=finding.source,
+    )
 
 
 def _announce(session: TenantSession, rows: Sequence[Any]) -> None:
     if not rows:
         return
-    now = Timestamp()
-    now.GetCurrentTime()
+    # All of a transaction are settled at one moment, and counted by it, as is what supersedes them.
+    settled_at = Timestamp()
+    settled_at.FromDatetime(rows[0].settled_at)
     session.publish(
         MessagesSettled(
             outcomes=[
@@ -265,7 +286,7 @@ def _announce(session: TenantSession, rows: Sequence[Any]) -> None:
                     contact_id=str(row.contact_id or ""),
                     status=StatusMessage.Value(f"MESSAGE_STATUS_{row.status.upper()}"),
                     smtp_reply=row.smtp_reply,
-                    occurred_at=now,
+                    occurred_at=settled_at,
                 )
                 for row in rows
             ]

@@ -41,9 +41,15 @@ class Verdict:
     status: MessageStatus
     detail: str
     retry_after: timedelta | None = None
-    address_is_bad: bool = False
+    # What a refusal says about the recipient; None where it speaks of something else.
+    classified: Classification | None = None
     # Whether it was said to anybody at all.
     attempted: bool = True
+
+    @property
+    def address_is_bad(self) -> bool:
+        """Whether nobody will ever get mail there."""
+        return self.classified is not None and self.classified.kind is Kind.HARD
 
 
 def judge(reply: Reply, *, to_recipient: bool, attempts: int) -> Verdict:
@@ -51,8 +57,9 @@ def judge(reply: Reply, *, to_recipient: bool, attempts: int) -> Verdict:
     if reply.code // 100 == 2:
         return Verdict(MessageStatus.SENT, reply.shown)
     if reply.code // 100 == 5:
-        address_is_bad = to_recipient and classified(reply).kind is Kind.HARD
-        return Verdict(MessageStatus.BOUNCED, reply.shown, address_is_bad=address_is_bad)
+        # By the table that reports of returned mail go by as well.
+        classified = classify(enhanced_code(reply.text), reply.code, reply.text) if to_recipient else None
+        return Verdict(MessageStatus.BOUNCED, reply.shown, classified=classified)
     return put_off(reply.shown, attempts=attempts)
 
 
@@ -66,8 +73,3 @@ def put_off(detail: str, *, attempts: int) -> Verdict:
 def put_back(detail: str, again: timedelta) -> Verdict:
     """Not attempted yet, since it would not have been taken."""
     return Verdict(MessageStatus.DEFERRED, detail, retry_after=again, attempted=False)
-
-
-def classified(reply: Reply) -> Classification:
-    """What a refusal says about its recipient, by the table that reports of returned mail go by as well."""
-    return classify(enhanced_code(reply.text), reply.code, reply.text)

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from chassis.database import Database, RoleDatabase
+from services.sending.bounces import Classification, Kind
 from services.sending.delivery.claims import Claimed, claim
 from services.sending.delivery.journal import Journal
 from services.sending.delivery.leases import Lease
@@ -19,7 +20,9 @@ from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 
 SENT = Verdict(MessageStatus.SENT, "250 2.0.0 OK")
-NOBODY = Verdict(MessageStatus.BOUNCED, "550 5.1.1 nobody", address_is_bad=True)
+NOBODY = Verdict(
+    MessageStatus.BOUNCED, "550 5.1.1 nobody", classified=Classification(Kind.HARD, "bad_mailbox")
+)
 
 
 @pytest.fixture

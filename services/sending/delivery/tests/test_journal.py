@@ -13,15 +13,18 @@ from uuid import UUID, uuid4
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.sending.bounces import Classification, Kind
 from services.sending.delivery.journal import Journal, left_behind
 from services.sending.delivery.replies import Verdict
 from services.sending.statuses import MessageStatus
 
+NO_SUCH_MAILBOX = Classification(Kind.HARD, "bad_mailbox")
 # Dies without a word after what it is told to do: `b` begins a message, `a` answers the first, `f` forgets it.
 DIES = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from uuid import UUID
+from services.sending.bounces import Classification, Kind
 from services.sending.delivery.journal import Journal
 from services.sending.delivery.replies import Verdict
 from services.sending.statuses import MessageStatus
@@ -34,7 +37,8 @@ async def main() -> None:
             if act == "b":
                 places.append(journal.begin(UUID(int=number), UUID(sys.argv[2])))
             elif act == "a":
-                journal.answered(places[0], Verdict(MessageStatus.BOUNCED, "550 5.1.1 nobody", address_is_bad=True))
+                nobody = Classification(Kind.HARD, "bad_mailbox")
+                journal.answered(places[0], Verdict(MessageStatus.BOUNCED, "550 5.1.1 nobody", classified=nobody))
             else:
                 journal.forget(places.pop(0))
         os.kill(os.getpid(), signal.SIGKILL)
@@ -53,7 +57,7 @@ def test_what_a_killed_process_had_begun_is_told_with_its_answer(tmp_path: Path)
     (remains,) = left_behind(tmp_path)
     assert remains.token == token
     assert remains.begun == {
-        UUID(int=0): Verdict(MessageStatus.BOUNCED, "550 5.1.1 nobody", address_is_bad=True),
+        UUID(int=0): Verdict(MessageStatus.BOUNCED, "550 5.1.1 nobody", classified=NO_SUCH_MAILBOX),
         UUID(int=1): None,
         UUID(int=2): None,
     }
@@ -116,7 +120,7 @@ verdicts = st.builds(
     st.sampled_from(list(MessageStatus)),
     st.text(max_size=600),
     st.none() | st.integers(1, 100_000).map(lambda seconds: timedelta(seconds=seconds)),
-    st.booleans(),
+    st.none() | st.builds(Classification, st.sampled_from(Kind), st.sampled_from(["", "bad_mailbox"])),
 )
 
 
