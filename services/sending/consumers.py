@@ -17,7 +17,7 @@ from flownurture.identity.v1.events_pb2 import SendAccountMail
 from flownurture.sending.v1 import messages_pb2
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SendsVetoed
 from services.sending.account_mail import AccountMail
-from services.sending.analytics.message_counts import count_messages
+from services.sending.analytics.message_counts import Outcome, count_messages
 from services.sending.analytics.refusals import Refusal, note_refusals
 from services.sending.confirmation_mail import send_confirmation
 from services.sending.dispatch import Dispatch
@@ -70,14 +70,23 @@ class OutcomeReader:
             (outcome.occurred_at.ToDatetime(tzinfo=UTC), _status(outcome.status))
             for outcome in event.outcomes
         )
-        await self._count(context, inbox, outcomes)
+        superseded = (
+            (outcome.superseded_at.ToDatetime(tzinfo=UTC), _status(outcome.superseded_status))
+            for outcome in event.outcomes
+            if outcome.superseded_status
+        )
+        await self._count(context, inbox, outcomes, superseded)
 
     async def _count(
-        self, context: RequestContext, inbox: Inbox, outcomes: Iterable[tuple[datetime, MessageStatus]]
+        self,
+        context: RequestContext,
+        inbox: Inbox,
+        outcomes: Iterable[Outcome],
+        superseded: Iterable[Outcome] = (),
     ) -> None:
         async with self._database.tenant_transaction(context) as session:
             if await inbox.receive(session):
-                await count_messages(session, outcomes)
+                await count_messages(session, outcomes, superseded)
 
     def _wake(self, campaign_ids: set[str], context: RequestContext) -> None:
         # A single message belongs to no campaign.

@@ -70,7 +70,7 @@ _OF_KINDS: Mapping[str, Sequence[Metric]] = {
     Refusal.COMPLAINED: (Metric.COMPLAINTS,),
 }
 _IN_INTERVALS = text("""
-    SELECT date_trunc(:interval, hour, 'UTC') AS begins_at, status AS counted, sum(messages) AS total, 0 AS messages,
+    SELECT date_trunc(:interval, hour, 'UTC') AS begins_at, status AS counted, greatest(sum(messages), 0) AS total, 0 AS messages,
            0 AS by_bots
     FROM message_counts WHERE hour >= :since AND hour < :until GROUP BY 1, 2
     UNION ALL

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypeAlias
 
 from sqlalchemy import text
 
@@ -20,11 +21,18 @@ _COUNT = text("""
 """)
 
 
-async def count_messages(session: TenantSession, outcomes: Iterable[tuple[datetime, MessageStatus]]) -> None:
-    """Count messages by when they were settled, in UTC, and how."""
-    counts = Counter(
-        (moment.replace(minute=0, second=0, microsecond=0), status) for moment, status in outcomes
-    )
+Outcome: TypeAlias = tuple[datetime, MessageStatus]
+
+
+async def count_messages(
+    session: TenantSession, outcomes: Iterable[Outcome], superseded: Iterable[Outcome] = ()
+) -> None:
+    """Count messages by when they were settled, in UTC, and how. What is superseded by it counts no more.
+
+    What supersedes may be told first: for a moment, then, there is one less than none.
+    """
+    counts = Counter(map(_hour, outcomes))
+    counts.subtract(map(_hour, superseded))
     if counts:
         await session.execute(
             _COUNT,
@@ -34,3 +42,8 @@ async def count_messages(session: TenantSession, outcomes: Iterable[tuple[dateti
                 "numbers": list(counts.values()),
             },
         )
+
+
+def _hour(outcome: Outcome) -> Outcome:
+    moment, status = outcome
+    return moment.replace(minute=0, second=0, microsecond=0), status

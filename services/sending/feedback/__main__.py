@@ -1,8 +1,81 @@
-"""`python -m services.sending.feedback serve|…`."""
+"""`python -m services.sending.feedback serve|reprocess|…`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import typer
+import uvloop
 
 from chassis.command import service_command
+from chassis.database import Database, RoleDatabase
+from chassis.settings import load
+from services.sending.feedback.intake import Intake
+from services.sending.feedback.origins import Origins
+from services.sending.feedback.reports import KeptReports, Report
+from services.sending.feedback.reprocessing import Reprocessing
 from services.sending.feedback.server import serve
 from services.sending.feedback.settings import FeedbackSettings
+from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+
+Ids = Annotated[list[UUID] | None, typer.Argument(help="The reports; without any, all of the time given.")]
+Since = Annotated[datetime | None, typer.Option(help="From this time (UTC) on.")]
+Until = Annotated[datetime | None, typer.Option(help="Before this time (UTC).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
+
+command = service_command("feedback", FeedbackSettings, serve)
+
+
+@command.command("reprocess")
+def reprocess_command(
+    ids: Ids = None, since: Since = None, until: Until = None, dry_run: DryRun = False
+) -> None:
+    """Process kept reports again, by the rules of today: after a rule was added or corrected.
+
+    What a report said of a message and says no more is forgotten, and what it says now takes effect. Addresses are only put on
+    the suppression list by it, never taken off.
+    """
+    uvloop.run(_reprocess(load(FeedbackSettings), ids, since, until, dry_run))
+
+
+async def _reprocess(
+    settings: FeedbackSettings,
+    ids: list[UUID] | None,
+    since: datetime | None,
+    until: datetime | None,
+    dry_run: bool,
+) -> None:
+    async with _opened(settings) as (kept, reprocessing):
+        beginning = (since or datetime.min).replace(tzinfo=UTC)
+        reports = (
+            _each(kept, ids) if ids else kept.received(beginning, (until or datetime.max).replace(tzinfo=UTC))
+        )
+        changes = await (reprocessing.preview(reports) if dry_run else reprocessing.apply(reports))
+    for change, messages in sorted(changes.items()):
+        if change.before != change.now:
+            print(
+                f"{messages} messages: {change.before} {'would become' if dry_run else 'became'} {change.now}"
+            )
+    unchanged = sum(messages for change, messages in changes.items() if change.before == change.now)
+    print(f"{unchanged} messages: unchanged")
+
+
+async def _each(kept: KeptReports, ids: list[UUID]) -> AsyncIterator[Report]:
+    for report in await kept.of(ids):
+        yield report
+
+
+@asynccontextmanager
+async def _opened(settings: FeedbackSettings) -> AsyncIterator[tuple[KeptReports, Reprocessing]]:
+    origins = Origins(ReturnPaths(settings.link_keys), UnsubscribeAddresses(settings.link_keys))
+    async with (
+        Database(settings.database_url, schema="sending") as database,
+        RoleDatabase(settings.database_scheduler_url) as scheduler,
+    ):
+        yield KeptReports(scheduler), Reprocessing(database, Intake(database, origins))
+
 
 if __name__ == "__main__":
-    service_command("feedback", FeedbackSettings, serve)()
+    command()

@@ -5,23 +5,22 @@ from typing import Self
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from chassis.database import Database
 from chassis.errors import Unavailable
 from chassis.logs import logger
+from services.sending.feedback.intake import Intake
 from services.sending.feedback.opt_outs import OptOuts
-from services.sending.feedback.reports import keep_report
 
 _MOST_BYTES = 10 * 1024 * 1024
 _MOST_RECIPIENTS = 100
 
 
 class FeedbackListener:
-    """Listens on host:port from entering to leaving. It keeps what comes in; nothing but the address of an opt-out has an effect."""
+    """Listens on host:port from entering to leaving. What comes in has an effect by the tokens in it alone."""
 
     port: int
 
-    def __init__(self, database: Database, opt_outs: OptOuts, listen: str) -> None:
-        self._database = database
+    def __init__(self, intake: Intake, opt_outs: OptOuts, listen: str) -> None:
+        self._intake = intake
         self._opt_outs = opt_outs
         self._host, _, port = listen.rpartition(":")
         self._wanted_port = int(port)
@@ -45,12 +44,11 @@ class FeedbackListener:
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Opt out whoever wishes it and keep the report, then say so; its sender keeps it until then."""
+        """Opt out whoever wishes it, keep the report and let it take effect, then say so; its sender keeps it until then."""
         content = envelope.content or b""
         try:
             await self._opt_outs.honour(envelope.rcpt_tos)
-            await keep_report(
-                self._database,
+            await self._intake.take(
                 # Reports come with the null return path (RFC 5321 §4.5.5).
                 mail_from=_storable((envelope.mail_from or "").removeprefix("<>")),
                 rcpt_to=[_storable(address) for address in envelope.rcpt_tos],

@@ -10,7 +10,9 @@ from email.message import Message
 from email.parser import BytesParser, HeaderParser
 from html import unescape
 
-# Of what comes in no more is looked at than this: parts, and letters of a part or a field.
+# Of what comes in no more is looked at than this: bytes, parts, and letters of a part or a field. What a report says stands before the
+# mail that it is about.
+_MOST_READ = 256 * 1024
 _MOST_PARTS = 50
 _MOST_LETTERS = 20_000
 _MOST_BYTES = 4 * _MOST_LETTERS
@@ -18,7 +20,7 @@ _MOST_FIELD = 2_000
 _PARSER = BytesParser(policy=policy.compat32)
 _HEADER_PARSER = HeaderParser(policy=policy.compat32)
 _TAG = re.compile(
-    r"<(?:style|script)\b.{0,5000}?</(?:style|script)>|<[^<>]{0,1000}>", re.IGNORECASE | re.DOTALL
+    r"<(?:style|script)\b.{0,1000}?</(?:style|script)>|<[^<>]{0,1000}>", re.IGNORECASE | re.DOTALL
 )
 _LINE_END = re.compile(r"<(?:br|/p|/div|/tr|/li|/h\d)\b[^<>]{0,100}>", re.IGNORECASE)
 
@@ -80,7 +82,7 @@ class Mail:
     """A mail; its parts in their order, those of enclosed messages left out."""
 
     def __init__(self, content: bytes) -> None:
-        self._message = _PARSER.parsebytes(content)
+        self._message = _parsed(content[:_MOST_READ])
         self.fields = Fields(self._message)
         self.parts = [Part(part) for part in _leaves(self._message)]
 
@@ -120,6 +122,14 @@ class Mail:
             ):
                 return Fields.of(part.text)
         return None
+
+
+def _parsed(content: bytes) -> Message:
+    try:
+        return _PARSER.parsebytes(content)
+    except RecursionError:
+        # Parts within parts, without end: of such a mail the header is all.
+        return _PARSER.parsebytes(content, headersonly=True)
 
 
 def _leaves(message: Message) -> Iterator[Message]:

@@ -1,18 +1,108 @@
-"""Reports as they came in: kept raw, since whose they are is told only by what they say."""
+"""Reports as they came in: kept raw for a while, since whose they are is told only by what they say, and what they say may be read anew."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import Row, insert, text, update
 
-from chassis.database import Database
+from chassis.database import Database, RoleDatabase, TenantSession
 from services.sending.tables import feedback_reports
 
+# Who took it in has this long; then somebody else looks after it.
+_IN_HAND = timedelta(minutes=1)
+_PAGE = 100
 
-async def keep_report(database: Database, *, mail_from: str, rcpt_to: Sequence[str], content: bytes) -> None:
-    """Store a report; it is safe once this returns. Raises Unavailable."""
+# Later and later: what cannot be processed is kept, and gets in nobody's way.
+_TAKE_DUE = text("""
+    WITH due AS (
+        SELECT id FROM sending.feedback_reports WHERE due_at <= now() ORDER BY due_at LIMIT :most FOR UPDATE SKIP LOCKED
+    )
+    UPDATE sending.feedback_reports AS report
+    SET due_at = now() + greatest(interval '1 minute', least(now() - report.received_at, interval '6 hours'))
+    FROM due WHERE report.id = due.id
+    RETURNING report.id, report.rcpt_to, report.content, report.received_at
+""")
+_FORGET = text("DELETE FROM sending.feedback_reports WHERE received_at < now() - :kept")
+_PAGE_OF = text("""
+    SELECT id, rcpt_to, content, received_at FROM sending.feedback_reports
+    WHERE received_at >= :since AND received_at < :until AND id > :after ORDER BY id LIMIT :most
+""")
+_OF = text("""
+    SELECT id, rcpt_to, content, received_at FROM sending.feedback_reports
+    WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A mail that came in: to whom, and each byte of it."""
+
+    id: UUID
+    rcpt_to: Sequence[str]
+    content: bytes
+    received_at: datetime | None = None
+
+
+async def keep_report(database: Database, report: Report, *, mail_from: str, due: bool) -> None:
+    """Store a report; it is safe once this returns. One that is due will be processed, whoever dies. Raises Unavailable."""
     async with database.platform_transaction() as connection:
         await connection.execute(
             insert(feedback_reports)
-            .values(mail_from=mail_from, rcpt_to=list(rcpt_to), content=content)
+            .values(
+                id=report.id,
+                mail_from=mail_from,
+                rcpt_to=list(report.rcpt_to),
+                content=report.content,
+                due_at=text("now() + :in_hand").bindparams(in_hand=_IN_HAND) if due else None,
+            )
             .inline()
         )
+
+
+async def is_processed(session: TenantSession, report_id: UUID) -> None:
+    """Note in the transaction of a report's effect that it has had it."""
+    await session.execute(
+        update(feedback_reports).where(feedback_reports.c.id == report_id).values(due_at=None)
+    )
+
+
+class KeptReports:
+    """All that is kept, through the scheduler's role."""
+
+    def __init__(self, database: RoleDatabase) -> None:
+        self._database = database
+
+    async def take_due(self) -> list[Report]:
+        """Some of those that wait to be processed; what becomes of none of them comes again, later and later."""
+        async with self._database.transaction() as connection:
+            return [_report(row) for row in await connection.execute(_TAKE_DUE, {"most": _PAGE})]
+
+    async def forget(self, kept: timedelta) -> int:
+        """Delete what is older; answers how many that were."""
+        async with self._database.transaction() as connection:
+            return (await connection.execute(_FORGET, {"kept": kept})).rowcount
+
+    async def received(self, since: datetime, until: datetime) -> AsyncIterator[Report]:
+        """Those that came in within a time, in their order."""
+        after = UUID(int=0)
+        while True:
+            wanted = {"since": since, "until": until, "after": after, "most": _PAGE}
+            async with self._database.transaction() as connection:
+                rows = (await connection.execute(_PAGE_OF, wanted)).all()
+            for row in rows:
+                yield _report(row)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].id
+
+    async def of(self, ids: Sequence[UUID]) -> list[Report]:
+        """Those of these ids that are kept still."""
+        async with self._database.transaction() as connection:
+            return [_report(row) for row in await connection.execute(_OF, {"ids": list(ids)})]
+
+
+def _report(row: Row[Any]) -> Report:
+    return Report(row.id, row.rcpt_to, bytes(row.content), row.received_at)

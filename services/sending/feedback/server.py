@@ -1,18 +1,29 @@
 """What the feedback process consists of."""
 
-from chassis.database import Database
+from datetime import timedelta
+
+from chassis.database import Database, RoleDatabase
 from chassis.process import Process
 from chassis.rpc.server import RpcServer
+from services.sending.feedback.intake import Intake
 from services.sending.feedback.listener import FeedbackListener
 from services.sending.feedback.opt_outs import OptOuts
+from services.sending.feedback.origins import Origins
+from services.sending.feedback.reports import KeptReports
 from services.sending.feedback.settings import FeedbackSettings
-from services.sending.signed_addresses import UnsubscribeAddresses
+from services.sending.feedback.sweep import Forgetting, Sweep
+from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 
 
 async def serve(settings: FeedbackSettings) -> None:
     """Run until told to stop."""
     async with Process("feedback", settings) as process:
-        database = await process.enter(Database(settings.database_url, schema="sending"))
-        opt_outs = OptOuts(database, UnsubscribeAddresses(settings.link_keys))
-        await process.enter(FeedbackListener(database, opt_outs, settings.smtp_listen))
+        database = await process.enter(Database(settings.database_url, schema="sending", pool_size=10))
+        reports = KeptReports(await process.enter(RoleDatabase(settings.database_scheduler_url)))
+        unsubscribe_addresses = UnsubscribeAddresses(settings.link_keys)
+        intake = Intake(database, Origins(ReturnPaths(settings.link_keys), unsubscribe_addresses))
+        process.start(Sweep(reports, intake))
+        process.start(Forgetting(reports, timedelta(days=settings.reports_kept_days)))
+        opt_outs = OptOuts(database, unsubscribe_addresses)
+        await process.enter(FeedbackListener(intake, opt_outs, settings.smtp_listen))
         await process.serve(RpcServer("feedback", settings.listen, process.verifier, database))

@@ -13,3 +13,6 @@ class FeedbackSettings(ProcessSettings, DatabaseSettings):
     link_keys: Json[list[Secret]] = Field(
         description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
     )
+    reports_kept_days: int = Field(
+        30, ge=1, le=366, description="for how many days reports are kept as they came"
+    )

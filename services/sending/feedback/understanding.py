@@ -39,6 +39,11 @@ class Finding:
     reporter: str = ""
     returned: bool = False
 
+    @property
+    def counts(self) -> bool:
+        """Whether it says anything against the message, or its address."""
+        return self.returned or self.kind is Kind.COMPLAINT
+
 
 def understand(mail: Mail) -> Finding:
     """What a mail means; of kind unknown where it is nothing that anybody knows."""

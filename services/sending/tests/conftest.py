@@ -35,6 +35,8 @@ from services.sending.dns import Dns
 from services.sending.domain_records import Platform
 from services.sending.domains import Domain
 from services.sending.fan_out import FanOut
+from services.sending.feedback.intake import Intake
+from services.sending.feedback.origins import Origins
 from services.sending.identity_peer import IdentityPeer
 from services.sending.platform_domain import ensure_platform_domain
 from services.sending.preference_links import PreferenceLinks
@@ -263,6 +265,13 @@ def stranger(
 async def relay() -> AsyncIterator[MailRelay]:
     async with MailRelay() as relay:
         yield relay
+
+
+@pytest.fixture(scope="session")
+def intake(database: Database, settings: DeliverySettings) -> Intake:
+    """What the feedback process takes reports in with."""
+    keys = settings.link_keys
+    return Intake(database, Origins(ReturnPaths(keys), UnsubscribeAddresses(keys)))
 
 
 @pytest.fixture(scope="session")

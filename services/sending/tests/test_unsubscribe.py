@@ -16,6 +16,7 @@ from flownurture.suppression.v1 import unsubscribe_pb2
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressionsLifted
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
+from services.sending.feedback.intake import Intake
 from services.sending.feedback.listener import FeedbackListener
 from services.sending.feedback.opt_outs import OptOuts
 from services.sending.signed_addresses import UnsubscribeAddresses
@@ -34,11 +35,11 @@ async def mail(tenant: Tenant, worker: Worker, relay: MailRelay) -> EmailMessage
 
 
 @pytest.fixture
-async def feedback(database: Database, settings: DeliverySettings) -> AsyncIterator[SMTP]:
+async def feedback(database: Database, settings: DeliverySettings, intake: Intake) -> AsyncIterator[SMTP]:
     """A connection to the feedback process."""
     opt_outs = OptOuts(database, UnsubscribeAddresses(settings.link_keys))
     async with (
-        FeedbackListener(database, opt_outs, "127.0.0.1:0") as listener,
+        FeedbackListener(intake, opt_outs, "127.0.0.1:0") as listener,
         SMTP(hostname="127.0.0.1", port=listener.port, start_tls=False) as client,
     ):
         yield client

@@ -1,4 +1,4 @@
-"""Whatever comes in is kept as it came, and changes nothing."""
+"""Whatever comes in is kept as it came."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -8,10 +8,12 @@ from aiosmtplib import SMTP, SMTPResponseException
 
 from chassis.database import Database
 from chassis.identifiers import new_id
+from services.sending.feedback.intake import Intake
 from services.sending.feedback.listener import FeedbackListener
 from services.sending.feedback.opt_outs import OptOuts
+from services.sending.feedback.origins import Origins
 from services.sending.feedback.settings import FeedbackSettings
-from services.sending.signed_addresses import UnsubscribeAddresses
+from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 
 
 @pytest.fixture
@@ -23,8 +25,10 @@ def environment(service_environment: Callable[[str], dict[str, str]]) -> dict[st
 async def listener(environment: dict[str, str]) -> AsyncIterator[FeedbackListener]:
     settings = FeedbackSettings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
     async with Database(settings.database_url, schema="sending") as database:
-        opt_outs = OptOuts(database, UnsubscribeAddresses(settings.link_keys))
-        async with FeedbackListener(database, opt_outs, "127.0.0.1:0") as listener:
+        unsubscribe_addresses = UnsubscribeAddresses(settings.link_keys)
+        intake = Intake(database, Origins(ReturnPaths(settings.link_keys), unsubscribe_addresses))
+        opt_outs = OptOuts(database, unsubscribe_addresses)
+        async with FeedbackListener(intake, opt_outs, "127.0.0.1:0") as listener:
             yield listener
 
 

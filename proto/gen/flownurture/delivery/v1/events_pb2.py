@@ -27,7 +27,7 @@ from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_d
 from flownurture.sending.v1 import messages_pb2 as flownurture_dot_sending_dot_v1_dot_messages__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/delivery/v1/events.proto\x12\x17\x66lownurture.delivery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"flownurture/options/v1/event.proto\x1a%flownurture/sending/v1/messages.proto\"w\n\x0fMessagesSettled\x12\x39\n\x08outcomes\x18\x01 \x03(\x0b\x32\'.flownurture.delivery.v1.MessageOutcome:)\xaa\xb5\x18%flownurture.delivery.messages_settled\"\xc9\x01\n\x0eMessageOutcome\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x35\n\x06status\x18\x04 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\x12\x12\n\nsmtp_reply\x18\x05 \x01(\t\x12/\n\x0boccurred_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/delivery/v1/events.proto\x12\x17\x66lownurture.delivery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"flownurture/options/v1/event.proto\x1a%flownurture/sending/v1/messages.proto\"w\n\x0fMessagesSettled\x12\x39\n\x08outcomes\x18\x01 \x03(\x0b\x32\'.flownurture.delivery.v1.MessageOutcome:)\xaa\xb5\x18%flownurture.delivery.messages_settled\"\xbe\x02\n\x0eMessageOutcome\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x35\n\x06status\x18\x04 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\x12\x12\n\nsmtp_reply\x18\x05 \x01(\t\x12/\n\x0boccurred_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12@\n\x11superseded_status\x18\x07 \x01(\x0e\x32%.flownurture.sending.v1.MessageStatus\x12\x31\n\rsuperseded_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,5 +39,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGESSETTLED']._serialized_start=173
   _globals['_MESSAGESSETTLED']._serialized_end=292
   _globals['_MESSAGEOUTCOME']._serialized_start=295
-  _globals['_MESSAGEOUTCOME']._serialized_end=496
+  _globals['_MESSAGEOUTCOME']._serialized_end=613
 # @@protoc_insertion_point(module_scope)

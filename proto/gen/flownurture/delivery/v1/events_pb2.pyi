@@ -52,13 +52,19 @@ class MessageOutcome(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     SMTP_REPLY_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_STATUS_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_AT_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     campaign_id: _builtins.str
     contact_id: _builtins.str
     status: _messages_pb2.MessageStatus.ValueType
     smtp_reply: _builtins.str
+    superseded_status: _messages_pb2.MessageStatus.ValueType
+    """What had been told of it before, and when: a message that was sent and came back. Unspecified where this is the first that is told."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def superseded_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -68,10 +74,12 @@ class MessageOutcome(_message.Message):
         status: _messages_pb2.MessageStatus.ValueType = ...,
         smtp_reply: _builtins.str = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        superseded_status: _messages_pb2.MessageStatus.ValueType = ...,
+        superseded_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at", "superseded_at", b"superseded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact_id", b"contact_id", "message_id", b"message_id", "occurred_at", b"occurred_at", "smtp_reply", b"smtp_reply", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact_id", b"contact_id", "message_id", b"message_id", "occurred_at", b"occurred_at", "smtp_reply", b"smtp_reply", "status", b"status", "superseded_at", b"superseded_at", "superseded_status", b"superseded_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

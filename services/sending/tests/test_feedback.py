@@ -1,0 +1,310 @@
+"""What reports do: to the message that their token names and to the list, once, and nothing without a genuine token."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from chassis.database import Database, RoleDatabase
+from flownurture.delivery.v1.events_pb2 import MessagesSettled
+from flownurture.sending.v1 import analytics_pb2, messages_pb2
+from flownurture.suppression.v1 import suppressions_pb2
+from flownurture.suppression.v1.events_pb2 import AddressesSuppressed
+from services.sending.consumers import OutcomeReader
+from services.sending.delivery.settings import DeliverySettings
+from services.sending.delivery.worker import Worker
+from services.sending.dispatch import Dispatch
+from services.sending.feedback.intake import Intake
+from services.sending.feedback.reports import KeptReports, Report
+from services.sending.feedback.reprocessing import Change, Reprocessing
+from services.sending.feedback.sweep import Forgetting, Sweep
+from services.sending.feedback.tests.labelled_mail import mail_named
+from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.tests.relay import MailRelay
+from services.sending.tests.tenant import Tenant
+
+FINDINGS = (
+    "SELECT message_id, kind, enhanced_status, rule, source, report_id FROM feedback_findings ORDER BY id"
+)
+
+
+class Recipient:
+    """Somebody who got a message, and whose server answers to its return path."""
+
+    def __init__(self, tenant: Tenant, intake: Intake, settings: DeliverySettings, message_id: UUID) -> None:
+        self.message_id = message_id
+        self._intake = intake
+        organization = tenant.context.organization
+        self.return_path = ReturnPaths(settings.link_keys).address(organization, message_id, "mail.test")
+        self.unsubscribe_address = UnsubscribeAddresses(settings.link_keys).address(
+            organization, message_id, "mail.test"
+        )
+
+    async def report(self, name: str, *, to: str = "") -> None:
+        """Send a mail of the corpus, by default to the message's return path."""
+        await self._intake.take(
+            mail_from="", rcpt_to=[to or self.return_path], content=mail_named(name).content
+        )
+
+
+@pytest.fixture
+async def recipient(tenant: Tenant, worker: Worker, intake: Intake, settings: DeliverySettings) -> Recipient:
+    await tenant.launch("reader@example.com")
+    await tenant.deliver(worker)
+    (message,) = await tenant.rows("SELECT id FROM messages")
+    return Recipient(tenant, intake, settings, message.id)
+
+
+@pytest.fixture
+def kept(scheduler: RoleDatabase) -> KeptReports:
+    return KeptReports(scheduler)
+
+
+async def listed(tenant: Tenant) -> list[tuple[str, int]]:
+    entries = (await tenant(suppressions_pb2.ListSuppressionsRequest())).suppressions
+    return [(entry.email, entry.reason) for entry in entries]
+
+
+HARD = [("reader@example.com", messages_pb2.SUPPRESSION_REASON_HARD_BOUNCE)]
+COMPLAINT = [("reader@example.com", messages_pb2.SUPPRESSION_REASON_COMPLAINT)]
+
+
+async def test_a_hard_bounce_suppresses_its_address_at_once_and_says_by_what_report_and_rule(
+    tenant: Tenant, recipient: Recipient
+) -> None:
+    await recipient.report("postfix_user_unknown")
+    assert await listed(tenant) == HARD
+    assert await tenant.statuses() == {"reader@example.com": "bounced"}
+    (finding,) = await tenant.rows(FINDINGS)
+    assert tuple(finding)[:5] == (recipient.message_id, "hard", "5.1.1", "bad_mailbox", "dsn")
+    (entry,) = await tenant.rows("SELECT message_id, rule, source, report_id FROM suppressions")
+    assert tuple(entry) == (recipient.message_id, "bad_mailbox", "dsn", finding.report_id)
+
+
+async def test_who_bounced_gets_nothing_of_the_next_campaign(
+    tenant: Tenant, recipient: Recipient, worker: Worker, relay: MailRelay
+) -> None:
+    await recipient.report("qmail_no_mailbox")
+    second = await tenant.launch("reader@example.com")
+    await tenant.deliver(worker)
+    assert relay.handed_over == {"reader@example.com": 1}
+    assert (await tenant.report(second)).vetoed == 1
+
+
+@pytest.mark.parametrize("name", ["gmail_over_quota", "gmail_unsolicited", "free_form_unknown_cause"])
+async def test_other_bounces_are_found_and_suppress_nobody(
+    tenant: Tenant, recipient: Recipient, name: str
+) -> None:
+    await recipient.report(name)
+    assert await listed(tenant) == []
+    assert await tenant.statuses() == {"reader@example.com": "bounced"}
+    (finding,) = await tenant.rows(FINDINGS)
+    assert finding.kind == mail_named(name).kind
+
+
+@pytest.mark.parametrize(
+    "name", ["auto_left_the_company", "postfix_delayed", "person_answers", "arf_not_spam"]
+)
+async def test_what_is_no_bounce_changes_nothing(tenant: Tenant, recipient: Recipient, name: str) -> None:
+    await recipient.report(name)
+    assert await listed(tenant) == []
+    assert await tenant.rows(FINDINGS) == []
+    assert await tenant.statuses() == {"reader@example.com": "sent"}
+
+
+async def test_a_complaint_suppresses_and_leaves_the_message_as_it_was(
+    tenant: Tenant, recipient: Recipient
+) -> None:
+    await recipient.report("arf_yahoo")
+    assert await listed(tenant) == COMPLAINT
+    assert await tenant.statuses() == {"reader@example.com": "sent"}
+    (suppressed,) = await tenant.published(AddressesSuppressed)
+    assert [address.message_id for address in suppressed.addresses] == [str(recipient.message_id)]
+
+
+@pytest.mark.parametrize("names", ["return_path", "unsubscribe_address"])
+async def test_a_complaint_to_an_address_of_a_feedback_loop_counts_by_the_token_of_the_mail_that_it_encloses(
+    tenant: Tenant, recipient: Recipient, intake: Intake, names: str
+) -> None:
+    token = getattr(recipient, names).encode()
+    field = b"Return-Path: <%s>" if names == "return_path" else b"List-Unsubscribe: <mailto:%s>"
+    content = mail_named("arf_comcast").content.replace(
+        b"Return-Path: <bounces@mail.example.com>", field % token
+    )
+    await intake.take(mail_from="", rcpt_to=["fbl@mail.test"], content=content)
+    assert await listed(tenant) == COMPLAINT
+
+
+async def test_a_token_that_was_tampered_with_changes_nothing(
+    tenant: Tenant, stranger: Tenant, recipient: Recipient, settings: DeliverySettings
+) -> None:
+    token, _, domain = recipient.return_path.partition("@")
+    forged = [
+        token[:-1] + ("a" if token[-1] != "a" else "b"),
+        ("a" if token[0] != "a" else "b") + token[1:],
+        token[:-2],
+        recipient.unsubscribe_address.partition("@")[0],
+        "bounces",
+    ]
+    for local in forged:
+        await recipient.report("postfix_user_unknown", to=f"{local}@{domain}")
+        await recipient.report("arf_yahoo", to=f"{local}@{domain}")
+    # Genuine, and of an organization that has no such message.
+    elsewhere = ReturnPaths(settings.link_keys).address(
+        stranger.context.organization, recipient.message_id, "mail.test"
+    )
+    await recipient.report("postfix_user_unknown", to=elsewhere)
+    for organization in (tenant, stranger):
+        assert await listed(organization) == []
+        assert await organization.rows(FINDINGS) == []
+    assert await tenant.statuses() == {"reader@example.com": "sent"}
+
+
+async def test_a_token_in_capitals_is_genuine(tenant: Tenant, recipient: Recipient) -> None:
+    await recipient.report("postfix_user_unknown", to=recipient.return_path.upper())
+    assert await listed(tenant) == HARD
+
+
+async def test_a_report_that_comes_again_changes_nothing(tenant: Tenant, recipient: Recipient) -> None:
+    for name in ("postfix_user_unknown", "arf_yahoo"):
+        await recipient.report(name)
+    state = "SELECT id, status, smtp_reply, settled_at FROM messages"
+    counted = "SELECT count(*) FROM outbox UNION ALL SELECT count(*) FROM message_events"
+    before = [await tenant.rows(statement) for statement in (state, FINDINGS, counted)]
+    for name in ("postfix_user_unknown", "arf_yahoo", "gmail_no_such_user"):
+        await recipient.report(name)
+    assert [await tenant.rows(statement) for statement in (state, FINDINGS, counted)] == before
+
+
+async def test_what_is_sent_and_what_came_back_add_up(
+    tenant: Tenant, worker: Worker, recipient: Recipient, scheduler: RoleDatabase
+) -> None:
+    (campaign,) = await tenant.rows("SELECT id FROM campaigns")
+    await recipient.report("gmail_over_quota")
+    report = await tenant.report(str(campaign.id))
+    assert (report.audience, report.sent, report.delivered, report.bounced) == (1, 0, 0, 1)
+    consumers = OutcomeReader(tenant.database, Dispatch(tenant.database, scheduler)).consumers(None)  # type: ignore[arg-type]
+    # The bounce is heard before what it supersedes, and all of it twice.
+    for row in 2 * await tenant.rows("SELECT envelope FROM outbox ORDER BY id DESC"):
+        for consumer in consumers:
+            await consumer.handle(row.envelope)
+        overview = await tenant(analytics_pb2.GetAnalyticsOverviewRequest())
+        assert overview.sent + overview.bounced <= 1
+    assert (overview.sent, overview.bounced) == (0, 1)
+
+
+async def test_the_outcome_that_was_told_before_stays_in_the_messages_history(
+    tenant: Tenant, recipient: Recipient
+) -> None:
+    await recipient.report("gmail_over_quota")
+    message = await tenant(messages_pb2.GetMessageRequest(message_id=str(recipient.message_id)))
+    assert message.status == messages_pb2.MESSAGE_STATUS_BOUNCED
+    assert "out of storage space" in message.smtp_reply
+    told = [event.status for event in message.events]
+    assert told[-2:] == [messages_pb2.MESSAGE_STATUS_SENT, messages_pb2.MESSAGE_STATUS_BOUNCED]
+
+
+async def test_others_hear_that_a_message_bounced_and_its_address_was_suppressed(
+    tenant: Tenant, recipient: Recipient, suppression_readers: list[Any]
+) -> None:
+    await recipient.report("postfix_user_unknown")
+    sent, returned = await tenant.published(MessagesSettled)
+    (outcome,) = returned.outcomes
+    assert (outcome.status, outcome.superseded_status) == (
+        messages_pb2.MESSAGE_STATUS_BOUNCED,
+        messages_pb2.MESSAGE_STATUS_SENT,
+    )
+    assert outcome.superseded_at == sent.outcomes[0].occurred_at
+    await tenant.hear(suppression_readers, returned)
+    (suppressed,) = await tenant.published(AddressesSuppressed)
+    assert [address.reason for address in suppressed.addresses] == [
+        messages_pb2.SUPPRESSION_REASON_HARD_BOUNCE
+    ]
+
+
+async def test_a_report_that_is_faster_than_its_messages_outcome_suppresses_and_comes_back_for_the_rest(
+    tenant: Tenant, recipient: Recipient, intake: Intake, kept: KeptReports
+) -> None:
+    await tenant.rows("UPDATE messages SET status = 'queued', settled_at = NULL")
+    await recipient.report("postfix_user_unknown")
+    assert await listed(tenant) == HARD
+    assert await tenant.statuses() == {"reader@example.com": "queued"}
+    await tenant.rows("UPDATE messages SET status = 'sent', settled_at = now()")
+    (finding,) = await tenant.rows(FINDINGS)
+    await tenant.rows("UPDATE feedback_reports SET due_at = now() WHERE id = :id", id=finding.report_id)
+    await Sweep(kept, intake).round()
+    assert await tenant.statuses() == {"reader@example.com": "bounced"}
+    assert len(await tenant.rows(FINDINGS)) == 1
+
+
+async def test_of_an_erased_person_nothing_is_put_on_the_list(tenant: Tenant, recipient: Recipient) -> None:
+    await tenant.rows("UPDATE messages SET email = '', email_digest = decode(repeat('00', 32), 'hex')")
+    await recipient.report("postfix_user_unknown")
+    assert await listed(tenant) == []
+    assert (await tenant.statuses()).popitem()[1] == "bounced"
+
+
+async def test_refusals_at_the_door_are_findings_as_well(
+    tenant: Tenant, worker: Worker, relay: MailRelay
+) -> None:
+    async def refuses(recipient: str) -> str:
+        return {"bad": "550 5.1.1 nobody", "full": "552 5.2.2 full"}.get(
+            recipient.partition("@")[0], "250 OK"
+        )
+
+    relay.on_recipient = refuses
+    await tenant.launch("bad@example.com", "full@example.com", "good@example.com")
+    await tenant.deliver(worker)
+    found = await tenant.rows(FINDINGS)
+    assert {(finding.kind, finding.rule, finding.source, finding.report_id) for finding in found} == {
+        ("hard", "bad_mailbox", "smtp", None),
+        ("soft", "full", "smtp", None),
+    }
+    (entry,) = await tenant.rows("SELECT rule, source FROM suppressions")
+    assert tuple(entry) == ("bad_mailbox", "smtp")
+
+
+async def test_reports_are_forgotten_when_they_are_too_old(
+    tenant: Tenant,
+    recipient: Recipient,
+    kept: KeptReports,
+    service_environment: Callable[[str], dict[str, str]],
+) -> None:
+    await recipient.report("postfix_user_unknown")
+    (finding,) = await tenant.rows(FINDINGS)
+    forgetting = Forgetting(kept, timedelta(days=30))
+    await forgetting.round()
+    assert len(await kept.of([finding.report_id])) == 1
+    with psycopg.connect(service_environment("feedback")["DATABASE_OWNER_URL"]) as owner:
+        owner.execute(
+            "UPDATE sending.feedback_reports SET received_at = received_at - interval '31 days' WHERE id = %s",
+            (finding.report_id,),
+        )
+    await forgetting.round()
+    assert await kept.of([finding.report_id]) == []
+    assert await tenant.rows(FINDINGS) == [finding]
+
+
+async def only(report: Report) -> AsyncIterator[Report]:
+    yield report
+
+
+async def test_reports_are_read_anew_by_the_rules_of_today(
+    tenant: Tenant, recipient: Recipient, intake: Intake, kept: KeptReports, database: Database
+) -> None:
+    await recipient.report("postfix_user_unknown")
+    (finding,) = await tenant.rows(FINDINGS)
+    (report,) = await kept.of([finding.report_id])
+    # As a wrong rule would have had it.
+    await tenant.rows("UPDATE feedback_findings SET kind = 'soft', rule = 'wrong'")
+    await tenant.rows("DELETE FROM suppressions")
+    reprocessing = Reprocessing(database, intake)
+    assert await reprocessing.preview(only(report)) == {Change("soft", "hard"): 1}
+    assert [found.kind for found in await tenant.rows(FINDINGS)] == ["soft"]
+    assert await reprocessing.apply(only(report)) == {Change("soft", "hard"): 1}
+    assert [(found.kind, found.rule) for found in await tenant.rows(FINDINGS)] == [("hard", "bad_mailbox")]
+    assert await listed(tenant) == HARD
+    assert await reprocessing.apply(only(report)) == {Change("hard", "hard"): 1}
