@@ -12,17 +12,17 @@ from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1.events_pb2 import MessagesRequested, SendsRequested
 from flownurture.sending.v1.messages_pb2 import MESSAGE_STATUS_BOUNCED
 from services.sending.suppression.bounces import announce_bounces_of
+from services.sending.suppression.gathering import Gathering
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.suppression.suppressions import follow_to, welcome_back
-from services.sending.suppression.veto import decide
 
 
 def consumers(bus: EventBus, database: Database, resubscriptions: Resubscriptions) -> list[Consumer]:
     """Readers of the streams SENDS_REQUESTED, MESSAGES_REQUESTED, DELIVERY and CONTACTS."""
+    gathering = Gathering(database)
 
     async def on_requested(event: SendsRequested | MessagesRequested, context: RequestContext) -> None:
-        async with database.tenant_transaction(context) as session:
-            await decide(session, parse_id(event.batch_id))
+        await gathering.decide(context, parse_id(event.batch_id))
 
     async def on_address_resubscribed(
         event: AddressResubscribed, context: RequestContext, inbox: Inbox

@@ -1,10 +1,11 @@
 """The veto: which of a batch's messages may go.
 
-One statement decides on the whole batch, writes to the rows of those alone who do not go, and logs what it decided; whoever decides
-again finds it decided. Delivery looks at the list once
+One statement decides on whole batches, writes to the rows of those alone who do not go, and logs what it decided; whoever decides
+again finds them decided. Delivery looks at the list once
 more when it claims a message, so that nobody who opts out in between gets it.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -24,9 +25,10 @@ _ORDER = [reason.value for reason in SuppressionReason]
 
 _DECIDE = text(f"""
     WITH batch AS (
-        SELECT id, campaign_id FROM batches WHERE id = :batch_id AND status = 'requested' FOR UPDATE
+        SELECT id, campaign_id FROM batches
+        WHERE id = ANY(CAST(:batch_ids AS uuid[])) AND status = 'requested' ORDER BY id FOR UPDATE
     ), verdicts AS MATERIALIZED (
-        SELECT message.id, message.batch_id, message.contact_id, message.campaign_id, (
+        SELECT message.id, message.batch_id, message.contact_id, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
               AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
@@ -39,18 +41,20 @@ _DECIDE = text(f"""
         SET status = 'vetoed', veto_reason = verdicts.reason, settled_at = now(), merge_fields = NULL
         FROM verdicts
         WHERE message.id = verdicts.id AND message.status = 'queued' AND verdicts.reason IS NOT NULL
+    ), counted AS MATERIALIZED (
+        SELECT batch.id, batch.campaign_id, count(verdicts.id) FILTER (WHERE verdicts.reason IS NULL) AS approved
+        FROM batch LEFT JOIN verdicts ON verdicts.batch_id = batch.id GROUP BY batch.id, batch.campaign_id
     ), decided AS (
         UPDATE batches
         SET decided_at = now(), due_at = now() + interval '60 seconds', status = CASE
-            WHEN EXISTS (SELECT FROM verdicts WHERE reason IS NULL) OR EXISTS (
-                SELECT FROM messages AS message WHERE message.batch_id = :batch_id AND message.status = 'deferred'
+            WHEN counted.approved > 0 OR EXISTS (
+                SELECT FROM messages AS message WHERE message.batch_id = counted.id AND message.status = 'deferred'
             ) THEN 'approved' ELSE 'settled' END
-        FROM batch WHERE batches.id = batch.id
+        FROM counted WHERE batches.id = counted.id
     ), {logging(Gate.VETO, "verdicts")}
-    SELECT counted.*, verdicts.* FROM (
-        SELECT count(*) AS approved, (SELECT campaign_id IS NOT NULL FROM batch) AS of_a_campaign
-        FROM verdicts WHERE reason IS NULL
-    ) AS counted LEFT JOIN verdicts ON verdicts.reason IS NOT NULL
+    SELECT counted.id AS batch_id, counted.campaign_id, counted.approved, verdicts.id, verdicts.contact_id, verdicts.reason
+    FROM counted LEFT JOIN verdicts ON verdicts.batch_id = counted.id AND verdicts.reason IS NOT NULL
+    ORDER BY counted.id
 """)  # noqa: S608 - of our own words alone
 
 # For the scheduler's role: batches whose order was lost on its way.
@@ -69,18 +73,23 @@ class Veto:
     reason: SuppressionReason
 
 
-async def decide(session: TenantSession, batch_id: UUID) -> None:
-    """Approve or veto what is queued of a batch, and let delivery and the campaign's reader know."""
-    decided = await session.execute(_DECIDE, {"batch_id": batch_id, "order": _ORDER})
+async def decide(session: TenantSession, *batch_ids: UUID) -> None:
+    """Approve or veto what is queued of batches, and let delivery and their campaigns' readers know."""
+    decided = await session.execute(_DECIDE, {"batch_ids": list(batch_ids), "order": _ORDER})
     rows = decided.all()
-    if rows[0].approved:
-        approved = SendsApproved if rows[0].of_a_campaign else MessagesApproved
-        session.publish(approved(batch_id=str(batch_id), message_count=rows[0].approved))
+    for batch in {row.batch_id: row for row in rows}.values():
+        if batch.approved:
+            approved = MessagesApproved if batch.campaign_id is None else SendsApproved
+            session.publish(approved(batch_id=str(batch.batch_id), message_count=batch.approved))
     vetoed = [row for row in rows if row.id is not None]
     if vetoed:
-        await usage.give_back(session, batch_id, len(vetoed))
-        vetoes = [Veto(row.id, row.contact_id, SuppressionReason(row.reason)) for row in vetoed]
-        announce_vetoes(session, vetoed[0].campaign_id, vetoes)
+        await usage.give_back_all(session, Counter(row.batch_id for row in vetoed))
+    by_campaign: dict[UUID | None, list[Veto]] = defaultdict(list)
+    for row in vetoed:
+        veto = Veto(row.id, row.contact_id, SuppressionReason(row.reason))
+        by_campaign[row.campaign_id].append(veto)
+    for campaign_id, vetoes in by_campaign.items():
+        announce_vetoes(session, campaign_id, vetoes)
 
 
 def announce_vetoes(session: TenantSession, campaign_id: UUID | None, vetoes: Sequence[Veto]) -> None:
