@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.sending import campaign, contenders, listmonk, memory, one_off, rivals
+from bench.sending import campaign, contenders, listmonk, memory, one_off, rivals, veto
 from bench.sending.turns import say
 
 Recipients = Annotated[int, typer.Option(min=1_000, help="Recipients of each campaign.")]
@@ -35,6 +35,7 @@ def everything(context: typer.Context) -> None:
         "accepted": lambda: one_off.accepted(5),
         "on_its_way": lambda: one_off.on_its_way(100_000),
         "memory": lambda: memory.growth(large=False),
+        "veto": lambda: veto.lists(10_000, 10_000_000, 200_000, 5),
     }
     if listmonk.is_given():
         parts["listmonk"] = lambda: rivals.against_listmonk(100_000, 5, 2)
@@ -102,6 +103,17 @@ def grown(
 ) -> None:
     """A delivery process' memory, and the time of a message, as campaigns grow."""
     _tell(memory.growth(large=large))
+
+
+@app.command("veto")
+def decided(
+    small: Annotated[int, typer.Option(min=1_000, help="Addresses on the short list.")] = 10_000,
+    large: Annotated[int, typer.Option(min=1_001, help="Addresses on the long list.")] = 10_000_000,
+    messages: Annotated[int, typer.Option(min=100_000, help="Messages a turn.")] = 200_000,
+    rounds: Rounds = 5,
+) -> None:
+    """How many addresses a suppression process decides on, by a short list and by a long one."""
+    _tell(veto.lists(small, large, messages, rounds))
 
 
 def _tell(figures: dict[str, Any]) -> None:
