@@ -39,7 +39,7 @@ from services.sending.tests.site import Site, open_site
 from services.sending.tests.tenant import Tenant
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
-RECIPIENTS = int(os.environ.get("KILL_RECIPIENTS", "2000"))
+RECIPIENTS = int(os.environ.get("KILL_RECIPIENTS", "1000"))
 POINTS = int(os.environ.get("KILL_POINTS", "1"))
 SEED = int(os.environ.get("KILL_SEED", random.randrange(2**32)))
 LEAVING = RECIPIENTS // 50
