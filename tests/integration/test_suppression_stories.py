@@ -1,0 +1,159 @@
+"""Whatever people, organizations and the network do, in whatever order: who is on the list gets no mail, and nobody else is kept from it.
+
+Hypothesis makes the stories up. The services live them: contacts, sending, suppression and delivery, on a real database and a real relay,
+for several organizations that know the same people. Their events are told late, in any order and more than once. There are no workflows yet.
+`SUPPRESSION_STORIES=200 SUPPRESSION_STEPS=100` makes it many and long ones.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from chassis.database import TenantSession
+from chassis.email_address import EmailAddress
+from services.sending.delivery import worker as worker_module
+from services.sending.delivery.claims import Claim, claim
+from tests.integration.sending_path import SendingPath, sending_path
+from tests.integration.suppression_story import ORGANIZATIONS, PEOPLE, Story
+
+STORIES = int(os.environ.get("SUPPRESSION_STORIES", "8"))
+STEPS = int(os.environ.get("SUPPRESSION_STEPS", "30"))
+
+somewhere = st.integers(0, ORGANIZATIONS - 1)
+somebody = st.sampled_from(PEOPLE)
+whichever = st.integers(0, 1_000)
+
+
+class Machine(RuleBasedStateMachine):
+    """Hypothesis draws in a thread of its own, and the event loop that the connections belong to lives the story."""
+
+    loop: ClassVar[asyncio.AbstractEventLoop]
+    path: ClassVar[SendingPath]
+    story: ClassVar[Story]
+    lived: ClassVar[Counter[str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).story = Story(self.path)
+        self._live(self.story.begin())
+
+    def teardown(self) -> None:
+        self._live(self.story.end())
+        self.lived.update(self.story.counts)
+        self.lived["stories"] += 1
+
+    @rule(number=somewhere, who=somebody)
+    def upsert(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.upsert(number, who))
+
+    @rule(number=somewhere)
+    def import_file(self, number: int) -> None:
+        self._step(self.story.import_file(number))
+
+    @rule(number=somewhere, who=somebody)
+    def create(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.create(number, who))
+
+    @rule(number=somewhere, who=somebody)
+    def delete(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.delete(number, who))
+
+    @rule(number=somewhere)
+    def launch(self, number: int) -> None:
+        self._step(self.story.launch(number))
+
+    @rule(number=somewhere, who=somebody)
+    def send(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.send(number, who))
+
+    @rule(number=somewhere, who=somebody)
+    def suppress_by_hand(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.suppress_by_hand(number, who))
+
+    @rule(number=somewhere, who=somebody)
+    def lift(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.lift(number, who))
+
+    @rule(number=somewhere, which=whichever, by_page=st.booleans())
+    def unsubscribe(self, number: int, which: int, by_page: bool) -> None:
+        self._step(self.story.unsubscribe(number, which, by_page=by_page))
+
+    @rule(number=somewhere, who=somebody)
+    def complain(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.complain(number, who))
+
+    @rule(number=somewhere, who=somebody)
+    def come_back(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.come_back(number, who))
+
+    @rule(number=somewhere, who=somebody)
+    def fill_in(self, number: int, who: EmailAddress) -> None:
+        self._step(self.story.fill_in(number, who))
+
+    @rule(number=somewhere, which=whichever)
+    def confirm(self, number: int, which: int) -> None:
+        self._step(self.story.confirm(number, which))
+
+    @rule(who=somebody)
+    def lose_mailbox(self, who: EmailAddress) -> None:
+        self._step(self.story.lose_mailbox(who))
+
+    @rule(number=somewhere)
+    def decide(self, number: int) -> None:
+        self._step(self.story.decide(number))
+
+    @rule(number=somewhere)
+    def deliver(self, number: int) -> None:
+        self._step(self.story.deliver(number))
+
+    @rule(picks=st.lists(st.tuples(whichever, st.booleans()), min_size=1, max_size=12))
+    def tell(self, picks: Sequence[tuple[int, bool]]) -> None:
+        self._step(self.story.tell(picks))
+
+    def _step(self, deed: Awaitable[None]) -> None:
+        self._live(self.story.step(deed))
+
+    def _live(self, life: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(life, self.loop).result()
+
+
+async def test_in_no_story_is_mail_claimed_for_who_is_on_the_list_or_kept_from_who_is_not(
+    service_environment: Callable[[str], dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    async def watched_claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID) -> Claim:
+        claimed = await claim(session, batch_ids, token)
+        Machine.story.note_claimed(session.context.organization, claimed.messages)
+        return claimed
+
+    monkeypatch.setattr(worker_module, "claim", watched_claim)
+    Machine.loop, Machine.lived = asyncio.get_running_loop(), Counter()
+    bounds = settings(
+        max_examples=STORIES,
+        stateful_step_count=STEPS,
+        # A shorter story that fails as well is looked for in minutes, and a long one can be read.
+        phases=(Phase.reuse, Phase.generate),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    async with sending_path(service_environment, tmp_path) as path:
+        Machine.path = path
+        await asyncio.to_thread(run_state_machine_as_test, Machine, settings=bounds)
+    lived = Machine.lived
+    record_property(
+        "figure",
+        f"suppression stories: {lived['stories']} of {ORGANIZATIONS} organizations, {lived['steps']:,} steps, {lived['told']:,} events told; "
+        f"{lived['claimed']:,} messages claimed, none for who was on the list; {lived['vetoed']:,} vetoed, none for who was not; "
+        f"{lived['back']:,} came back",
+    )
