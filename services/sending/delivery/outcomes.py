@@ -23,14 +23,15 @@ from chassis.logs import logger
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1.messages_pb2 import MessageStatus as StatusMessage
 from services.sending.batches import close_batches, look_again_in, look_at_once
-from services.sending.bounces import Kind, enhanced_code
+from services.sending.bounces import enhanced_code
 from services.sending.categories import REPEATS_IN_DOUBT, RULES
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.journal import Journal
 from services.sending.delivery.replies import Verdict, put_off
 from services.sending.findings import BY_REPLY, Noted, note_findings
-from services.sending.statuses import MessageStatus, SuppressionReason
+from services.sending.statuses import MessageStatus
 from services.sending.suppression_list import Suppressed, suppress
+from services.sending.suppression_policy import REASONS, leading_to_suppression
 
 _MOST_IN_A_SET = 1_000
 # Results that come in between are written together.
@@ -233,8 +234,8 @@ async def write_results(session: TenantSession, results: Sequence[Result]) -> No
     ours = [by_id[row.id] for row in rows]
     found = [finding for result in ours if (finding := _finding(result)) is not None]
     await note_findings(session, found)
-    hard = {finding.message_id: finding for finding in found if finding.kind is Kind.HARD}
-    await suppress(session, [_hard_bounce(by_id[id_].message, finding) for id_, finding in hard.items()])
+    leading = await leading_to_suppression(session, found)
+    await suppress(session, [_bounce(by_id[finding.message_id].message, finding) for finding in leading])
     _announce(session, [row for row in rows if row.status != MessageStatus.DEFERRED])
 
 
@@ -260,10 +261,10 @@ def _finding(result: Result) -> Noted | None:
     return Noted(message.id, message.digest, classified.kind, enhanced, classified.rule, BY_REPLY)
 
 
-def _hard_bounce(message: Claimed, finding: Noted) -> Suppressed:
+def _bounce(message: Claimed, finding: Noted) -> Suppressed:
     return Suppressed(
         message.digest,
-        SuppressionReason.HARD_BOUNCE,
+        REASONS[finding.kind],
         message.email,
         message_id=message.id,
         rule=finding.rule,

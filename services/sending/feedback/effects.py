@@ -15,15 +15,11 @@ from flownurture.sending.v1.messages_pb2 import MessageStatus as StatusMessage
 from services.sending.bounces import Kind
 from services.sending.feedback.understanding import Finding
 from services.sending.findings import Noted, note_findings
-from services.sending.statuses import MessageStatus, SuppressionReason
+from services.sending.statuses import MessageStatus
 from services.sending.suppression.announcements import announce_suppressed
 from services.sending.suppression_list import Suppressed, suppress
+from services.sending.suppression_policy import REASONS, leading_to_suppression
 from services.sending.tables import messages
-
-_SUPPRESSES = {
-    Kind.HARD: SuppressionReason.HARD_BOUNCE,
-    Kind.COMPLAINT: SuppressionReason.COMPLAINT,
-}
 
 # What was in doubt has arrived somewhere, since it came back.
 _RETURN = text("""
@@ -85,11 +81,11 @@ async def _note(
             )
         ],
     )
-    if not new or finding.kind not in _SUPPRESSES:
+    if not await leading_to_suppression(session, new):
         return None
     entry = Suppressed(
         digest,
-        _SUPPRESSES[finding.kind],
+        REASONS[finding.kind],
         message.email,
         message_id=message_id,
         rule=finding.rule,
