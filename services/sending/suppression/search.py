@@ -14,7 +14,7 @@ from services.sending.tables import suppressions
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """An entry of the list, and where it comes from: the message that led to it, a note, who added it."""
+    """An entry of the list, and where it comes from: the message and the report that led to it, a note, who added it."""
 
     id: UUID
     email: str
@@ -22,6 +22,9 @@ class Suppression:
     reason: str
     note: str
     message_id: UUID | None
+    rule: str
+    source: str
+    report_id: UUID | None
     actor_kind: str
     actor_id: str
     created_at: datetime

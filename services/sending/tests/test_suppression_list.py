@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.context import ActorKind
 from chassis.errors import InvalidRequest
+from chassis.identifiers import new_id
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.options.v1.access_pb2 import ROLE_ORG_ADMIN
 from flownurture.sending.v1 import messages_pb2
@@ -67,6 +68,17 @@ async def test_an_entry_says_who_added_it(tenant: Tenant) -> None:
         await suppress(session, [Suppressed(bytes(32), SuppressionReason.HARD_BOUNCE)])
     observed, _ = (await tenant(pb.ListSuppressionsRequest())).suppressions
     assert observed.added_by == process
+
+
+async def test_an_entry_says_which_report_led_to_it_and_by_which_rule(tenant: Tenant) -> None:
+    report_id = new_id()
+    entry = Suppressed(
+        bytes(32), SuppressionReason.HARD_BOUNCE, rule="no_such_user", source="dsn", report_id=report_id
+    )
+    async with tenant.database.tenant_transaction(tenant.context) as session:
+        await suppress(session, [entry])
+    (shown,) = (await tenant(pb.ListSuppressionsRequest())).suppressions
+    assert (shown.rule, shown.source, shown.report_id) == ("no_such_user", "dsn", str(report_id))
 
 
 async def test_what_is_removed_by_hand_is_told_to_the_audit_trail(tenant: Tenant) -> None:

@@ -72,6 +72,9 @@ def _as_message(suppression: Suppression) -> pb.Suppression:
         reason=suppression_reason(suppression.reason),
         note=suppression.note,
         message_id=str(suppression.message_id or ""),
+        rule=suppression.rule,
+        source=suppression.source,
+        report_id=str(suppression.report_id or ""),
     )
     message.created_at.FromDatetime(suppression.created_at)
     if suppression.actor_kind:

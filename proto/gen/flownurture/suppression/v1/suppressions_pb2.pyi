@@ -32,6 +32,9 @@ class Suppression(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     ADDED_BY_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REPORT_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     email: _builtins.str
     """Empty when only the digest was kept."""
@@ -39,6 +42,10 @@ class Suppression(_message.Message):
     note: _builtins.str
     message_id: _builtins.str
     """The message that led to it; empty when none did."""
+    rule: _builtins.str
+    """Of a bounce or a complaint: by which rule it was told as one, what told it ("smtp" for a reply on the wire), and the report, if it was one."""
+    source: _builtins.str
+    report_id: _builtins.str
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -55,10 +62,13 @@ class Suppression(_message.Message):
         message_id: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         added_by: _context_pb2.Actor | None = ...,
+        rule: _builtins.str = ...,
+        source: _builtins.str = ...,
+        report_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["added_by", b"added_by", "created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_by", b"added_by", "created_at", b"created_at", "email", b"email", "id", b"id", "message_id", b"message_id", "note", b"note", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_by", b"added_by", "created_at", b"created_at", "email", b"email", "id", b"id", "message_id", b"message_id", "note", b"note", "reason", b"reason", "report_id", b"report_id", "rule", b"rule", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
