@@ -78,9 +78,11 @@ test: install chromium opendkim ## Run the whole suite against real servers
 	@python -m pytest -n 2
 
 FUZZ_EXAMPLES ?= 200
+FUZZ_MAILS ?= 20000
 .PHONY: fuzz
-fuzz: install ## Call a house of its own with what schemathesis makes of its OpenAPI, FUZZ_EXAMPLES an operation (FUZZ_SEED)
+fuzz: install ## Call a house of its own with what schemathesis makes of its OpenAPI (FUZZ_EXAMPLES, FUZZ_SEED), and send FUZZ_MAILS broken mails
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) python -m pytest -n 0 tests/integration/test_openapi.py
+	@FUZZ_MAILS=$(FUZZ_MAILS) python -m pytest -n 0 services/sending/feedback/tests/test_fuzz.py services/sending/tests/test_feedback_fuzz.py
 
 .PHONY: lint
 lint: install ## Check format, rules, types, architecture, contract, and that what is generated is up to date

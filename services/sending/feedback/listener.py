@@ -14,6 +14,11 @@ _MOST_BYTES = 10 * 1024 * 1024
 _MOST_RECIPIENTS = 100
 
 
+class _Session(SMTP):
+    # Twice RFC 5321's thousand is seen in mail that a report encloses; to refuse the report for it would lose it.
+    line_length_limit = 64 * 1024
+
+
 class FeedbackListener:
     """Listens on host:port from entering to leaving. What comes in has an effect by the tokens in it alone."""
 
@@ -59,8 +64,15 @@ class FeedbackListener:
             return "451 4.3.0 Try again later"
         return "250 2.0.0 Kept"
 
+    async def handle_exception(self, error: Exception) -> str:
+        """Let the sender of what could not be taken keep it, and tell it nothing of why."""
+        logger().error("report_not_taken", exc_info=error)
+        return "451 4.3.0 Try again later"
+
     def _session(self) -> SMTP:
-        return SMTP(self, data_size_limit=_MOST_BYTES, enable_SMTPUTF8=True, ident="FlowNurture", timeout=60)
+        return _Session(
+            self, data_size_limit=_MOST_BYTES, enable_SMTPUTF8=True, ident="FlowNurture", timeout=60
+        )
 
 
 def _storable(address: str) -> str:

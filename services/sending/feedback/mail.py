@@ -17,6 +17,8 @@ _MOST_PARTS = 50
 _MOST_LETTERS = 20_000
 _MOST_BYTES = 4 * _MOST_LETTERS
 _MOST_FIELD = 2_000
+# Of Python's own; some of them take their time.
+_NO_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
 _PARSER = BytesParser(policy=policy.compat32)
 _HEADER_PARSER = HeaderParser(policy=policy.compat32)
 _TAG = re.compile(
@@ -73,7 +75,7 @@ class Part:
         for message in inner:
             blocks.append(Fields(message))
             # Of the types that the parser takes for mails, all groups but the first are what the mail says.
-            if isinstance(rest := message.get_payload(), str):
+            if isinstance(rest := _payload(message), str):
                 blocks += _groups(rest)
         return blocks
 
@@ -125,10 +127,11 @@ class Mail:
 
 
 def _parsed(content: bytes) -> Message:
+    # Parts within parts, without end: of such a mail the header is all.
+    nested = content.lower().count(b"boundary") > _MOST_PARTS
     try:
-        return _PARSER.parsebytes(content)
+        return _PARSER.parsebytes(content, headersonly=nested)
     except RecursionError:
-        # Parts within parts, without end: of such a mail the header is all.
         return _PARSER.parsebytes(content, headersonly=True)
 
 
@@ -146,10 +149,19 @@ def _leaves(message: Message) -> Iterator[Message]:
 
 
 def _enclosed(message: Message) -> list[Message] | None:
-    inner = message.get_payload()
+    inner = _payload(message)
     if not isinstance(inner, list):
         return None
     return [each for each in inner[:_MOST_PARTS] if isinstance(each, Message)]
+
+
+def _payload(message: Message) -> object:
+    try:
+        return message.get_payload()
+    except (TypeError, ValueError, LookupError):
+        # A charset in the manner of RFC 2231, which the library does not expect there.
+        message.replace_header("Content-Type", message.get_content_type())
+        return message.get_payload()
 
 
 def _groups(text: str) -> list[Fields]:
@@ -164,9 +176,9 @@ def _header_text(message: Message) -> str:
 def _bytes(message: Message) -> bytes:
     try:
         content = message.get_payload(decode=True)
-    except (ValueError, AssertionError):
+    except (TypeError, ValueError, LookupError, AssertionError):
         content = None
-    raw = str(message.get_payload()).encode("utf-8", "surrogateescape")
+    raw = str(_payload(message)).encode("utf-8", "surrogateescape")
     if not isinstance(content, bytes):
         return raw
     if (
@@ -185,11 +197,13 @@ def _charset(message: Message) -> str:
 
 
 def _decode(content: bytes, charset: str) -> str:
+    """As text that can be stored: without halves of characters."""
     for tried in (charset, "utf-8"):
-        try:
-            return content.decode(tried)
-        except (LookupError, ValueError):
-            continue
+        if tried.lower().replace("-", "_") not in _NO_CHARSETS:
+            try:
+                return content.decode(tried).encode(errors="replace").decode()
+            except (LookupError, ValueError):
+                continue
     return content.decode("latin-1")
 
 
