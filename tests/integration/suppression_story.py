@@ -184,9 +184,10 @@ class Story:
             announce_suppressed(session, await suppress(session, [entry]))
         self._refused(member, who.digest, SuppressionReason.COMPLAINT)
 
-    async def come_back(self, number: int, who: EmailAddress) -> None:
-        """By the link in the mail that the page of preferences sends."""
+    async def come_back(self, number: int, which: int) -> None:
+        """By the link in the mail that the page of preferences sends: one who is out, if anybody is."""
         member = self._members[number]
+        who = self._one_who_left(member, which)
         until = datetime.now(UTC) + timedelta(days=7)
         token = _token(self._path.preference_links.return_url(member.organization.id, who.digest, until))
         await member.organization.sending(
@@ -194,11 +195,16 @@ class Story:
         )
         self._came_back(member.refusals[who.digest], confirmed=self.counts["steps"])
 
-    async def fill_in(self, number: int, who: EmailAddress) -> None:
-        organization = self._members[number].organization
+    async def fill_in(self, number: int, which: int, *, at_once: bool) -> None:
+        """Fill in the form, and press the link in its mail at once or later: one who is out, if anybody is."""
+        member = self._members[number]
+        who = self._one_who_left(member, which)
         self._visitors += 1
-        visitor = Visitor(organization.contacts, f"2001:db8::{self._visitors:x}")
-        await visitor.submit(organization.form, email=who.text)
+        visitor = Visitor(member.organization.contacts, f"2001:db8::{self._visitors:x}")
+        await visitor.submit(member.organization.form, email=who.text)
+        await self._collect(member)
+        if at_once:
+            await self.confirm(number, -1)
 
     async def confirm(self, number: int, which: int) -> None:
         """By the link in the mail that a form sends, perhaps long after, perhaps again."""
@@ -283,6 +289,12 @@ class Story:
         if refusals.get(SuppressionReason.UNSUBSCRIBE, confirmed) < confirmed:
             del refusals[SuppressionReason.UNSUBSCRIBE]
             self.counts["back"] += 1
+
+    def _one_who_left(self, member: Membership, which: int) -> EmailAddress:
+        left = [
+            who for who in PEOPLE if SuppressionReason.UNSUBSCRIBE in member.refusals[who.digest]
+        ] or PEOPLE
+        return left[which % len(left)]
 
     async def _look(self, member: Membership) -> None:
         await self._look_at_mail(member)

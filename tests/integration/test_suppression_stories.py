@@ -8,8 +8,7 @@ for several organizations that know the same people. Their events are told late,
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -25,7 +24,7 @@ from services.sending.delivery.claims import Claim, claim
 from tests.integration.sending_path import SendingPath, sending_path
 from tests.integration.suppression_story import ORGANIZATIONS, PEOPLE, Story
 
-STORIES = int(os.environ.get("SUPPRESSION_STORIES", "8"))
+STORIES = int(os.environ.get("SUPPRESSION_STORIES", "6"))
 STEPS = int(os.environ.get("SUPPRESSION_STEPS", "30"))
 
 somewhere = st.integers(0, ORGANIZATIONS - 1)
@@ -91,13 +90,13 @@ class Machine(RuleBasedStateMachine):
     def complain(self, number: int, who: EmailAddress) -> None:
         self._step(self.story.complain(number, who))
 
-    @rule(number=somewhere, who=somebody)
-    def come_back(self, number: int, who: EmailAddress) -> None:
-        self._step(self.story.come_back(number, who))
+    @rule(number=somewhere, which=whichever)
+    def come_back(self, number: int, which: int) -> None:
+        self._step(self.story.come_back(number, which))
 
-    @rule(number=somewhere, who=somebody)
-    def fill_in(self, number: int, who: EmailAddress) -> None:
-        self._step(self.story.fill_in(number, who))
+    @rule(number=somewhere, which=whichever, at_once=st.booleans())
+    def fill_in(self, number: int, which: int, at_once: bool) -> None:
+        self._step(self.story.fill_in(number, which, at_once=at_once))
 
     @rule(number=somewhere, which=whichever)
     def confirm(self, number: int, which: int) -> None:
@@ -126,9 +125,16 @@ class Machine(RuleBasedStateMachine):
         asyncio.run_coroutine_threadsafe(life, self.loop).result()
 
 
+@pytest.fixture(scope="module")
+async def path(
+    service_environment: Callable[[str], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[SendingPath]:
+    async with sending_path(service_environment, tmp_path_factory.mktemp("journals")) as path:
+        yield path
+
+
 async def test_in_no_story_is_mail_claimed_for_who_is_on_the_list_or_kept_from_who_is_not(
-    service_environment: Callable[[str], dict[str, str]],
-    tmp_path: Path,
+    path: SendingPath,
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
@@ -138,7 +144,7 @@ async def test_in_no_story_is_mail_claimed_for_who_is_on_the_list_or_kept_from_w
         return claimed
 
     monkeypatch.setattr(worker_module, "claim", watched_claim)
-    Machine.loop, Machine.lived = asyncio.get_running_loop(), Counter()
+    Machine.loop, Machine.path, Machine.lived = asyncio.get_running_loop(), path, Counter()
     bounds = settings(
         max_examples=STORIES,
         stateful_step_count=STEPS,
@@ -147,9 +153,7 @@ async def test_in_no_story_is_mail_claimed_for_who_is_on_the_list_or_kept_from_w
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    async with sending_path(service_environment, tmp_path) as path:
-        Machine.path = path
-        await asyncio.to_thread(run_state_machine_as_test, Machine, settings=bounds)
+    await asyncio.to_thread(run_state_machine_as_test, Machine, settings=bounds)
     lived = Machine.lived
     record_property(
         "figure",
@@ -157,3 +161,16 @@ async def test_in_no_story_is_mail_claimed_for_who_is_on_the_list_or_kept_from_w
         f"{lived['claimed']:,} messages claimed, none for who was on the list; {lived['vetoed']:,} vetoed, none for who was not; "
         f"{lived['back']:,} came back",
     )
+
+
+async def test_who_confirms_on_a_form_is_off_the_list_once_all_of_it_is_told(path: SendingPath) -> None:
+    story = Story(path)
+    await story.begin()
+    everything = [(0, False)] * 1_000
+    await story.step(story.launch(0))
+    await story.step(story.unsubscribe(0, 0, by_page=False))
+    await story.step(story.tell(everything))
+    await story.step(story.fill_in(0, 0, at_once=True))
+    await story.step(story.tell(everything))
+    assert story.counts["back"] == 1
+    await story.end()
