@@ -18,7 +18,7 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.secret import Secret
 from deploy.local.environment import process_environment
-from services.sending.suppression.gathering import Gathering
+from services.sending.suppression.deciding import deciding_together
 
 _LEAST_RATE = 100_000
 _MOST_TIMES_AS_MUCH = 1.3
@@ -109,11 +109,11 @@ async def _timed(made: Stage, organization: UUID, batches: list[UUID], messages:
     environment = process_environment("suppression", made.addresses, made.secrets)
     context = RequestContext.of_process("suppression", organization)
     async with Database(Secret(environment["DATABASE_URL"]), schema="sending", pool_size=10) as database:
-        gathering = Gathering(database)
+        gathering = deciding_together(database)
 
         async def decide_in_turn(waiting: Iterator[UUID]) -> None:
             for batch in waiting:
-                await gathering.decide(context, batch)
+                await gathering.work_on(context, batch, _BATCH)
 
         async def decide_on(batches: Iterable[UUID]) -> None:
             waiting = iter(batches)

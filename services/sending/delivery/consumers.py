@@ -8,17 +8,20 @@ from chassis.database import Database
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.suppression.v1.events_pb2 import MessagesApproved, SendsApproved
-from services.sending.delivery.gathering import Gathering
 from services.sending.delivery.smtp.pool import NoAnswer
 from services.sending.delivery.worker import Worker
+from services.sending.gathering import Gathering
 
 # Each waits until what it orders is handed over, and those that come for one organization meanwhile go together.
 _SINGLE_MESSAGES_AT_ONCE = 64
+_GROUPS_OF_AN_ORGANIZATION = 8
+# As many as a batch of a campaign has.
+_MESSAGES_OF_A_GROUP = 250
 
 
 def approved_consumers(bus: EventBus, database: Database, worker: Worker) -> list[Consumer]:
     """Readers of the streams SENDS_APPROVED and MESSAGES_APPROVED."""
-    gathering = Gathering(worker.deliver)
+    gathering = Gathering(worker.deliver, groups=_GROUPS_OF_AN_ORGANIZATION, messages=_MESSAGES_OF_A_GROUP)
 
     async def on_sends(event: SendsApproved, context: RequestContext) -> None:
         # The batch itself says when to look again; kept in the stream, those of a dead relay would fill it for all others.
@@ -27,7 +30,7 @@ def approved_consumers(bus: EventBus, database: Database, worker: Worker) -> lis
 
     async def on_messages(event: MessagesApproved, context: RequestContext) -> None:
         with suppress(NoAnswer):
-            await gathering.deliver(context, parse_id(event.batch_id), event.message_count)
+            await gathering.work_on(context, parse_id(event.batch_id), event.message_count)
 
     return [
         Consumer(

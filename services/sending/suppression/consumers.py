@@ -2,7 +2,7 @@
 
 from datetime import UTC
 
-from chassis.consumer import Consumer, Inbox, idempotent, transactional
+from chassis.consumer import Consumer, Handler, Inbox, idempotent, transactional
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
@@ -11,18 +11,15 @@ from flownurture.contacts.v1.events_pb2 import AddressChanged, AddressResubscrib
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1.events_pb2 import MessagesRequested, SendsRequested
 from flownurture.sending.v1.messages_pb2 import MESSAGE_STATUS_BOUNCED
+from services.sending.gathering import Gathering
 from services.sending.suppression.bounces import announce_bounces_of
-from services.sending.suppression.gathering import Gathering
+from services.sending.suppression.deciding import deciding_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.suppression.suppressions import follow_to, welcome_back
 
 
 def consumers(bus: EventBus, database: Database, resubscriptions: Resubscriptions) -> list[Consumer]:
     """Readers of the streams SENDS_REQUESTED, MESSAGES_REQUESTED, DELIVERY and CONTACTS."""
-    gathering = Gathering(database)
-
-    async def on_requested(event: SendsRequested | MessagesRequested, context: RequestContext) -> None:
-        await gathering.decide(context, parse_id(event.batch_id))
 
     async def on_address_resubscribed(
         event: AddressResubscribed, context: RequestContext, inbox: Inbox
@@ -42,14 +39,14 @@ def consumers(bus: EventBus, database: Database, resubscriptions: Resubscription
             stream="SENDS_REQUESTED",
             durable="suppression",
             database=database,
-            handlers={SendsRequested: idempotent(on_requested)},
+            handlers={SendsRequested: _decided_by(deciding_together(database))},
         ),
         Consumer(
             bus,
             stream="MESSAGES_REQUESTED",
             durable="suppression",
             database=database,
-            handlers={MessagesRequested: idempotent(on_requested)},
+            handlers={MessagesRequested: _decided_by(deciding_together(database))},
         ),
         Consumer(
             bus,
@@ -69,6 +66,13 @@ def consumers(bus: EventBus, database: Database, resubscriptions: Resubscription
             },
         ),
     ]
+
+
+def _decided_by(gathering: Gathering) -> Handler:
+    async def on_requested(event: SendsRequested | MessagesRequested, context: RequestContext) -> None:
+        await gathering.work_on(context, parse_id(event.batch_id), event.message_count)
+
+    return idempotent(on_requested)
 
 
 async def on_address_changed(event: AddressChanged, context: RequestContext, session: TenantSession) -> None:

@@ -3,12 +3,11 @@
 import asyncio
 from uuid import UUID
 
-import pytest
 from sqlalchemy.exc import IntegrityError
 
 from chassis.database import Database
 from flownurture.suppression.v1.events_pb2 import SendsApproved, SendsVetoed
-from services.sending.suppression.gathering import Gathering
+from services.sending.suppression.deciding import deciding_together
 from services.sending.tests.tenant import Tenant
 from services.sending.tests.test_veto import suppression_of
 
@@ -26,8 +25,8 @@ async def requested(tenant: Tenant, *people: str) -> list[UUID]:
 async def test_what_comes_together_is_decided_in_few_transactions(tenant: Tenant, database: Database) -> None:
     await tenant(suppression_of("p3@example.com"))
     batches = await requested(tenant, *(f"p{number}@example.com" for number in range(18)))
-    gathering = Gathering(database)
-    await asyncio.gather(*(gathering.decide(tenant.context, batch) for batch in batches))
+    gathering = deciding_together(database)
+    await asyncio.gather(*(gathering.work_on(tenant.context, batch, 250) for batch in batches))
     approved = await tenant.published(SendsApproved)
     (vetoed,) = await tenant.published(SendsVetoed)
     vetoed_row, *_ = await tenant.rows("SELECT id, campaign_id FROM messages WHERE status = 'vetoed'")
@@ -46,11 +45,11 @@ async def test_an_organizations_batches_never_wait_for_anothers(
 ) -> None:
     (held,) = await requested(tenant, "p@example.com")
     (free,) = await requested(stranger, "p@example.com")
-    gathering = Gathering(database)
+    gathering = deciding_together(database)
     async with database.tenant_transaction(tenant.context) as session:
         await session.driver.execute("SELECT FROM batches WHERE id = %s FOR UPDATE", [held])
-        waits = asyncio.create_task(gathering.decide(tenant.context, held))
-        await gathering.decide(stranger.context, free)
+        waits = asyncio.create_task(gathering.work_on(tenant.context, held, 250))
+        await gathering.work_on(stranger.context, free, 250)
         assert not waits.done()
     await waits
     assert len(await tenant.published(SendsApproved)) == 1
@@ -61,28 +60,13 @@ async def test_a_batch_that_cannot_be_decided_on_fails_alone(tenant: Tenant, dat
     await tenant(suppression_of("p5@example.com"))
     # What is vetoed cannot be given back to a plan from which nothing was taken.
     await tenant.rows("UPDATE email_usage SET emails = 0")
-    gathering = Gathering(database)
+    gathering = deciding_together(database)
     answers = await asyncio.gather(
-        *(gathering.decide(tenant.context, batch) for batch in batches), return_exceptions=True
+        *(gathering.work_on(tenant.context, batch, 250) for batch in batches), return_exceptions=True
     )
     assert [place for place, answer in enumerate(answers) if answer is not None] == [5]
     assert isinstance(answers[5], IntegrityError)
     assert len(await tenant.published(SendsApproved)) == 7
     await tenant.rows("UPDATE email_usage SET emails = 1")
-    await gathering.decide(tenant.context, batches[5])
+    await gathering.work_on(tenant.context, batches[5], 250)
     assert len(await tenant.published(SendsVetoed)) == 1
-
-
-async def test_who_is_cancelled_takes_nobody_along_for_good(tenant: Tenant, database: Database) -> None:
-    batches = await requested(tenant, *(f"p{number}@example.com" for number in range(4)))
-    gathering = Gathering(database)
-    tasks = [asyncio.create_task(gathering.decide(tenant.context, batch)) for batch in batches]
-    await asyncio.sleep(0)
-    for task in tasks[:2]:
-        task.cancel()
-    for task in tasks:
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    for batch in batches:
-        await gathering.decide(tenant.context, batch)
-    assert len(await tenant.published(SendsApproved)) == 4
