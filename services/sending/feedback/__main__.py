@@ -1,4 +1,4 @@
-"""`python -m services.sending.feedback serve|reprocess|…`."""
+"""`python -m services.sending.feedback serve|reprocess|roll-back|…`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +16,7 @@ from services.sending.feedback.intake import Intake
 from services.sending.feedback.origins import Origins
 from services.sending.feedback.reports import KeptReports, Report
 from services.sending.feedback.reprocessing import Reprocessing
+from services.sending.feedback.roll_back import Mistake, RollBack
 from services.sending.feedback.server import serve
 from services.sending.feedback.settings import FeedbackSettings
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
@@ -24,6 +25,9 @@ Ids = Annotated[list[UUID] | None, typer.Argument(help="The reports; without any
 Since = Annotated[datetime | None, typer.Option(help="From this time (UTC) on.")]
 Until = Annotated[datetime | None, typer.Option(help="Before this time (UTC).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
+
+Rule = Annotated[str | None, typer.Option(help="By this rule of bounces.toml.")]
+Source = Annotated[str | None, typer.Option(help="From this source: smtp, dsn or notice.")]
 
 command = service_command("feedback", FeedbackSettings, serve)
 
@@ -65,6 +69,36 @@ async def _reprocess(
 async def _each(kept: KeptReports, ids: list[UUID]) -> AsyncIterator[Report]:
     for report in await kept.of(ids):
         yield report
+
+
+@command.command("roll-back")
+def roll_back_command(
+    rule: Rule = None,
+    source: Source = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Take off the list exactly the hard bounces that one rule, one source or one time caused.
+
+    Opt-outs and complaints are never touched, and neither is an address that another bounce proves bad as well.
+    """
+    mistake = Mistake(rule, source, since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC))
+    if mistake == Mistake():
+        raise typer.BadParameter("Name a rule, a source or a time: not all bounces are wrong.")
+    uvloop.run(_roll_back(load(FeedbackSettings), mistake, dry_run))
+
+
+async def _roll_back(settings: FeedbackSettings, mistake: Mistake, dry_run: bool) -> None:
+    async with (
+        Database(settings.database_url, schema="sending") as database,
+        RoleDatabase(settings.database_scheduler_url) as scheduler,
+    ):
+        roll_back = RollBack(database, scheduler)
+        counts = await (roll_back.preview(mistake) if dry_run else roll_back.apply(mistake))
+    for organization, entries in counts.items():
+        print(f"organization {organization}: {entries}")
+    print(f"{sum(counts.values())} entries {'would be' if dry_run else 'were'} taken off")
 
 
 @asynccontextmanager
