@@ -13,8 +13,8 @@ from services.sending.delivery.worker import Worker
 from services.sending.gathering import Gathering
 
 # Each waits until what it orders is handed over, and those that come for one organization meanwhile go together.
-_SINGLE_MESSAGES_AT_ONCE = 64
-_GROUPS_OF_AN_ORGANIZATION = 8
+_SINGLE_MESSAGES_AT_ONCE = 128
+_GROUPS_OF_AN_ORGANIZATION = 16
 # As many as a batch of a campaign has.
 _MESSAGES_OF_A_GROUP = 250
 
