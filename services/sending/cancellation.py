@@ -24,9 +24,10 @@ _EVERY = timedelta(seconds=1)
 _BATCHES_AT_ONCE = 20
 _VETOES_IN_AN_EVENT = 1_000
 
-# For the scheduler's role.
+# For the scheduler's role. In no order, so that many that wait for what is in hand keep no other waiting.
 _CAMPAIGNS_BEING_CANCELLED = text("""
-    SELECT organization_id, id FROM sending.campaigns WHERE status = 'cancelled' AND NOT audience_complete LIMIT 16
+    SELECT organization_id, id FROM sending.campaigns WHERE status = 'cancelled' AND NOT audience_complete
+    ORDER BY random() LIMIT 16
 """)
 # What somebody has in hand at this moment is left to them.
 _OPEN = text("""

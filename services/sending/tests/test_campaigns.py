@@ -17,6 +17,7 @@ from services.sending.completion import Completion
 from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
 from services.sending.tests.audience import Audience
+from services.sending.tests.rounds import complete_all
 from services.sending.tests.tenant import Tenant
 
 
@@ -157,7 +158,7 @@ async def test_a_campaign_to_nobody_is_completed_by_the_sweep(
     tenant: Tenant, database: Database, scheduler: RoleDatabase
 ) -> None:
     campaign = await tenant.launch()
-    await Completion(database, scheduler).round()
+    await complete_all(Completion(database, scheduler))
     assert (await tenant(pb.GetCampaignRequest(campaign_id=campaign))).status == pb.CAMPAIGN_STATUS_COMPLETED
 
 

@@ -15,6 +15,7 @@ from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
 from services.sending.tests.post import Post
 from services.sending.tests.relay import MailRelay
+from services.sending.tests.rounds import complete_all
 from services.sending.tests.tenant import Tenant
 
 
@@ -127,7 +128,7 @@ async def test_only_what_is_being_sent_is_paused_and_both_are_once_however_often
         first = await tenant(request(campaign_id=campaign))
         assert await tenant(request(campaign_id=campaign)) == first
     await tenant.deliver(worker)
-    await completion.round()
+    await complete_all(completion)
     with pytest.raises(Conflict, match="completed"):
         await tenant(pb.PauseCampaignRequest(campaign_id=campaign))
 
@@ -138,8 +139,8 @@ async def test_what_was_settled_while_paused_completes_it_once_resumed(
     campaign = await tenant.launch("reader@example.com")
     await tenant.deliver(worker)
     await tenant(pb.PauseCampaignRequest(campaign_id=campaign))
-    await completion.round()
+    await complete_all(completion)
     assert (await tenant.report(campaign)).status == pb.CAMPAIGN_STATUS_PAUSED
     await tenant(pb.ResumeCampaignRequest(campaign_id=campaign))
-    await completion.round()
+    await complete_all(completion)
     assert (await tenant.report(campaign)).status == pb.CAMPAIGN_STATUS_COMPLETED

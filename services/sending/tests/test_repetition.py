@@ -10,6 +10,7 @@ from flownurture.suppression.v1 import suppressions_pb2
 from services.sending.completion import Completion
 from services.sending.delivery.worker import Worker
 from services.sending.tests.relay import MailRelay
+from services.sending.tests.rounds import complete_all
 from services.sending.tests.tenant import Tenant
 
 READERS = [f"reader{number:02}@example.com" for number in range(60)]
@@ -31,7 +32,7 @@ async def sent_with_doubts(tenant: Tenant, worker: Worker, relay: MailRelay, com
     campaign = await tenant.launch(*READERS)
     await tenant.deliver(worker)
     relay.on_message = accepts
-    await completion.round()
+    await complete_all(completion)
     report = await tenant.report(campaign)
     assert (report.status, report.sent, report.indeterminate) == (pb.CAMPAIGN_STATUS_COMPLETED, 58, 2)
     return campaign
@@ -49,7 +50,7 @@ async def test_what_is_in_doubt_goes_again_once_however_often_it_is_asked(
     assert (report.audience, report.released, report.sent, report.queued) == (60, 58, 58, 2)
 
     await tenant.deliver(worker)
-    await completion.round()
+    await complete_all(completion)
     ended = await tenant.report(campaign)
     assert (ended.status, ended.sent, ended.indeterminate) == (pb.CAMPAIGN_STATUS_COMPLETED, 60, 0)
     # The relay had seen them when it broke the connection.
