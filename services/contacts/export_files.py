@@ -8,9 +8,9 @@ import orjson
 from sqlalchemy import select
 
 from chassis.context import RequestContext
+from chassis.csv_files import csv_lines
 from chassis.database import Database, TenantSession
 from services.contacts.contact_rows import Contact
-from services.contacts.csv_files import csv_lines
 from services.contacts.custom_fields import read_fields
 from services.contacts.exports import stream_contacts
 from services.contacts.sets import among

@@ -6,13 +6,13 @@ from uuid import UUID
 from google.api.httpbody_pb2 import HttpBody
 
 from chassis.context import RequestContext
+from chassis.csv_files import CSV
 from chassis.database import Database, TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.contacts.v1 import exports_pb2 as pb
 from services.contacts import exports
-from services.contacts.csv_files import CSV
 from services.contacts.export_files import csv_file, json_file
 from services.contacts.exports import Scope
 

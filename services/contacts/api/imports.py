@@ -6,6 +6,7 @@ from hashlib import sha256
 from google.api.httpbody_pb2 import HttpBody
 
 from chassis.context import RequestContext
+from chassis.csv_files import CSV, csv_lines
 from chassis.database import Database, TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.idempotency import remembered
@@ -14,7 +15,6 @@ from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.contacts.v1 import imports_pb2 as pb
 from services.contacts import imports
 from services.contacts.api.fields import names_of
-from services.contacts.csv_files import CSV, csv_lines
 from services.contacts.import_rows import RowError
 from services.contacts.imports import Import, Options
 from services.contacts.jobs import JobStatus

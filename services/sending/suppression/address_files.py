@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from chassis.csv_files import unguarded
 from chassis.email_address import EmailAddress
-from services.sending.suppression.csv_cells import unguarded
 
 EMAIL = "email"
 

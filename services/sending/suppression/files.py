@@ -8,10 +8,10 @@ from typing import IO
 from uuid import UUID
 
 from chassis.context import RequestContext
+from chassis.csv_files import csv_lines
 from chassis.database import Database
 from chassis.email_address import EmailAddress
 from services.sending.suppression.address_files import EMAIL, RowError, read_addresses
-from services.sending.suppression.csv_cells import csv_lines
 from services.sending.suppression.search import Suppression, Wanted, page_from_the_oldest
 from services.sending.suppression.suppressions import add_all_by_hand
 

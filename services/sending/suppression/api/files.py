@@ -9,13 +9,13 @@ from typing import IO
 from google.api.httpbody_pb2 import HttpBody
 
 from chassis.context import RequestContext
+from chassis.csv_files import CSV
 from chassis.database import Database
 from chassis.errors import DomainError, FieldViolation, InvalidRequest
 from chassis.idempotency import KeyedRequest, recall, remembered
 from flownurture.suppression.v1 import files_pb2 as pb
 from services.sending.api.statuses import reason_filter
 from services.sending.suppression.api.periods import period_of
-from services.sending.suppression.csv_cells import CSV
 from services.sending.suppression.files import Imported, export_csv, import_addresses
 from services.sending.suppression.search import Wanted
 
