@@ -78,7 +78,7 @@ class _Lines(Iterator[str]):
     """The lines of a file, for the csv module: decoded, counted, and within bounds for each row."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        first = file.readline().removeprefix(_BYTE_ORDER_MARK)
+        first = file.readline(_MOST_ROW_BYTES + 1 + len(_BYTE_ORDER_MARK)).removeprefix(_BYTE_ORDER_MARK)
         self.delimiter = max(_DELIMITERS, key=lambda delimiter: first.count(delimiter.encode()))
         self.row_at = 1
         self._file = file
@@ -93,15 +93,22 @@ class _Lines(Iterator[str]):
         """Read on with the line that follows the row's first."""
         self._again.extendleft(reversed(self._row[1:]))
         del self._row[1:]
+        if not self._row[0].endswith(b"\n"):
+            self._skip_line()
 
     def __next__(self) -> str:
-        line = self._again.popleft() if self._again else self._file.readline()
+        line = self._again.popleft() if self._again else self._file.readline(_MOST_ROW_BYTES + 1)
         if not line:
             raise StopIteration
         self._row.append(line)
         if len(self._row) > _MOST_ROW_LINES or sum(map(len, self._row)) > _MOST_ROW_BYTES:
             raise _TooLong
         return line.decode()
+
+    def _skip_line(self) -> None:
+        # Piece by piece: a line may be as long as its file.
+        while (rest := self._file.readline(_MOST_ROW_BYTES)) and not rest.endswith(b"\n"):
+            pass
 
 
 def _explanation(error: Exception) -> str:

@@ -3,12 +3,13 @@
 import asyncio
 import csv
 from datetime import UTC, datetime, timedelta
-from io import StringIO
+from io import BytesIO, StringIO
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.context import ActorKind
+from chassis.email_address import EmailAddress
 from chassis.errors import InvalidRequest
 from chassis.identifiers import new_id
 from flownurture.context.v1.context_pb2 import Actor
@@ -17,6 +18,7 @@ from flownurture.sending.v1 import messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2 as pb
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved
 from services.sending.statuses import SuppressionReason
+from services.sending.suppression.address_files import RowError, read_addresses
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.tests.tenant import Tenant
 
@@ -131,6 +133,23 @@ async def test_a_row_that_cannot_be_read_costs_that_row_alone(tenant: Tenant) ->
     ]
     assert (answer.processed_rows, answer.failed_rows, answer.added_addresses) == (7, 5, 2)
     assert set(await found(tenant)) == {"bob@example.com", "cat@example.com"}
+
+
+class Measured(BytesIO):
+    """A file of which nobody may have more than a row at a time."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        assert size is not None
+        assert 0 < size < 100_000
+        return super().readline(size)
+
+
+@pytest.mark.parametrize("begins", [b"", b"\xef\xbb\xbf", b"email\n"], ids=["first", "marked", "second"])
+def test_a_line_of_any_length_costs_itself_alone(begins: bytes) -> None:
+    file = Measured(begins + b"x" * 1_000_000 + b"@example.com\nreader@example.com\n")
+    refused, read = read_addresses(file)
+    assert isinstance(refused, RowError)
+    assert read == EmailAddress.parse("reader@example.com")
 
 
 async def test_an_import_is_done_once_under_its_key_and_changes_nothing_again_without(tenant: Tenant) -> None:
