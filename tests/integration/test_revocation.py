@@ -19,8 +19,8 @@ import pytest
 
 from deploy.demo.client import Client, Json
 from deploy.demo.waiting import until
-from tests.integration.gateways import second_gateway
 from tests.integration.house import House
+from tests.integration.second_processes import second_gateway
 from tests.integration.team import join, switch, user_id_of
 from tests.integration.tenants import Tenant, authorization, make_key, sign_up
 
