@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.contacts.csv_rows import Position, Row, UnreadableRow, read_rows
+from chassis.csv_rows import Position, Row, UnreadableRow, read_rows
 from services.contacts.custom_fields import CustomField
 from services.contacts.jobs import Unworkable
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from chassis.csv_files import unguarded
+from chassis.csv_rows import Position, Row, UnreadableRow, read_rows
 from chassis.email_address import EmailAddress
 from chassis.identifiers import new_id
 from services.contacts.csv_header import Header
-from services.contacts.csv_rows import Position, Row, UnreadableRow, read_rows
 from services.contacts.custom_fields import parse_text
 from services.contacts.names import parse_name
 

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from chassis.context import RequestContext
+from chassis.csv_rows import Position
 from chassis.database import Database, RoleDatabase, TenantSession
 from services.contacts.csv_header import Columns, Header, read_header
-from services.contacts.csv_rows import Position
 from services.contacts.custom_fields import read_fields
 from services.contacts.import_chunks import store_chunk
 from services.contacts.import_files import ImportFile

@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from chassis.csv_rows import Position
 from chassis.identifiers import new_id
 from services.contacts.csv_header import Columns, UnusableFile, read_header
-from services.contacts.csv_rows import Position
 from services.contacts.custom_fields import CustomField, FieldType
 
 USUAL = Columns({}, {})

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import text
 
 from chassis.context import RequestContext
+from chassis.csv_rows import Position
 from chassis.database import Database, RoleDatabase, TenantSession
 from chassis.email_address import EmailAddress
 from chassis.tests.deadlines import until
 from flownurture.contacts.v1 import imports_pb2 as pb
 from flownurture.contacts.v1 import lists_pb2
-from services.contacts.csv_rows import Position
 from services.contacts.import_chunks import store_chunk
 from services.contacts.import_rows import Chunk, Person
 from services.contacts.import_worker import import_worker

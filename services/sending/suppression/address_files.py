@@ -1,22 +1,21 @@
 """Addresses out of a CSV file (RFC 4180, UTF-8) of unknown quality: a row that cannot be read costs that row alone."""
 
-import csv
-from collections import deque
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
 from chassis.csv_files import unguarded
+from chassis.csv_rows import Position, Row, UnreadableRow, read_rows
 from chassis.email_address import EmailAddress
 
 EMAIL = "email"
 
-# A quote that is never closed would swallow the rest of the file; what is longer than this is no row.
-_MOST_ROW_BYTES = 65_536
-_MOST_ROW_LINES = 100
+# More than a row may have.
+_PIECE = 256 << 10
+_MOST_ROWS_OF_A_PIECE = 1_000
 _MOST_EMAIL_CHARACTERS = 320
 _DELIMITERS = ",;\t"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +29,35 @@ class RowError:
 
 def read_addresses(file: IO[bytes]) -> Iterator[EmailAddress | RowError]:
     """The address of each row, or why there is none: of the column `email`, or of the first one when no column is called so."""
-    lines = _Lines(file)
-    reader = csv.reader(lines, delimiter=lines.delimiter, strict=True)
     column: int | None = None
-    for row in _rows(lines, reader):
-        if isinstance(row, RowError):
-            yield row
-        elif column is None and EMAIL in (names := [cell.strip().lower() for cell in row]):
+    for row in _rows(file):
+        if isinstance(row, UnreadableRow):
+            yield RowError(row.line, "", row.message)
+        elif column is None and EMAIL in (names := [cell.strip().lower() for cell in row.cells]):
             column = names.index(EMAIL)
         else:
             column = column or 0
-            yield _address(lines.row_at, row[column] if column < len(row) else "")
+            yield _address(row.line, row.cells[column] if column < len(row.cells) else "")
 
 
-def _rows(lines: "_Lines", reader: Iterator[list[str]]) -> Iterator[list[str] | RowError]:
+def _rows(file: IO[bytes]) -> Iterator[Row | UnreadableRow]:
+    """The rows that are not blank."""
+    data = file.read(_PIECE).removeprefix(BOM_UTF8)
+    first_line = data.partition(b"\n")[0]
+    delimiter = max(_DELIMITERS, key=lambda delimiter: first_line.count(delimiter.encode()))
+    place, at_end = Position(), False
     while True:
-        lines.begin_row()
-        try:
-            cells = next(reader)
-        except StopIteration:
+        passage = read_rows(data, place, delimiter=delimiter, at_end=at_end, limit=_MOST_ROWS_OF_A_PIECE)
+        yield from (
+            row for row in passage.rows if isinstance(row, UnreadableRow) or any(map(str.strip, row.cells))
+        )
+        if passage.finished:
             return
-        except (csv.Error, UnicodeDecodeError, _TooLong) as error:
-            lines.refuse()
-            yield RowError(lines.row_at, "", _explanation(error))
-        else:
-            if any(cell.strip() for cell in cells):
-                yield cells
+        data = data[passage.end.offset - place.offset :]
+        place = passage.end
+        if len(data) < _PIECE and not at_end:
+            more = file.read(_PIECE)
+            data, at_end = data + more, not more
 
 
 def _address(line: int, cell: str) -> EmailAddress | RowError:
@@ -64,60 +66,10 @@ def _address(line: int, cell: str) -> EmailAddress | RowError:
         return RowError(line, EMAIL, "is missing")
     if len(text) > _MOST_EMAIL_CHARACTERS:
         return RowError(line, EMAIL, f"must have at most {_MOST_EMAIL_CHARACTERS} characters")
+    # As what is no UTF-8 comes out of `read_rows`.
+    if not text.isascii() and any("\udc80" <= letter <= "\udcff" for letter in text):
+        return RowError(line, EMAIL, "is not UTF-8")
     try:
         return EmailAddress.parse(text)
     except ValueError as error:
         return RowError(line, EMAIL, str(error))
-
-
-class _TooLong(Exception):
-    pass
-
-
-class _Lines(Iterator[str]):
-    """The lines of a file, for the csv module: decoded, counted, and within bounds for each row."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        first = file.readline(_MOST_ROW_BYTES + 1 + len(_BYTE_ORDER_MARK)).removeprefix(_BYTE_ORDER_MARK)
-        self.delimiter = max(_DELIMITERS, key=lambda delimiter: first.count(delimiter.encode()))
-        self.row_at = 1
-        self._file = file
-        self._again = deque([first])
-        self._row: list[bytes] = []
-
-    def begin_row(self) -> None:
-        self.row_at += len(self._row)
-        self._row.clear()
-
-    def refuse(self) -> None:
-        """Read on with the line that follows the row's first."""
-        self._again.extendleft(reversed(self._row[1:]))
-        del self._row[1:]
-        if not self._row[0].endswith(b"\n"):
-            self._skip_line()
-
-    def __next__(self) -> str:
-        line = self._again.popleft() if self._again else self._file.readline(_MOST_ROW_BYTES + 1)
-        if not line:
-            raise StopIteration
-        self._row.append(line)
-        if len(self._row) > _MOST_ROW_LINES or sum(map(len, self._row)) > _MOST_ROW_BYTES:
-            raise _TooLong
-        return line.decode()
-
-    def _skip_line(self) -> None:
-        # Piece by piece: a line may be as long as its file.
-        while (rest := self._file.readline(_MOST_ROW_BYTES)) and not rest.endswith(b"\n"):
-            pass
-
-
-def _explanation(error: Exception) -> str:
-    match error:
-        case UnicodeDecodeError():
-            return "The row is not in UTF-8."
-        case _TooLong():
-            return (
-                f"The row is longer than {_MOST_ROW_BYTES:,} bytes or {_MOST_ROW_LINES} lines, "
-                "or a quote in it is never closed."
-            )
-    return "A quote in the row is not closed, or followed by something else than the delimiter."

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.context import ActorKind
 from chassis.email_address import EmailAddress
-from chassis.errors import InvalidRequest
+from chassis.errors import Conflict, InvalidRequest
 from chassis.identifiers import new_id
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.options.v1.access_pb2 import ROLE_ORG_ADMIN
@@ -127,7 +127,7 @@ async def test_a_row_that_cannot_be_read_costs_that_row_alone(tenant: Tenant) ->
     assert [(error.line, error.field) for error in answer.errors] == [
         (2, "email"),
         (3, ""),
-        (5, ""),
+        (5, "email"),
         (6, ""),
         (8, "email"),
     ]
@@ -136,12 +136,12 @@ async def test_a_row_that_cannot_be_read_costs_that_row_alone(tenant: Tenant) ->
 
 
 class Measured(BytesIO):
-    """A file of which nobody may have more than a row at a time."""
+    """A file of which nobody may have more than a piece at a time."""
 
-    def readline(self, size: int | None = -1, /) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         assert size is not None
-        assert 0 < size < 100_000
-        return super().readline(size)
+        assert 0 < size <= 1 << 18
+        return super().read(size)
 
 
 @pytest.mark.parametrize("begins", [b"", b"\xef\xbb\xbf", b"email\n"], ids=["first", "marked", "second"])
@@ -162,6 +162,17 @@ async def test_an_import_is_done_once_under_its_key_and_changes_nothing_again_wi
         await tenant.import_suppressions(b"other@example.com\n", key="k1")
     assert refused.value.reason == "IDEMPOTENCY_MISMATCH"
     assert not await found(tenant, email="other@example.com")
+
+
+async def test_of_two_imports_at_once_under_one_key_one_is_told_that_the_other_runs(tenant: Tenant) -> None:
+    file = "".join(f"p{number}@example.com\n" for number in range(2_500)).encode()
+    twice = (tenant.import_suppressions(file, key="k1") for _ in range(2))
+    answers = await asyncio.gather(*twice, return_exceptions=True)
+    (refused,) = [answer for answer in answers if isinstance(answer, Conflict)]
+    (done,) = [answer for answer in answers if not isinstance(answer, BaseException)]
+    assert done.added_addresses == 2_500
+    assert refused.reason == "IDEMPOTENCY_IN_FLIGHT"
+    assert await tenant.import_suppressions(file, key="k1") == done
 
 
 async def test_an_import_lifts_and_changes_nothing_that_is_on_the_list(tenant: Tenant) -> None:

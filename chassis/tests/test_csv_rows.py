@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contacts.csv_rows import MAX_ROW_BYTES, MAX_ROW_LINES, Position, Row, UnreadableRow, read_rows
+from chassis.csv_rows import MAX_ROW_BYTES, MAX_ROW_LINES, Position, Row, UnreadableRow, read_rows
 
 START = Position()
 
