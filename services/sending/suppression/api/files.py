@@ -11,8 +11,8 @@ from google.api.httpbody_pb2 import HttpBody
 from chassis.context import RequestContext
 from chassis.csv_files import CSV
 from chassis.database import Database
-from chassis.errors import DomainError, FieldViolation, InvalidRequest
-from chassis.idempotency import KeyedRequest, recall, remembered
+from chassis.errors import FieldViolation, InvalidRequest
+from chassis.idempotency import remembered
 from flownurture.suppression.v1 import files_pb2 as pb
 from services.sending.api.statuses import reason_filter
 from services.sending.suppression.api.periods import period_of
@@ -60,25 +60,14 @@ class SuppressionFileApi:
     async def _import(
         self, context: RequestContext, file: IO[bytes], note: str, fingerprint: bytes
     ) -> pb.ImportSuppressionsResponse:
-        """Add once under a key. No transaction is open meanwhile: two at once under one key do the same, and are answered alike."""
-        method = f"{self.service.full_name}.ImportSuppressions"
-        await self._refuse_another(context, method, fingerprint)
-        async with self._slots:
-            imported = await import_addresses(self._database, context, file, note)
+        """Add once under a key, which is held by a transaction that is open meanwhile and writes nothing but the answer."""
 
-        async def answer() -> pb.ImportSuppressionsResponse:
-            return _as_message(imported)
+        async def add() -> pb.ImportSuppressionsResponse:
+            return _as_message(await import_addresses(self._database, context, file, note))
 
-        async with self._database.tenant_transaction(context) as session:
-            return await remembered(session, context, method, fingerprint, answer)
-
-    async def _refuse_another(self, context: RequestContext, method: str, fingerprint: bytes) -> None:
-        """Raise what stands against this file under the context's key, before anything of it is added."""
-        keyed = KeyedRequest.of(context, method, fingerprint)
-        async with self._database.tenant_transaction(context) as session:
-            for earlier in await recall(session, [keyed] if keyed else []):
-                if isinstance(earlier, DomainError):
-                    raise earlier
+        async with self._slots, self._database.tenant_transaction(context) as session:
+            method = f"{self.service.full_name}.ImportSuppressions"
+            return await remembered(session, context, method, fingerprint, add)
 
 
 async def _options(requests: AsyncIterator[pb.ImportSuppressionsRequest]) -> pb.SuppressionImportOptions:
