@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.sending import campaign, contenders, listmonk, memory, one_off, rivals, veto
+from bench.sending import campaign, contenders, listmonk, memory, one_off, opt_out, rivals, veto
 from bench.sending.turns import say
 
 Recipients = Annotated[int, typer.Option(min=1_000, help="Recipients of each campaign.")]
@@ -34,6 +34,7 @@ def everything(context: typer.Context) -> None:
         "mail_server": lambda: rivals.against_mail_server(20_000, 5, 2),
         "accepted": lambda: one_off.accepted(5),
         "on_its_way": lambda: one_off.on_its_way(100_000),
+        "opt_out": lambda: opt_out.acknowledged(100_000),
         "memory": lambda: memory.growth(large=False),
         "veto": lambda: veto.lists(10_000, 10_000_000, 200_000, 5),
     }
@@ -95,6 +96,12 @@ def accepted(rounds: Rounds = 5) -> None:
 def on_its_way(recipients: Recipients = 100_000) -> None:
     """How long a one-off message takes, idle and while a campaign goes out."""
     _tell(one_off.on_its_way(recipients))
+
+
+@app.command("opt-out")
+def acknowledged(recipients: Recipients = 100_000) -> None:
+    """How long somebody who opts out waits for the answer, while a campaign goes out and after it."""
+    _tell(opt_out.acknowledged(recipients))
 
 
 @app.command("memory")

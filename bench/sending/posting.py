@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import cast
@@ -66,26 +66,35 @@ class Load:
         }
 
 
+@dataclass(slots=True)
+class Posting:
+    """What became of requests: of each that was answered as it should be its name, and when it was due and answered, in seconds since 1970."""
+
+    answers: list[tuple[bytes, float, float]] = field(default_factory=list)
+    # What else was answered to one of them.
+    refused: bytes = b""
+
+
 class Client(asyncio.Protocol):
     """One connection, which is `free` between its requests."""
 
-    def __init__(self, answered: asyncio.Queue["Client"]) -> None:
-        self._answered = answered
+    def __init__(self, status: int, free: asyncio.Queue["Client"]) -> None:
+        self._status = b"http/1.1 %d" % status
+        self._free = free
         self._buffer = b""
         self._transport: asyncio.Transport
-        self.recipient = b""
-        # When its last answer was there, in seconds since 1970.
-        self.answered_at = 0.0
+        self.name = b""
+        self.due = self.answered = 0.0
         self.refused = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be free."""
         self._transport = cast("asyncio.Transport", transport)
-        self._answered.put_nowait(self)
+        self._free.put_nowait(self)
 
-    def post(self, recipient: bytes, request: bytes) -> None:
+    def post(self, name: bytes, request: bytes, due: float) -> None:
         """Send a request."""
-        self.recipient = recipient
+        self.name, self.due = name, due
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -99,49 +108,74 @@ class Client(asyncio.Protocol):
         body_length = int(head[start : start + 20].split(b"\r\n", 1)[0])
         if len(self._buffer) < head_length + len(_HEAD_END) + body_length:
             return
-        if not head.startswith(b"http/1.1 202"):
+        if not head.startswith(self._status):
             self.refused = self._buffer
         self._buffer = b""
-        self.answered_at = time.time()
-        self._answered.put_nowait(self)
+        self.answered = time.time()
+        self._free.put_nowait(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         """A server that hangs up has refused."""
         self.refused = self.refused or b"the gateway hung up"
-        self._answered.put_nowait(self)
+        self._free.put_nowait(self)
 
 
-async def post(load: Load) -> dict[str, object]:
-    """Post, and say how it went."""
-    answered: asyncio.Queue[Client] = asyncio.Queue()
+async def post(
+    requests: Iterator[tuple[bytes, bytes]],
+    *,
+    port: int,
+    status: int,
+    connections: int,
+    seconds: float,
+    pace: float,
+) -> Posting:
+    """Post requests, each with its name, for so long, or until there are no more; each is to be answered with the status.
+
+    `pace` is how many a second are due, whatever becomes of them; where it is 0, one is as soon as a connection is free.
+    """
+    free: asyncio.Queue[Client] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    for _ in range(load.connections):
-        await loop.create_connection(lambda: Client(answered), "127.0.0.1", load.port)
-    requests, notes = load.requests(), []
+    for _ in range(connections):
+        await loop.create_connection(lambda: Client(status, free), "127.0.0.1", port)
+    posting = Posting()
     began = time.time()
     begun = 0
-    refused = b""
-    while not refused:
-        client = await answered.get()
-        if client.recipient:
-            notes.append((client.recipient, client.answered_at))
-        refused = client.refused
-        if load.pace:
-            await asyncio.sleep(max(0.0, began + begun / load.pace - time.time()))
-        if time.time() - began < load.seconds:
-            client.post(*next(requests))
+    while not posting.refused:
+        client = await free.get()
+        if client.name:
+            posting.answers.append((client.name, client.due, client.answered))
+        posting.refused = client.refused
+        if pace:
+            await asyncio.sleep(max(0.0, began + begun / pace - time.time()))
+        following = next(requests, None) if time.time() - began < seconds else None
+        if following is not None:
+            client.post(*following, due=began + begun / pace if pace else time.time())
             begun += 1
-        elif len(notes) == begun:
+        elif len(posting.answers) == begun:
             break
+    return posting
+
+
+async def post_messages(load: Load) -> dict[str, object]:
+    """Post a load, and say how it went."""
+    began = time.time()
+    posting = await post(
+        load.requests(),
+        port=load.port,
+        status=202,
+        connections=load.connections,
+        seconds=load.seconds,
+        pace=load.pace,
+    )
     if load.notes:
-        lines = (b"%s %.6f\n" % note for note in notes)
+        lines = (b"%s %.6f\n" % (name, answered) for name, _, answered in posting.answers)
         Path(load.notes).write_bytes(b"".join(lines))  # noqa: ASYNC240 - the load is over
     return {
-        "requests": len(notes),
-        "seconds": max(moment for _, moment in notes) - began,
-        "refused": refused.decode(errors="replace"),
+        "requests": len(posting.answers),
+        "seconds": max(answered for _, _, answered in posting.answers) - began,
+        "refused": posting.refused.decode(errors="replace"),
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(post(Load(**json.loads(sys.argv[1]))))))
+    print(json.dumps(uvloop.run(post_messages(Load(**json.loads(sys.argv[1]))))))
