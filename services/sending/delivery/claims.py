@@ -1,7 +1,7 @@
 """Claiming: messages leave the table for the wire only here, and only if nobody has suppressed their addresses.
 
 A batch is claimed as a whole, by one word in its row: it is leased, and all of it that is due with it. The statement that leases
-looks at the list once more, while nobody can add to it. An unsubscribe that was acknowledged before is seen; one that comes later
+looks at the list once more, while nobody can add any of its addresses. An unsubscribe that was acknowledged before is seen; one that comes later
 waits until the claim has committed.
 """
 
@@ -99,7 +99,7 @@ async def claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID
     leased = session.driver.cursor(row_factory=namedtuple_row)
     # Statement after statement, in one round trip.
     async with session.driver.pipeline():
-        await session.driver.execute(HOLD_STILL)
+        await session.driver.execute(HOLD_STILL, given)
         await session.driver.execute(_HOLD, given)
         await leased.execute(_CLAIM, given)
     rows: list[Any] = await leased.fetchall()

@@ -18,8 +18,8 @@ READER = "reader@example.com"
 
 # By what their statements begin with. One statement looks and leases, so nothing comes between the two.
 STEPS: Mapping[str, tuple[str, ...]] = {
-    "SELECT pg_advisory_xact_lock_shared(": (LOCK_LIST,),
-    "SELECT pg_advisory_xact_lock(": (LOCK_LIST,),
+    "SELECT count(pg_advisory_xact_lock_shared(": (LOCK_LIST,),
+    "SELECT count(pg_advisory_xact_lock(": (LOCK_LIST,),
     "SELECT FROM batches WHERE id = ANY(": (HOLD_BATCH,),
     "WITH leased AS (": (LOOK, LEASE),
     "INSERT INTO suppressions": (WRITE,),
