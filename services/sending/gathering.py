@@ -1,4 +1,4 @@
-"""Batches of one organization whose orders come while others of it are worked on are worked on together: one statement, one commit.
+"""What comes for one organization while other such work of it is under way is done together: one statement, one commit.
 
 Whoever comes alone goes at once. So nobody waits for company on a quiet day, and on a busy one, the longer a commit takes, the more
 share it.
@@ -8,48 +8,51 @@ import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.errors import Unavailable
 
+Work = TypeVar("Work")
+
 
 @dataclass(slots=True)
-class _Batch:
-    id: UUID
+class _Item(Generic[Work]):
+    work: Work
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 @dataclass(slots=True)
-class _Group:
+class _Group(Generic[Work]):
     context: RequestContext
-    batches: list[_Batch] = field(default_factory=list)
-    messages: int = 0
+    items: list[_Item[Work]] = field(default_factory=list)
+    size: int = 0
 
 
-class Gathering:
-    """Gives `act` the batches that wait, so many messages of an organization at a time, while fewer than so many groups are under way."""
+class Gathering(Generic[Work]):
+    """Gives `act` the work that waits, up to a size of an organization's at a time, while fewer than so many groups are under way."""
 
-    def __init__(self, act: Callable[..., Awaitable[None]], *, groups: int, messages: int) -> None:
+    def __init__(self, act: Callable[..., Awaitable[None]], *, groups: int, size: int) -> None:
         self._act = act
         self._most_groups = groups
-        self._most_messages = messages
-        self._waiting: dict[UUID, deque[_Group]] = defaultdict(deque)
+        self._most_size = size
+        self._waiting: dict[UUID, deque[_Group[Work]]] = defaultdict(deque)
         self._under_way: Counter[UUID] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def work_on(self, context: RequestContext, batch_id: UUID, messages: int) -> None:
-        """Have a batch of so many messages worked on; returns, or raises, as that ends. Whoever is cancelled takes nobody along."""
-        batch = _Batch(batch_id)
-        group = self._group_with_room_for(context, messages)
-        group.batches.append(batch)
-        group.messages += messages
+    async def work_on(self, context: RequestContext, work: Work, size: int = 1) -> None:
+        """Have it done; returns, or raises, as that ends. Whoever is cancelled takes nobody along."""
+        item = _Item(work)
+        group = self._group_with_room_for(context, size)
+        group.items.append(item)
+        group.size += size
         self._begin(context.organization)
-        await asyncio.shield(batch.done)
+        await asyncio.shield(item.done)
 
-    def _group_with_room_for(self, context: RequestContext, messages: int) -> _Group:
+    def _group_with_room_for(self, context: RequestContext, size: int) -> _Group[Work]:
         waiting = self._waiting[context.organization]
-        if not waiting or waiting[-1].messages + messages > self._most_messages:
+        if not waiting or waiting[-1].size + size > self._most_size:
             waiting.append(_Group(context))
         return waiting[-1]
 
@@ -61,26 +64,26 @@ class Gathering:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _go(self, organization: UUID, group: _Group) -> None:
+    async def _go(self, organization: UUID, group: _Group[Work]) -> None:
         try:
-            await self._work(group.context, group.batches)
+            await self._do(group.context, group.items)
         finally:
             self._under_way[organization] -= 1
             self._begin(organization)
             if not self._under_way[organization]:
                 del self._under_way[organization], self._waiting[organization]
 
-    async def _work(self, context: RequestContext, batches: list[_Batch]) -> None:
+    async def _do(self, context: RequestContext, items: list[_Item[Work]]) -> None:
         try:
-            await self._act(context, *(batch.id for batch in batches))
+            await self._act(context, *(item.work for item in items))
         except Exception as failure:
-            if len(batches) > 1 and not isinstance(failure, Unavailable):
+            if len(items) > 1 and not isinstance(failure, Unavailable):
                 # One of them may be at fault: it alone fails.
-                for batch in batches:
-                    await self._work(context, [batch])
+                for item in items:
+                    await self._do(context, [item])
                 return
-            for batch in batches:
-                batch.done.set_exception(failure)
+            for item in items:
+                item.done.set_exception(failure)
         else:
-            for batch in batches:
-                batch.done.set_result(None)
+            for item in items:
+                item.done.set_result(None)

@@ -61,6 +61,7 @@ from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers as suppression_consumers
+from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.tests.audience import Audience
 from services.sending.tests.plan import Plan as SendingPlan
@@ -229,12 +230,13 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
         )
         unsubscribe_links = UnsubscribeLinks(settings.link_keys, settings.public_url)
         preference_links = PreferenceLinks(settings.link_keys, settings.public_url)
+        opting_out = opting_out_together(database)
         suppression = await serve(
             "suppression",
             database,
             SuppressionApi(),
-            UnsubscribeApi(database, unsubscribe_links),
-            PreferencesApi(database, preference_links, resubscriptions),
+            UnsubscribeApi(opting_out, unsubscribe_links),
+            PreferencesApi(database, opting_out, preference_links, resubscriptions),
         )
         sealer = Sealer("sending", settings.sealing_keys)
         await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())

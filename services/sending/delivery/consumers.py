@@ -1,6 +1,7 @@
 """Events in: batches of which messages were approved, those of campaigns and those of single messages each by themselves."""
 
 from contextlib import suppress
+from uuid import UUID
 
 from chassis.consumer import Consumer, idempotent
 from chassis.context import RequestContext
@@ -21,7 +22,7 @@ _MESSAGES_OF_A_GROUP = 250
 
 def approved_consumers(bus: EventBus, database: Database, worker: Worker) -> list[Consumer]:
     """Readers of the streams SENDS_APPROVED and MESSAGES_APPROVED."""
-    gathering = Gathering(worker.deliver, groups=_GROUPS_OF_AN_ORGANIZATION, messages=_MESSAGES_OF_A_GROUP)
+    gathering = Gathering[UUID](worker.deliver, groups=_GROUPS_OF_AN_ORGANIZATION, size=_MESSAGES_OF_A_GROUP)
 
     async def on_sends(event: SendsApproved, context: RequestContext) -> None:
         # The batch itself says when to look again; kept in the stream, those of a dead relay would fill it for all others.

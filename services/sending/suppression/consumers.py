@@ -1,6 +1,7 @@
 """Events in: batches to decide on, bounces to tell of, and what people have decided elsewhere."""
 
 from datetime import UTC
+from uuid import UUID
 
 from chassis.consumer import Consumer, Handler, Inbox, idempotent, transactional
 from chassis.context import RequestContext
@@ -68,7 +69,7 @@ def consumers(bus: EventBus, database: Database, resubscriptions: Resubscription
     ]
 
 
-def _decided_by(gathering: Gathering) -> Handler:
+def _decided_by(gathering: Gathering[UUID]) -> Handler:
     async def on_requested(event: SendsRequested | MessagesRequested, context: RequestContext) -> None:
         await gathering.work_on(context, parse_id(event.batch_id), event.message_count)
 

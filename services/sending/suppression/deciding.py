@@ -13,11 +13,11 @@ _SETS = 2
 _MESSAGES_OF_A_SET = 2_000
 
 
-def deciding_together(database: Database) -> Gathering:
+def deciding_together(database: Database) -> Gathering[UUID]:
     """Decides on batches, each set in a transaction of its own."""
 
     async def decide_on(context: RequestContext, *batch_ids: UUID) -> None:
         async with database.tenant_transaction(context) as session:
             await decide(session, *batch_ids)
 
-    return Gathering(decide_on, groups=_SETS, messages=_MESSAGES_OF_A_SET)
+    return Gathering(decide_on, groups=_SETS, size=_MESSAGES_OF_A_SET)

@@ -14,6 +14,7 @@ from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers
 from services.sending.suppression.decisions.linking import Linking
+from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.suppression.settings import SuppressionSettings
 from services.sending.suppression.sweep import Sweep
@@ -35,14 +36,17 @@ async def serve(settings: SuppressionSettings) -> None:
         process.start(Replays(relay, readers))
         process.start(Sweep(database, scheduler))
         process.start(Linking(database, scheduler))
-        links = UnsubscribeLinks(settings.link_keys, settings.public_url)
+        opting_out = opting_out_together(database)
         server = RpcServer("suppression", settings.listen, process.verifier, database)
         server.add(
             SuppressionApi(),
             SuppressionFileApi(database),
-            UnsubscribeApi(database, links),
+            UnsubscribeApi(opting_out, UnsubscribeLinks(settings.link_keys, settings.public_url)),
             PreferencesApi(
-                database, PreferenceLinks(settings.link_keys, settings.public_url), resubscriptions
+                database,
+                opting_out,
+                PreferenceLinks(settings.link_keys, settings.public_url),
+                resubscriptions,
             ),
             DeadLetterService(relay, "suppression"),
         )

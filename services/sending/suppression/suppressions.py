@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, select, text
 
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
@@ -13,6 +13,9 @@ from services.sending.suppression.announcements import announce_lifted, announce
 from services.sending.suppression.search import Suppression, Wanted, page_suppressions
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.tables import messages, resubscriptions, suppressions
+from services.sending.unsubscribe_links import OptOut
+
+_TO_WHOM = text("SELECT id, email_digest, email FROM messages WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 # Facts about a person's will: only the person changes them.
 _ONLY_BY_THE_PERSON = (SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
@@ -34,13 +37,20 @@ async def add_all_by_hand(session: TenantSession, addresses: Sequence[EmailAddre
     return await _add(session, entries)
 
 
-async def opt_out(session: TenantSession, message_id: UUID, digest: bytes) -> None:
-    """Put the address that a message went to on the list, by its digest should the message be gone."""
-    email = await session.scalar(
-        select(messages.c.email).where(messages.c.id == message_id, messages.c.email_digest == digest)
-    )
-    entry = Suppressed(digest, SuppressionReason.UNSUBSCRIBE, email or "", message_id=message_id)
-    await _add(session, [entry])
+async def opt_out(session: TenantSession, *opt_outs: OptOut) -> None:
+    """Put the addresses that messages went to on the list, by their digests should the messages be gone."""
+    found = await session.execute(_TO_WHOM, {"ids": [opt_out.message_id for opt_out in opt_outs]})
+    emails = {(row.id, bytes(row.email_digest)): row.email for row in found}
+    entries = [
+        Suppressed(
+            opt_out.digest,
+            SuppressionReason.UNSUBSCRIBE,
+            emails.get((opt_out.message_id, opt_out.digest), ""),
+            message_id=opt_out.message_id,
+        )
+        for opt_out in opt_outs
+    ]
+    await _add(session, entries)
 
 
 async def opt_out_by_message(session: TenantSession, message_id: UUID) -> None:
@@ -49,7 +59,7 @@ async def opt_out_by_message(session: TenantSession, message_id: UUID) -> None:
         select(messages.c.email_digest).where(messages.c.id == message_id, messages.c.email != "")
     )
     if digest is not None:
-        await opt_out(session, message_id, bytes(digest))
+        await opt_out(session, OptOut(session.context, message_id, bytes(digest)))
 
 
 async def welcome_back(session: TenantSession, digest: bytes) -> None:

@@ -46,6 +46,7 @@ from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers as suppression_consumers
+from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.tests.audience import Audience
 from services.sending.tests.plan import Plan
@@ -237,10 +238,14 @@ async def suppression(
 ) -> AsyncIterator[Peer]:
     verifier = StampVerifier("suppression", settings.stamp_trusted_keys)
     server = RpcServer("suppression", "127.0.0.1:0", verifier, database)
-    preferences = PreferencesApi(
-        database, PreferenceLinks(settings.link_keys, settings.public_url), resubscriptions
+    opting_out = opting_out_together(database)
+    preference_links = PreferenceLinks(settings.link_keys, settings.public_url)
+    server.add(
+        SuppressionApi(),
+        SuppressionFileApi(database),
+        UnsubscribeApi(opting_out, links),
+        PreferencesApi(database, opting_out, preference_links, resubscriptions),
     )
-    server.add(SuppressionApi(), SuppressionFileApi(database), UnsubscribeApi(database, links), preferences)
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "suppression", Stamper("gateway", key)) as peer:
         yield peer

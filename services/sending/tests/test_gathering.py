@@ -29,8 +29,8 @@ class Work:
             raise self.failure
 
 
-def gathered(work: Work) -> Gathering:
-    return Gathering(work, groups=GROUPS, messages=MESSAGES)
+def gathered(work: Work) -> Gathering[UUID]:
+    return Gathering(work, groups=GROUPS, size=MESSAGES)
 
 
 async def begun(*working: Coroutine[None, None, None]) -> list[asyncio.Task[None]]:

@@ -9,6 +9,7 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.errors import FieldViolation, InvalidRequest
 from flownurture.suppression.v1 import preferences_pb2 as pb
+from services.sending.gathering import Gathering
 from services.sending.preference_links import PreferenceLinks, Preferences, Return
 from services.sending.suppression.pages import (
     check_inbox_page,
@@ -20,7 +21,8 @@ from services.sending.suppression.pages import (
 )
 from services.sending.suppression.preferences import ask_to_return, is_still_good, standing_of
 from services.sending.suppression.resubscriptions import Resubscriptions
-from services.sending.suppression.suppressions import opt_out, welcome_back
+from services.sending.suppression.suppressions import welcome_back
+from services.sending.unsubscribe_links import OptOut
 
 _HTML = "text/html; charset=utf-8"
 
@@ -30,8 +32,15 @@ class PreferencesApi:
 
     service = pb.DESCRIPTOR.services_by_name["PreferencesService"]
 
-    def __init__(self, database: Database, links: PreferenceLinks, resubscriptions: Resubscriptions) -> None:
+    def __init__(
+        self,
+        database: Database,
+        opting_out: Gathering[OptOut],
+        links: PreferenceLinks,
+        resubscriptions: Resubscriptions,
+    ) -> None:
         self._database = database
+        self._opting_out = opting_out
         self._links = links
         self._resubscriptions = resubscriptions
 
@@ -54,8 +63,7 @@ class PreferencesApi:
         if isinstance(link, Return):
             return _html(await self._come_back(link))
         if _choice(request.body) == "unsubscribe":
-            async with self._database.tenant_transaction(link.context) as session:
-                await opt_out(session, link.message_id, link.digest)
+            await self._opting_out.work_on(link.context, OptOut(link.context, link.message_id, link.digest))
             return _html(unsubscribed_page())
         await self._ask_to_return(link)
         return _html(check_inbox_page())

@@ -3,11 +3,10 @@
 from google.api.httpbody_pb2 import HttpBody
 
 from chassis.context import RequestContext
-from chassis.database import Database
 from flownurture.suppression.v1 import unsubscribe_pb2 as pb
+from services.sending.gathering import Gathering
 from services.sending.suppression.pages import unsubscribe_page, unsubscribed_page
-from services.sending.suppression.suppressions import opt_out
-from services.sending.unsubscribe_links import UnsubscribeLinks
+from services.sending.unsubscribe_links import OptOut, UnsubscribeLinks
 
 _HTML = "text/html; charset=utf-8"
 
@@ -17,8 +16,8 @@ class UnsubscribeApi:
 
     service = pb.DESCRIPTOR.services_by_name["UnsubscribeService"]
 
-    def __init__(self, database: Database, links: UnsubscribeLinks) -> None:
-        self._database = database
+    def __init__(self, opting_out: Gathering[OptOut], links: UnsubscribeLinks) -> None:
+        self._opting_out = opting_out
         self._links = links
 
     async def get_unsubscribe_page(
@@ -31,6 +30,5 @@ class UnsubscribeApi:
     async def unsubscribe(self, request: pb.UnsubscribeRequest, context: RequestContext) -> HttpBody:
         """Opt out: committed before it answers, once however often it is asked. NOT_FOUND for a forged link."""
         link = self._links.open(request.token)
-        async with self._database.tenant_transaction(link.context) as session:
-            await opt_out(session, link.message_id, link.digest)
+        await self._opting_out.work_on(link.context, link)
         return HttpBody(content_type=_HTML, data=unsubscribed_page())
