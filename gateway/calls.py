@@ -37,9 +37,7 @@ class CallRoute:
         """Let the request in, read it, call, write the answer."""
         context = await self._gate.pass_through(exchange, self._access)
         body = await exchange.body(self._reader.largest_body)
-        request = self._reader.read(
-            variables, exchange.scope.query_string, body, exchange.header("content-type") or ""
-        )
+        request = self._reader.read(variables, exchange.scope.query_string, body, exchange.header)
         return self._write(await self._peer.call(self._method, request, context))
 
 

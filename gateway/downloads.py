@@ -35,7 +35,7 @@ class DownloadRoute:
     async def answer(self, exchange: Exchange, variables: dict[str, str]) -> Answer:
         """Let the request in, call, and answer as soon as the first message tells that there is a file."""
         context = await self._gate.pass_through(exchange, self._access)
-        request = self._reader.read(variables, exchange.scope.query_string, b"", "")
+        request = self._reader.read(variables, exchange.scope.query_string, b"", exchange.header)
         stream = self._peer.stream(self._method, request, context, MOST_SECONDS)
         first: HttpBody = await anext(stream, HttpBody())
         return file_answer(self._name, first.content_type, _pieces(first, stream))

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescrip
 
 import flownurture
 from chassis.contract.access import AccessRule, Audience
+from chassis.contract.rules import rule_of
 from flownurture.options.v1 import access_pb2
 from flownurture.web.v1 import redirect_pb2
 from gateway.templates import Template
@@ -19,6 +20,7 @@ from gateway.templates import Template
 _HTTP_BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
 _REDIRECT = redirect_pb2.Redirect.DESCRIPTOR.full_name
 _ADMIN_PREFIX = "/v1/admin/"
+AUTHORIZATION = "authorization"
 
 
 class ContractError(Exception):
@@ -78,11 +80,25 @@ class Endpoint:
         return name == _REDIRECT
 
     @property
+    def headers(self) -> dict[str, str]:
+        """The fields that request headers fill, by name, and the header of each."""
+        return {
+            field.name: rule_of(field).from_header
+            for field in self.rpc.input_type.fields
+            if rule_of(field).from_header
+        }
+
+    @property
+    def filled_elsewhere(self) -> frozenset[str]:
+        """The fields that a body of all fields may not name: the path or a header fills them."""
+        return frozenset(self.template.variables) | frozenset(self.headers)
+
+    @property
     def query_fields(self) -> frozenset[str]:
-        """The fields that the query may name: those that neither path nor body takes."""
+        """The fields that the query may name: those that neither path nor header nor body takes."""
         if self.body == "*":
             return frozenset()
-        return frozenset(self.rpc.input_type.fields_by_name) - set(self.template.variables) - {self.body}
+        return frozenset(self.rpc.input_type.fields_by_name) - self.filled_elsewhere - {self.body}
 
 
 def _is_http_body(message: Descriptor | None) -> bool:
@@ -137,7 +153,11 @@ def endpoints_of(rpc: MethodDescriptor) -> Iterator[Endpoint]:
             rpc.input_type.fields_by_name
         ):
             raise ContractError(f"{rpc.full_name} has no request field {', '.join(sorted(missing))}")
-        yield Endpoint(rpc, str(pattern).upper(), template, rule.body, access, status)
+        endpoint = Endpoint(rpc, str(pattern).upper(), template, rule.body, access, status)
+        if AUTHORIZATION in endpoint.headers.values() and access.audience is not Audience.PUBLIC:
+            # What a client proves itself to the gateway with goes no further.
+            raise ContractError(f"{rpc.full_name} is not public and asks for a client's credential")
+        yield endpoint
 
 
 def _usual_status(rpc: MethodDescriptor) -> int:

@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 import flownurture
 from chassis.contract.access import AccessRule, Audience
 from chassis.contract.bounds import rule_of
-from gateway.endpoints import Endpoint
+from gateway.endpoints import AUTHORIZATION, Endpoint
 from gateway.problems import TYPE_PREFIX
 from gateway.schemas import Comments, Schemas
 
@@ -69,6 +69,12 @@ _SCHEMES = {
         "scheme": "bearer",
         "description": "An API key, `fnk_live_…`, that holds the scope, or a key derived from it, `fnk_derived_…`.",
     },
+    "of_others": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "What was agreed with whom the endpoint is for; no credential of the platform.",
+    },
 }
 
 
@@ -119,7 +125,7 @@ def _operation(endpoint: Endpoint, schemas: Schemas, comments: Comments) -> Json
         "description": "  \n".join(filter(None, (comment, _access_note(endpoint.access)))),
         "parameters": _parameters(endpoint, schemas),
         "responses": _responses(endpoint, schemas),
-        "security": _security(endpoint.access),
+        "security": _security(endpoint),
     }
     body = _request_body(endpoint, schemas)
     if body is not None:
@@ -142,9 +148,10 @@ def _access_note(access: AccessRule) -> str:
     return note + (f" The plan must include `{access.feature}`." if access.feature else "")
 
 
-def _security(access: AccessRule) -> list[Json]:
+def _security(endpoint: Endpoint) -> list[Json]:
+    access = endpoint.access
     if access.audience is Audience.PUBLIC:
-        return []
+        return [{}, {"of_others": []}] if AUTHORIZATION in endpoint.headers.values() else []
     schemes: list[Json] = [{"access_token": []}]
     return [*schemes, {"api_key": [access.scope]}] if access.scope else schemes
 
@@ -164,6 +171,17 @@ def _parameters(endpoint: Endpoint, schemas: Schemas) -> list[Json]:
         }
         for field in endpoint.rpc.input_type.fields
         if field.name in endpoint.query_fields
+    ]
+    parameters += [
+        {
+            "name": header,
+            "in": "header",
+            "required": rule_of(fields[name]).required,
+            "schema": schemas.field(fields[name], written=True),
+        }
+        # OpenAPI has it that a credential is no parameter.
+        for name, header in endpoint.headers.items()
+        if header != AUTHORIZATION
     ]
     if endpoint.verb == "POST" and endpoint.access.audience is not Audience.PUBLIC:
         parameters.append(_IDEMPOTENCY_KEY)
@@ -188,7 +206,7 @@ def _request_body(endpoint: Endpoint, schemas: Schemas) -> Json | None:
         return {"content": {"*/*": {}}}
     if not endpoint.body:
         return None
-    left_out = frozenset(endpoint.template.variables)
+    left_out = endpoint.filled_elsewhere
     schema = (
         schemas.body(message, left_out)
         if endpoint.body == "*"

@@ -32,6 +32,31 @@ SCOPE = re.compile(r"[a-z][a-z_]*:(read|write)")
 PATH_VARIABLE = re.compile(r"\{([a-z_.]+)(?:=[^}]*)?\}")
 FILE_NAME = re.compile(r"[a-z][a-z0-9-]*\.[a-z]+")
 ORGANIZATION_NAMES = re.compile(r"(organi[sz]ation|org|tenant|workspace)(_?ids?|s)?")
+HEADER = re.compile(r"[a-z][a-z0-9-]{0,62}")
+# Those of the connection, of the gateway, and of who a client is; besides, all that begin so.
+HEADERS_NOT_TO_BE_HAD = frozenset(
+    (
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "idempotency-key",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-real-ip",
+        "x-request-id",
+    )
+)
+HEADER_FAMILIES_NOT_TO_BE_HAD = ("grpc-", "proxy-", "sec-", "trace", "x-flownurture-", "x-forwarded-")
+AUTHORIZATION = "authorization"
 BOUNDED_BY_THEMSELVES = frozenset(("google.protobuf.Timestamp", "google.protobuf.Duration"))
 BOUNDED_BY_BYTES = frozenset(
     (
@@ -115,6 +140,7 @@ def _method(method: MethodDescriptor) -> Iterator[Wrong]:
         yield method.full_name, broken
     if rule.audience is not Audience.PLATFORM:
         yield from _organization_named(method.input_type)
+    yield from _headers(method, rule.audience, route)
     yield from _unbounded(method.input_type, streamed=method.client_streaming)
 
 
@@ -222,6 +248,32 @@ def _organization_named(request: Descriptor) -> Iterator[Wrong]:
     for field in _reachable(request):
         if ORGANIZATION_NAMES.fullmatch(field.name):
             yield field.full_name, "the organization is never an argument: it comes with the credential"
+
+
+def _headers(method: MethodDescriptor, audience: Audience, route: Route | None) -> Iterator[Wrong]:
+    """What of a request comes from a header: only what nobody else has a use for."""
+    own = {field.full_name for field in method.input_type.fields}
+    taken: set[str] = set()
+    for field in _reachable(method.input_type):
+        name = rule_of(field).from_header
+        if not name:
+            continue
+        if field.full_name not in own or route is None or method.client_streaming:
+            yield field.full_name, "a header fills a field of the request of an RPC with a route, no upload"
+        elif field.name in (route.body, *PATH_VARIABLE.findall(route.path)):
+            yield field.full_name, "what a header fills neither path nor body does"
+        if field.type != FieldDescriptor.TYPE_STRING or field.is_repeated or not rule_of(field).max_length:
+            yield field.full_name, "a header fills a single string with a max_length"
+        if not HEADER.fullmatch(name) or name in taken:
+            yield field.full_name, "a header has a name in lower case, and fills one field"
+        if name in HEADERS_NOT_TO_BE_HAD or name.startswith(HEADER_FAMILIES_NOT_TO_BE_HAD):
+            yield field.full_name, f"the header {name} is the gateway's own business"
+        if name == AUTHORIZATION and audience is not Audience.PUBLIC:
+            yield (
+                field.full_name,
+                "a client's credential goes no further than the gateway, but for PUBLIC RPCs",
+            )
+        taken.add(name)
 
 
 def _unbounded(request: Descriptor, *, streamed: bool) -> Iterator[Wrong]:

@@ -34,6 +34,7 @@ class FieldRule:
     format: Format = Format.ANY
     max_bytes: int = 0
     single_line: bool = False
+    from_header: str = ""
 
 
 @cache
@@ -53,4 +54,5 @@ def rule_of(field: FieldDescriptor) -> FieldRule:
         format=Format(stated.format),
         max_bytes=stated.max_bytes,
         single_line=stated.single_line,
+        from_header=stated.from_header,
     )

@@ -1,6 +1,6 @@
 """One RPC's request, read from the path, the query and the body of an HTTP request."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -18,6 +18,9 @@ from gateway.transcoding.size import largest_body
 
 _AROUND = 1024  # bytes that a call adds to its message
 
+# The value of a request header, by its lower-case name; None where there is none.
+HeaderOf = Callable[[str], str | None]
+
 
 class RequestReader:
     """Reads the requests of one endpoint."""
@@ -25,14 +28,15 @@ class RequestReader:
     def __init__(self, endpoint: Endpoint) -> None:
         message = endpoint.rpc.input_type
         self._new: type[Message] = GetMessageClass(message)
-        self._in_path = frozenset(endpoint.template.variables)
-        self._path = Parameters(message, self._in_path)
+        self._elsewhere = endpoint.filled_elsewhere
+        self._headers = endpoint.headers
+        self._path = Parameters(message, frozenset(endpoint.template.variables))
         self._query = Parameters(message, endpoint.query_fields)
         self._body_field = endpoint.body
         self._is_raw = endpoint.body_is_raw
         self.largest_body = self._largest_body(endpoint)
 
-    def read(self, variables: Mapping[str, str], query: str, body: bytes, content_type: str) -> Message:
+    def read(self, variables: Mapping[str, str], query: str, body: bytes, header: HeaderOf) -> Message:
         """The request, checked against every bound; raises InvalidRequest with all that is wrong."""
         message = self._new()
         found: list[FieldViolation] = []
@@ -40,9 +44,11 @@ class RequestReader:
             self._path.from_path(message, variables, found)
         if query:
             self._query.from_query(message, query, found)
+        for field, name in self._headers.items():
+            setattr(message, field, header(name) or "")
         if self._is_raw:
             raw = getattr(message, self._body_field)
-            raw.content_type, raw.data = content_type, body
+            raw.content_type, raw.data = header("content-type") or "", body
         elif body:
             self._read_json(message, body, found)
         check(message, found)
@@ -57,7 +63,7 @@ class RequestReader:
             return
         value = parse_object(body, "body")
         if self._body_field == "*":
-            decoder(message.DESCRIPTOR)(message, value, "", found, withheld=self._in_path)
+            decoder(message.DESCRIPTOR)(message, value, "", found, withheld=self._elsewhere)
             return
         member = getattr(message, self._body_field)
         member.SetInParent()

@@ -201,6 +201,60 @@ def test_a_field_that_is_bounded_gives_no_finding(lint: Lint, field: str) -> Non
     assert lint(rpc(request=ID + field)) == []
 
 
+POST = 'post: "/v1/things/{id}" body: "*"'
+PUBLIC = "audience: AUDIENCE_PUBLIC"
+
+
+def from_header(name: str, rule: str = "max_length: 99", kind: str = "string") -> str:
+    """A field that a header fills."""
+    option = bound(f'from_header: "{name}" {rule}')
+    return f"{kind} told = 2 {option};"
+
+
+@pytest.mark.parametrize(
+    ("field", "rule"),
+    [
+        (from_header("x-sign", rule=""), "a header fills a single string with a max_length"),
+        (from_header("x-sign", kind="bytes"), "a header fills a single string with a max_length"),
+        (from_header("x-sign", "max_length: 9 max_items: 9", "repeated string"), "a header fills a single"),
+        (from_header("X-Sign"), "a header has a name in lower case"),
+        (from_header("x sign"), "a header has a name in lower case"),
+        (
+            from_header("x-sign") + from_header("x-sign").replace("told = 2", "again = 3"),
+            "and fills one field",
+        ),
+        (from_header("host"), "the header host is the gateway's own business"),
+        (from_header("x-forwarded-for"), "the header x-forwarded-for is the gateway's own business"),
+        (from_header("idempotency-key"), "the header idempotency-key is the gateway's own business"),
+        (
+            f"Part part = 2; message Part {{ {from_header('x-sign')} }}",
+            "a header fills a field of the request",
+        ),
+    ],
+)
+def test_a_header_that_no_service_may_have_or_that_nothing_bounds_is_found(
+    lint: Lint, field: str, rule: str
+) -> None:
+    assert any(rule in line for line in lint(rpc(POST, PUBLIC, ID + field)))
+
+
+def test_what_a_header_fills_nothing_else_does(lint: Lint) -> None:
+    in_path = ID.replace("required: true", 'required: true from_header: "x-id" max_length: 9')
+    assert any("neither path nor body" in line for line in lint(rpc(request=in_path)))
+
+
+@pytest.mark.parametrize(
+    "access",
+    [READ.replace(":read", ":write"), "audience: AUDIENCE_ACCOUNT", PUBLIC],
+    ids=["tenant", "account", "public"],
+)
+def test_the_credential_of_a_client_goes_no_further_than_the_gateway(lint: Lint, access: str) -> None:
+    lines = lint(rpc(POST, access, ID + from_header("authorization")))
+    refused = [line for line in lines if "a client's credential goes no further" in line]
+    assert lines == refused
+    assert bool(refused) == (access != PUBLIC)
+
+
 def test_an_upload_without_a_most_size_is_found(lint: Lint) -> None:
     chunk = f"bytes chunk = 1 {bound('max_length: 3')};"
     upload = rpc('post: "/v1/things" body: "*"', READ.replace("read", "write"), chunk)

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flownurture/options/v1/field.proto\x12\x16\x66lownurture.options.v1\x1a google/protobuf/descriptor.proto\"\xc6\x01\n\x05\x46ield\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x12\n\nmin_length\x18\x02 \x01(\r\x12\x12\n\nmax_length\x18\x03 \x01(\r\x12\x0b\n\x03min\x18\x04 \x01(\x12\x12\x0b\n\x03max\x18\x05 \x01(\x12\x12\x11\n\tmax_items\x18\x06 \x01(\r\x12.\n\x06\x66ormat\x18\x07 \x01(\x0e\x32\x1e.flownurture.options.v1.Format\x12\x11\n\tmax_bytes\x18\x08 \x01(\x04\x12\x13\n\x0bsingle_line\x18\t \x01(\x08*\x93\x01\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46ORMAT_UUID\x10\x01\x12\x10\n\x0c\x46ORMAT_EMAIL\x10\x02\x12\x0e\n\nFORMAT_URL\x10\x03\x12\x10\n\x0c\x46ORMAT_SCOPE\x10\x04\x12\x15\n\x11\x46ORMAT_PAGE_TOKEN\x10\x05\x12\x15\n\x11\x46ORMAT_LINK_TOKEN\x10\x06:M\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0b\x32\x1d.flownurture.options.v1.Fieldb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flownurture/options/v1/field.proto\x12\x16\x66lownurture.options.v1\x1a google/protobuf/descriptor.proto\"\xdb\x01\n\x05\x46ield\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x12\n\nmin_length\x18\x02 \x01(\r\x12\x12\n\nmax_length\x18\x03 \x01(\r\x12\x0b\n\x03min\x18\x04 \x01(\x12\x12\x0b\n\x03max\x18\x05 \x01(\x12\x12\x11\n\tmax_items\x18\x06 \x01(\r\x12.\n\x06\x66ormat\x18\x07 \x01(\x0e\x32\x1e.flownurture.options.v1.Format\x12\x11\n\tmax_bytes\x18\x08 \x01(\x04\x12\x13\n\x0bsingle_line\x18\t \x01(\x08\x12\x13\n\x0b\x66rom_header\x18\n \x01(\t*\x93\x01\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46ORMAT_UUID\x10\x01\x12\x10\n\x0c\x46ORMAT_EMAIL\x10\x02\x12\x0e\n\nFORMAT_URL\x10\x03\x12\x10\n\x0c\x46ORMAT_SCOPE\x10\x04\x12\x15\n\x11\x46ORMAT_PAGE_TOKEN\x10\x05\x12\x15\n\x11\x46ORMAT_LINK_TOKEN\x10\x06:M\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0b\x32\x1d.flownurture.options.v1.Fieldb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flownurture.options.v1.field_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FORMAT']._serialized_start=298
-  _globals['_FORMAT']._serialized_end=445
+  _globals['_FORMAT']._serialized_start=319
+  _globals['_FORMAT']._serialized_end=466
   _globals['_FIELD']._serialized_start=97
-  _globals['_FIELD']._serialized_end=295
+  _globals['_FIELD']._serialized_end=316
 # @@protoc_insertion_point(module_scope)

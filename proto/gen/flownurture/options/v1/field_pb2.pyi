@@ -72,6 +72,7 @@ class Field(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     MAX_BYTES_FIELD_NUMBER: _builtins.int
     SINGLE_LINE_FIELD_NUMBER: _builtins.int
+    FROM_HEADER_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """Refused when absent, empty or unspecified."""
     min_length: _builtins.int
@@ -87,6 +88,10 @@ class Field(_message.Message):
     """google.api.HttpBody and google.protobuf.Struct: bytes as encoded. An upload's chunks: bytes in all."""
     single_line: _builtins.bool
     """Strings: refused when they hold a line break. For all that becomes part of a mail's header."""
+    from_header: _builtins.str
+    """Filled from the request header of this name, in lower case, and from nowhere else. A single string of an RPC with a route; the
+    headers that belong to the connection, the gateway or a credential of ours are not to be had, `authorization` by PUBLIC RPCs alone.
+    """
     def __init__(
         self,
         *,
@@ -99,10 +104,11 @@ class Field(_message.Message):
         format: Global___Format.ValueType = ...,
         max_bytes: _builtins.int = ...,
         single_line: _builtins.bool = ...,
+        from_header: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "max", b"max", "max_bytes", b"max_bytes", "max_items", b"max_items", "max_length", b"max_length", "min", b"min", "min_length", b"min_length", "required", b"required", "single_line", b"single_line"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "from_header", b"from_header", "max", b"max", "max_bytes", b"max_bytes", "max_items", b"max_items", "max_length", b"max_length", "min", b"min", "min_length", b"min_length", "required", b"required", "single_line", b"single_line"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
