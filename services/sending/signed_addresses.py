@@ -15,11 +15,14 @@ from uuid import UUID
 from chassis.errors import NotFound
 from chassis.secret import Secret
 
+# Under which name a provider that mail is handed to carries the token of a message, and gives it back.
+CARRIED_AS = "flownurture"
+
 _ID_BYTES = 16
 _MAC_BYTES = 8
 
 
-class _SignedAddresses:
+class SignedAddresses:
     """Makes and opens them; the first key signs, all of them verify. Keys are base64 of at least 32 bytes."""
 
     # Signed but not carried, so that what is made for one purpose serves no other.
@@ -31,11 +34,15 @@ class _SignedAddresses:
 
     def address(self, organization_id: UUID, message_id: UUID, domain: str) -> str:
         """The address of a message, at a domain whose mail we get."""
+        return f"{self.token(organization_id, message_id)}@{domain}"
+
+    def token(self, organization_id: UUID, message_id: UUID) -> str:
+        """The local part of a message's address."""
         body = organization_id.bytes + message_id.bytes
-        return f"{b32encode(body + self._mac(self._keys[0], body)).decode().lower()}@{domain}"
+        return b32encode(body + self._mac(self._keys[0], body)).decode().lower()
 
     def open(self, address: str) -> tuple[UUID, UUID]:
-        """The organization and the message of a genuine one. Raises NotFound for any other text."""
+        """The organization and the message of a genuine one, or of its local part. Raises NotFound for any other text."""
         local, _, _ = address.partition("@")
         try:
             signed = b32decode(local.upper())
@@ -51,13 +58,19 @@ class _SignedAddresses:
         return hmac.digest(key, self._purpose + body, "sha256")[:_MAC_BYTES]
 
 
-class ReturnPaths(_SignedAddresses):
+class ReturnPaths(SignedAddresses):
     """Return paths (VERP): whatever comes to one is about its message."""
 
     purpose = "return-path"
 
 
-class UnsubscribeAddresses(_SignedAddresses):
+class UnsubscribeAddresses(SignedAddresses):
     """Addresses to which a mail opts out whoever got the message (RFC 2369 §3.2)."""
 
     purpose = "unsubscribe-address"
+
+
+class CarriedTokens(SignedAddresses):
+    """No addresses: what a provider carries with a message, and gives back with what it tells of it."""
+
+    purpose = "carried-token"

@@ -19,7 +19,6 @@ from services.sending.feedback.reprocessing import Reprocessing
 from services.sending.feedback.roll_back import Mistake, RollBack
 from services.sending.feedback.server import serve
 from services.sending.feedback.settings import FeedbackSettings
-from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 
 Ids = Annotated[list[UUID] | None, typer.Argument(help="The reports; without any, all of the time given.")]
 Since = Annotated[datetime | None, typer.Option(help="From this time (UTC) on.")]
@@ -103,7 +102,7 @@ async def _roll_back(settings: FeedbackSettings, mistake: Mistake, dry_run: bool
 
 @asynccontextmanager
 async def _opened(settings: FeedbackSettings) -> AsyncIterator[tuple[KeptReports, Reprocessing]]:
-    origins = Origins(ReturnPaths(settings.link_keys), UnsubscribeAddresses(settings.link_keys))
+    origins = Origins(settings.link_keys)
     async with (
         Database(settings.database_url, schema="sending") as database,
         RoleDatabase(settings.database_scheduler_url) as scheduler,

@@ -12,7 +12,7 @@ from services.sending.feedback.origins import Origins
 from services.sending.feedback.reports import KeptReports
 from services.sending.feedback.settings import FeedbackSettings
 from services.sending.feedback.sweep import Forgetting, Sweep
-from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.signed_addresses import UnsubscribeAddresses
 
 
 async def serve(settings: FeedbackSettings) -> None:
@@ -21,7 +21,7 @@ async def serve(settings: FeedbackSettings) -> None:
         database = await process.enter(Database(settings.database_url, schema="sending", pool_size=10))
         reports = KeptReports(await process.enter(RoleDatabase(settings.database_scheduler_url)))
         unsubscribe_addresses = UnsubscribeAddresses(settings.link_keys)
-        intake = Intake(database, Origins(ReturnPaths(settings.link_keys), unsubscribe_addresses))
+        intake = Intake(database, Origins(settings.link_keys))
         process.start(Sweep(reports, intake))
         process.start(Forgetting(reports, timedelta(days=settings.reports_kept_days)))
         opt_outs = OptOuts(database, unsubscribe_addresses)

@@ -23,6 +23,7 @@ class Shape(StrEnum):
     DSN = "dsn"
     ARF = "arf"
     NOTICE = "notice"
+    PROVIDER = "provider"
     AUTOMATIC = "automatic"
     OTHER = "other"
 
@@ -60,6 +61,15 @@ def understand(mail: Mail) -> Finding:
     return Finding(Shape.OTHER, Kind.UNKNOWN)
 
 
+def refusal(shape: Shape, status: str, diagnosis: str, reporter: str) -> Finding:
+    """What a message that was given up says, by the status of who reports it and the words of who refused it."""
+    # What the receiving server said counts more than what the one that reports it made of it.
+    enhanced = enhanced_code(diagnosis) or enhanced_code(status)
+    if _GENERAL.fullmatch(enhanced):
+        enhanced = enhanced_code(status) or enhanced
+    return _refusal(shape, enhanced, _code(diagnosis), diagnosis, reporter)
+
+
 def _of_complaint(report: FeedbackReport) -> Finding:
     rule = f"feedback_type_{report.feedback_type or 'missing'}"[:60]
     kind = Kind.COMPLAINT if report.is_complaint else Kind.UNKNOWN
@@ -76,11 +86,7 @@ def _of_status(status: DeliveryStatus) -> Finding:
             _shown(status.diagnostic),
             status.reporter,
         )
-    # What the receiving server said counts more than what the one that reports it made of it.
-    enhanced = enhanced_code(status.diagnostic) or status.status
-    if _GENERAL.fullmatch(enhanced):
-        enhanced = status.status
-    return _refusal(Shape.DSN, enhanced, _code(status.diagnostic), status.diagnostic, status.reporter)
+    return refusal(Shape.DSN, status.status, status.diagnostic, status.reporter)
 
 
 def _of_notice(found: Notice) -> Finding:
@@ -95,7 +101,13 @@ def _of_notice(found: Notice) -> Finding:
 def _refusal(shape: Shape, enhanced: str, code: int | None, diagnosis: str, reporter: str) -> Finding:
     classified = classify(enhanced, code, diagnosis)
     return Finding(
-        shape, classified.kind, classified.rule, enhanced, _shown(diagnosis), reporter[:255], returned=True
+        shape,
+        classified.kind,
+        classified.rule,
+        enhanced,
+        _shown(diagnosis),
+        _shown(reporter)[:255],
+        returned=True,
     )
 
 

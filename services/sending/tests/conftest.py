@@ -275,8 +275,7 @@ async def relay() -> AsyncIterator[MailRelay]:
 @pytest.fixture(scope="session")
 def intake(database: Database, settings: DeliverySettings) -> Intake:
     """What the feedback process takes reports in with."""
-    keys = settings.link_keys
-    return Intake(database, Origins(ReturnPaths(keys), UnsubscribeAddresses(keys)))
+    return Intake(database, Origins(settings.link_keys))
 
 
 @pytest.fixture(scope="session")

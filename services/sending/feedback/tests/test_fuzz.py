@@ -12,10 +12,9 @@ from services.sending.feedback.mail import Mail
 from services.sending.feedback.origins import Origins
 from services.sending.feedback.tests.broken_mail import MAILS, broken_mail
 from services.sending.feedback.understanding import understand
-from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 
 KEYS = [Secret(b64encode(bytes(range(32))).decode())]
-ORIGINS = Origins(ReturnPaths(KEYS), UnsubscribeAddresses(KEYS))
+ORIGINS = Origins(KEYS)
 FUZZED = settings(
     max_examples=MAILS or 300,
     deadline=None,

@@ -13,7 +13,7 @@ from services.sending.feedback.listener import FeedbackListener
 from services.sending.feedback.opt_outs import OptOuts
 from services.sending.feedback.origins import Origins
 from services.sending.feedback.settings import FeedbackSettings
-from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.signed_addresses import UnsubscribeAddresses
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def listener(environment: dict[str, str]) -> AsyncIterator[FeedbackListene
     settings = FeedbackSettings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
     async with Database(settings.database_url, schema="sending") as database:
         unsubscribe_addresses = UnsubscribeAddresses(settings.link_keys)
-        intake = Intake(database, Origins(ReturnPaths(settings.link_keys), unsubscribe_addresses))
+        intake = Intake(database, Origins(settings.link_keys))
         opt_outs = OptOuts(database, unsubscribe_addresses)
         async with FeedbackListener(intake, opt_outs, "127.0.0.1:0") as listener:
             yield listener
