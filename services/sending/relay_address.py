@@ -21,6 +21,8 @@ class RelayAddress:
     password: Secret
     # The address of ours that connections come from; the system's choice where it is empty.
     source: str = ""
+    # Who runs it, where that is a provider that tells by posts what became of mail; empty for any other relay.
+    provider: str = ""
 
     @classmethod
     def of(cls, url: Secret, source: str = "") -> Self:
@@ -40,6 +42,10 @@ class RelayAddress:
             password=Secret(unquote(parts.password or "")),
             source=source,
         )
+
+    def run_by(self, provider: str) -> Self:
+        """The same relay, which is this provider's."""
+        return replace(self, provider=provider)
 
     def bound_to(self, source: str) -> Self:
         """The same relay, reached from this address of ours."""

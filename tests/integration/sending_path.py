@@ -56,7 +56,7 @@ from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer as SendingIdentity
 from services.sending.platform_domain import ensure_platform_domain
 from services.sending.preference_links import PreferenceLinks
-from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.signed_addresses import CarriedTokens, ReturnPaths, UnsubscribeAddresses
 from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
@@ -245,6 +245,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
             preference_links,
             ReturnPaths(settings.link_keys),
             UnsubscribeAddresses(settings.link_keys),
+            CarriedTokens(settings.link_keys),
         )
         senders = Senders(database, sealer, shared_domain=settings.shared_domain, hostname="mail.test")
         drafts = Drafts(senders, TrackingLinks(settings.link_keys, settings.public_url), "mail.test")

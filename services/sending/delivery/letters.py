@@ -8,6 +8,7 @@ from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.errors import InvalidRequest
+from services.sending.delivery.carriers import Carrier
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.dkim import signatures
 from services.sending.delivery.drafts import Draft
@@ -15,7 +16,7 @@ from services.sending.delivery.mime import Addressee, Mail, wire_form
 from services.sending.delivery.smtp.envelope import Envelope
 from services.sending.opt_out_footer import OptingOut
 from services.sending.preference_links import PreferenceLinks
-from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.signed_addresses import CarriedTokens, ReturnPaths, UnsubscribeAddresses
 from services.sending.templating.merge_fields import contact
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
@@ -37,21 +38,30 @@ class Letters:
         preference_links: PreferenceLinks,
         return_paths: ReturnPaths,
         unsubscribe_addresses: UnsubscribeAddresses,
+        carried_tokens: CarriedTokens,
     ) -> None:
         self._links = links
         self._preference_links = preference_links
         self._return_paths = return_paths
         self._unsubscribe_addresses = unsubscribe_addresses
+        self._carried_tokens = carried_tokens
 
     async def write(
-        self, context: RequestContext, claimed: Sequence[Claimed], drafts: Mapping[UUID, Draft]
+        self,
+        context: RequestContext,
+        claimed: Sequence[Claimed],
+        drafts: Mapping[UUID, Draft],
+        carrier: Carrier | None = None,
     ) -> Written:
-        """Write and sign the mails of a chunk; other chunks go on while this one's are signed."""
+        """Write and sign the mails of a chunk; other chunks go on while this one's are signed.
+
+        With a `carrier` each has a token for the provider that it is handed to.
+        """
         mails: dict[UUID, Mail] = {}
         refusals: dict[UUID, str] = {}
         for message in claimed:
             try:
-                mails[message.id] = self._mail(context, message, drafts[message.id])
+                mails[message.id] = self._mail(context, message, drafts[message.id], carrier)
             except InvalidRequest as unwritable:
                 refusals[message.id] = unwritable.message
         contents = await _sign(mails, drafts)
@@ -62,7 +72,7 @@ class Letters:
         }
         return Written(envelopes, refusals)
 
-    def _mail(self, context: RequestContext, message: Claimed, draft: Draft) -> Mail:
+    def _mail(self, context: RequestContext, message: Claimed, draft: Draft, carrier: Carrier | None) -> Mail:
         opting_out = self._opting_out(context, message, draft) if draft.offers_opt_out else None
         data = {
             "campaign": draft.campaign or {},
@@ -71,7 +81,12 @@ class Letters:
             "preferences_url": opting_out.preferences_url if opting_out else "",
         }
         token = draft.tracking_token(context.organization, message)
-        return draft.skeleton.mail(Addressee(message.id, wire_form(message.email), data, opting_out, token))
+        carried = (
+            carrier.field(self._carried_tokens.token(context.organization, message.id)) if carrier else b""
+        )
+        return draft.skeleton.mail(
+            Addressee(message.id, wire_form(message.email), data, opting_out, token, carried)
+        )
 
     def _opting_out(self, context: RequestContext, message: Claimed, draft: Draft) -> OptingOut:
         organization = context.organization

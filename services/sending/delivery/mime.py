@@ -51,6 +51,8 @@ class Addressee:
     opting_out: OptingOut | None = None
     # What their pixel and links end with, where the mailing has places for it.
     tracking_token: str = ""
+    # A field for whom the mail is handed to, in one line; empty where it is for nobody.
+    carried: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Skeleton:
             _date(int(time())),
             _opting_out(addressee.opting_out),
             self._fields,
+            addressee.carried,
             self._content_type,
         )
         body = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Self
 from uuid import UUID
 
+from services.sending.delivery.carriers import carrier_of
 from services.sending.delivery.lanes import Lanes
 from services.sending.delivery.smtp.pool import ConnectionPool
 from services.sending.relay_address import RelayAddress
@@ -17,11 +18,15 @@ _MOST_DEDICATED = 256
 
 
 class Relay:
-    """A relay as one address of ours reaches it: its connections, and its lanes. `name` is what figures call it."""
+    """A relay as one address of ours reaches it: its connections, its lanes, and what carries tokens to it.
+
+    `name` is what figures call it.
+    """
 
     def __init__(self, name: str, address: RelayAddress, hostname: str) -> None:
         self.name = name
         self.pool = ConnectionPool(address, hostname)
+        self.carrier = carrier_of(address.provider)
         self.lanes = Lanes()
 
 

@@ -28,7 +28,7 @@ from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
 from services.sending.preference_links import PreferenceLinks
 from services.sending.relay_address import RelayAddress
-from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.signed_addresses import CarriedTokens, ReturnPaths, UnsubscribeAddresses
 from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
@@ -47,10 +47,13 @@ async def serve(settings: DeliverySettings) -> None:
         lease = await process.enter(Lease(scheduler, journal))
         outcomes = await process.enter(Outcomes(database, journal))
         sealer = Sealer("sending", settings.sealing_keys)
+        shared = _relay(settings.smtp_url, "SMTP_URL").run_by(settings.smtp_provider or "")
         relays = await process.enter(
             Relays(
-                shared=_relay(settings.smtp_url, "SMTP_URL"),
-                system=_relay(settings.system_smtp_url or settings.smtp_url, "SYSTEM_SMTP_URL"),
+                shared=shared,
+                system=_relay(settings.system_smtp_url, "SYSTEM_SMTP_URL")
+                if settings.system_smtp_url
+                else shared,
                 hostname=settings.mail_hostname,
             )
         )
@@ -70,6 +73,7 @@ async def serve(settings: DeliverySettings) -> None:
             PreferenceLinks(settings.link_keys, settings.public_url),
             ReturnPaths(settings.link_keys),
             UnsubscribeAddresses(settings.link_keys),
+            CarriedTokens(settings.link_keys),
         )
         recalls = Recalls(database)
         worker = Worker(

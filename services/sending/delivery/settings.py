@@ -6,6 +6,7 @@ from pydantic import Field, Json
 
 from chassis.secret import Secret
 from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealingSettings
+from services.sending.delivery.carriers import Provider
 
 
 class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings, SealingSettings):
@@ -17,6 +18,10 @@ class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings, Sealin
     public_url: str = Field(description="where the gateway is reached from outside, as https://host")
     smtp_url: Secret = Field(
         description="the relay, as smtp://[user:password@]host:port or smtps://…; TLS wherever it is offered, and verified"
+    )
+    smtp_provider: Provider | None = Field(
+        None,
+        description="whose relay SMTP_URL is, if it is a provider's that posts bounces and complaints: brevo, mailgun, postmark, sendgrid or ses",
     )
     system_smtp_url: Secret | None = Field(
         None,

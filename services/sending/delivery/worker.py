@@ -165,7 +165,7 @@ class Worker:
     async def _written(
         self, context: RequestContext, relay: Relay, chunk: _Chunk, drafts: Mapping[UUID, Draft]
     ) -> HandOver:
-        written = await self._letters.write(context, chunk.messages, drafts)
+        written = await self._letters.write(context, chunk.messages, drafts, relay.carrier)
         for message in chunk.messages:
             if why := written.refusals.get(message.id):
                 self._outcomes.record(context, Result(message, Verdict(MessageStatus.FAILED, why)))

@@ -40,7 +40,7 @@ from services.sending.feedback.origins import Origins
 from services.sending.identity_peer import IdentityPeer
 from services.sending.platform_domain import ensure_platform_domain
 from services.sending.preference_links import PreferenceLinks
-from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
+from services.sending.signed_addresses import CarriedTokens, ReturnPaths, UnsubscribeAddresses
 from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
@@ -285,6 +285,7 @@ def letters(links: UnsubscribeLinks, settings: DeliverySettings) -> Letters:
         PreferenceLinks(settings.link_keys, settings.public_url),
         ReturnPaths(settings.link_keys),
         UnsubscribeAddresses(settings.link_keys),
+        CarriedTokens(settings.link_keys),
     )
 
 

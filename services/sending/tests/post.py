@@ -43,13 +43,15 @@ class PostOffice:
     sealer: Sealer
 
     @asynccontextmanager
-    async def open(self, relay: MailRelay, system: MailRelay | None = None) -> AsyncIterator[Post]:
-        """One that hands over to this relay, and the platform's own mail to another one."""
+    async def open(
+        self, relay: MailRelay, system: MailRelay | None = None, provider: str = ""
+    ) -> AsyncIterator[Post]:
+        """One that hands over to this relay, which may be a provider's, and the platform's own mail to another one."""
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal(self.folder))
             lease = await stack.enter_async_context(Lease(self.scheduler, journal))
             outcomes = await stack.enter_async_context(Outcomes(self.database, journal))
-            shared = RelayAddress.of(Secret(relay.url))
+            shared = RelayAddress.of(Secret(relay.url)).run_by(provider)
             other = RelayAddress.of(Secret(system.url)) if system else shared
             relays = await stack.enter_async_context(
                 Relays(shared=shared, system=other, hostname="mail.test")
