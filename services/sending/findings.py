@@ -41,7 +41,8 @@ class Noted:
 
 
 async def note_findings(session: TenantSession, findings: Sequence[Noted]) -> list[Noted]:
-    """Keep what is new: one of a kind for each message, whoever tells it again. Answers those."""
+    """Keep what is new: one of a kind for each message, the first, whoever tells it again. Answers those."""
+    findings = list({(finding.message_id, finding.kind): finding for finding in reversed(findings)}.values())
     if not findings:
         return []
     noted = await session.execute(

@@ -1,4 +1,4 @@
-"""What comes for one organization while other such work of it is under way is done together: one statement, one commit.
+"""What comes for one organization, or for none, while other such work of it is under way is done together: one statement, one commit.
 
 Whoever comes alone goes at once. So nobody waits for company on a quiet day, and on a busy one, the longer a commit takes, the more
 share it.
@@ -37,8 +37,8 @@ class Gathering(Generic[Work]):
         self._act = act
         self._most_groups = groups
         self._most_size = size
-        self._waiting: dict[UUID, deque[_Group[Work]]] = defaultdict(deque)
-        self._under_way: Counter[UUID] = Counter()
+        self._waiting: dict[UUID | None, deque[_Group[Work]]] = defaultdict(deque)
+        self._under_way: Counter[UUID | None] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def work_on(self, context: RequestContext, work: Work, size: int = 1) -> None:
@@ -47,16 +47,16 @@ class Gathering(Generic[Work]):
         group = self._group_with_room_for(context, size)
         group.items.append(item)
         group.size += size
-        self._begin(context.organization)
+        self._begin(context.organization_id)
         await asyncio.shield(item.done)
 
     def _group_with_room_for(self, context: RequestContext, size: int) -> _Group[Work]:
-        waiting = self._waiting[context.organization]
+        waiting = self._waiting[context.organization_id]
         if not waiting or waiting[-1].size + size > self._most_size:
             waiting.append(_Group(context))
         return waiting[-1]
 
-    def _begin(self, organization: UUID) -> None:
+    def _begin(self, organization: UUID | None) -> None:
         if self._under_way[organization] < self._most_groups and self._waiting[organization]:
             self._under_way[organization] += 1
             group = self._waiting[organization].popleft()
@@ -64,7 +64,7 @@ class Gathering(Generic[Work]):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _go(self, organization: UUID, group: _Group[Work]) -> None:
+    async def _go(self, organization: UUID | None, group: _Group[Work]) -> None:
         try:
             await self._do(group.context, group.items)
         finally:

@@ -37,7 +37,7 @@ HOLD_STILL = f"""
 _ADD = """
     INSERT INTO suppressions
         (email_digest, reason, email, note, message_id, rule, source, report_id, actor_kind, actor_id)
-    SELECT DISTINCT ON (digest, reason)
+    SELECT
         digest, reason, email, note, message_id, rule, source, report_id, %(actor_kind)s, %(actor_id)s
     FROM unnest(
         %(digests)s::bytea[], %(reasons)s::text[], %(emails)s::text[], %(notes)s::text[],
@@ -65,7 +65,11 @@ class Suppressed:
 
 
 async def suppress(session: TenantSession, entries: Sequence[Suppressed]) -> list[Suppressed]:
-    """Add to the list; answers those that were not on it for that reason. In force for claims once committed."""
+    """Add to the list, each address once for a reason, as it is told first; answers those that were not on it so.
+
+    In force for claims once committed.
+    """
+    entries = list({(entry.digest, entry.reason): entry for entry in reversed(entries)}.values())
     if not entries:
         return []
     given = {

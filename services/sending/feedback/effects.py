@@ -1,108 +1,141 @@
-"""What a report does to the message that it is about: the finding, the list, the message's status, and what others hear of it.
+"""What reports do to the messages that they are about: the findings, the list, the messages' statuses, and what others hear of it.
 
-All of it in one transaction, and once: a report that comes again finds it done.
+All of it in one transaction for all reports of a set, and once: a report that comes again finds it done.
 """
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, text
 
 from chassis.database import TenantSession
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1.messages_pb2 import MessageStatus as StatusMessage
-from services.sending.bounces import Kind
 from services.sending.feedback.understanding import Finding
 from services.sending.findings import Noted, note_findings
-from services.sending.statuses import MessageStatus
+from services.sending.statuses import MessageStatus, SuppressionReason
 from services.sending.suppression.announcements import announce_suppressed
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.suppression_policy import REASONS, leading_to_suppression
-from services.sending.tables import messages
 
-# What was in doubt has arrived somewhere, since it came back.
+_FIND = text("""
+    SELECT id, email, email_digest, settled_at FROM messages WHERE id = ANY(CAST(:message_ids AS uuid[]))
+""")
+# What was in doubt has arrived somewhere, since it came back. In one order, so that two sets cannot wait for each other in a circle.
 _RETURN = text("""
-    WITH before AS (
-        SELECT id, status, smtp_reply, settled_at FROM messages
-        WHERE id = :message_id AND status IN ('sent', 'delivered', 'indeterminate') FOR UPDATE
+    WITH given AS (
+        SELECT * FROM unnest(CAST(:message_ids AS uuid[]), CAST(:diagnoses AS text[])) AS given (id, diagnosis)
+    ), before AS (
+        SELECT message.id, message.status, message.smtp_reply, message.settled_at, given.diagnosis
+        FROM messages AS message JOIN given ON message.id = given.id
+        WHERE message.status IN ('sent', 'delivered', 'indeterminate') ORDER BY message.id FOR UPDATE OF message
     ), noted AS (
         INSERT INTO message_events (message_id, status, detail, occurred_at)
         SELECT id, status, smtp_reply, settled_at FROM before
     )
     UPDATE messages AS message
-    SET status = 'bounced', smtp_reply = :diagnosis, settled_at = now(), merge_fields = NULL
+    SET status = 'bounced', smtp_reply = before.diagnosis, settled_at = now(), merge_fields = NULL
     FROM before WHERE message.id = before.id
     RETURNING message.id, message.campaign_id, message.contact_id, message.smtp_reply, message.settled_at,
         before.status AS superseded_status, before.settled_at AS superseded_at
 """)
 
 
-async def take_effect(session: TenantSession, message_id: UUID, finding: Finding, report_id: UUID) -> bool:
-    """Let a report have its effect on a message. False where that has to be done again, once the message is settled."""
-    if not finding.counts:
-        return True
-    found = await session.execute(
-        select(messages.c.email, messages.c.email_digest, messages.c.settled_at).where(
-            messages.c.id == message_id
-        )
-    )
-    message = found.one_or_none()
-    if message is None:
-        return True
-    told = await _note(session, message_id, message, finding, report_id)
-    returned = await _return(session, message_id, finding) if finding.returned else False
-    if told is not None and not returned:
-        # Of what is returned now, suppression tells when it hears of it, as of what is refused.
-        announce_suppressed(session, [told])
-    return message.settled_at is not None or not finding.returned
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a report says of one message."""
+
+    organization: UUID
+    message_id: UUID
+    finding: Finding
+    report_id: UUID
+
+
+async def take_effect(session: TenantSession, told: Sequence[Told]) -> list[Told]:
+    """Let what was told of the organization's messages have its effect; answers what is to be done again, once its message is settled."""
+    counting = [each for each in told if each.finding.counts]
+    if not counting:
+        return []
+    found = await session.execute(_FIND, {"message_ids": [each.message_id for each in counting]})
+    messages = {row.id: row for row in found}
+    known = [each for each in counting if each.message_id in messages]
+    returned = await _return(session, [each for each in known if each.finding.returned])
+    await _note(session, messages, known, returned)
+    return [each for each in known if each.finding.returned and messages[each.message_id].settled_at is None]
 
 
 async def _note(
-    session: TenantSession, message_id: UUID, message: Row[Any], finding: Finding, report_id: UUID
-) -> Suppressed | None:
-    """Keep the finding and put the address on the list; answers what is to be told of that."""
-    if not message.email:
-        # Its person was erased, and nobody knows the address any more.
-        return None
-    digest = bytes(message.email_digest)
-    new = await note_findings(
+    session: TenantSession,
+    messages: Mapping[UUID, Row[Any]],
+    told: Sequence[Told],
+    returned: Collection[UUID],
+) -> None:
+    """Keep the findings, put addresses on the list, and tell of that."""
+    # Where a person was erased, nobody knows the address any more.
+    findings = [
+        _noted(each, bytes(messages[each.message_id].email_digest))
+        for each in told
+        if messages[each.message_id].email
+    ]
+    leading = await leading_to_suppression(session, await note_findings(session, findings))
+    entries = [_entry(finding, messages[finding.message_id].email) for finding in leading]
+    added = set(await suppress(session, entries))
+    announce_suppressed(
         session,
         [
-            Noted(
-                message_id,
-                digest,
-                finding.kind,
-                finding.enhanced_status,
-                finding.rule,
-                finding.shape,
-                finding.reporter,
-                report_id,
-            )
+            entry
+            for entry in entries
+            # Each complaint is told, since each counts against the campaign that it came of.
+            if entry.reason is SuppressionReason.COMPLAINT
+            # Of what is returned now, suppression tells when it hears of it, as of what is refused.
+            or (entry in added and entry.message_id not in returned)
         ],
     )
-    if not await leading_to_suppression(session, new):
-        return None
-    entry = Suppressed(
+
+
+async def _return(session: TenantSession, told: Sequence[Told]) -> set[UUID]:
+    """Messages that came back are bounced; answers those that were not yet."""
+    diagnoses = {each.message_id: each.finding.diagnosis for each in reversed(told)}
+    if not diagnoses:
+        return set()
+    given = {"message_ids": list(diagnoses), "diagnoses": list(diagnoses.values())}
+    rows = (await session.execute(_RETURN, given)).all()
+    if rows:
+        session.publish(MessagesSettled(outcomes=map(_outcome, rows)))
+    return {row.id for row in rows}
+
+
+def _noted(told: Told, digest: bytes) -> Noted:
+    finding = told.finding
+    return Noted(
+        told.message_id,
         digest,
-        REASONS[finding.kind],
-        message.email,
-        message_id=message_id,
-        rule=finding.rule,
-        source=finding.shape,
-        report_id=report_id,
+        finding.kind,
+        finding.enhanced_status,
+        finding.rule,
+        finding.shape,
+        finding.reporter,
+        told.report_id,
     )
-    added = await suppress(session, [entry])
-    # Each complaint is told, since each counts against the campaign that it came of.
-    return entry if added or finding.kind is Kind.COMPLAINT else None
 
 
-async def _return(session: TenantSession, message_id: UUID, finding: Finding) -> bool:
-    returned = await session.execute(_RETURN, {"message_id": message_id, "diagnosis": finding.diagnosis})
-    row = returned.one_or_none()
-    if row is None:
-        return False
-    outcome = MessageOutcome(
+def _entry(finding: Noted, email: str) -> Suppressed:
+    return Suppressed(
+        finding.digest,
+        REASONS[finding.kind],
+        email,
+        message_id=finding.message_id,
+        rule=finding.rule,
+        source=finding.source,
+        report_id=finding.report_id,
+    )
+
+
+def _outcome(row: Row[Any]) -> MessageOutcome:
+    return MessageOutcome(
         message_id=str(row.id),
         campaign_id=str(row.campaign_id or ""),
         contact_id=str(row.contact_id or ""),
@@ -112,8 +145,6 @@ async def _return(session: TenantSession, message_id: UUID, finding: Finding) ->
         superseded_status=StatusMessage.Value(f"MESSAGE_STATUS_{MessageStatus(row.superseded_status).name}"),
         superseded_at=_timestamp(row.superseded_at),
     )
-    session.publish(MessagesSettled(outcomes=[outcome]))
-    return True
 
 
 def _timestamp(moment: Any) -> Timestamp:

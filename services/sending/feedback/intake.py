@@ -1,55 +1,128 @@
-"""Takes reports in: keeps each raw first, then reads it and lets it have its effect. What fails is tried again by the sweep."""
+"""Takes reports in: keeps each raw first, then reads it and lets it have its effect. What fails is tried again by the sweep.
 
-from collections.abc import Sequence
+Reports that come at once go together, so that many share a commit: all of them where they are kept, and those of an organization where they
+have their effect. Which of them fails fails alone.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
 from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.database import Database
-from chassis.errors import Unavailable
-from chassis.identifiers import new_id
 from chassis.logs import logger
-from services.sending.feedback.effects import take_effect
+from services.sending.feedback.effects import Told, take_effect
 from services.sending.feedback.mail import Mail
 from services.sending.feedback.origins import Origins
-from services.sending.feedback.reports import Report, is_processed, keep_report
-from services.sending.feedback.understanding import Finding, understand
+from services.sending.feedback.reports import Kept, Report, are_processed, keep_reports
+from services.sending.feedback.understanding import understand
+from services.sending.gathering import Gathering
+
+# While one commits, others gather.
+_SETS_KEPT = 2
+_BYTES_OF_A_SET = 4 * 1024 * 1024
+# One after another, so that no two wait for the same rows.
+_SETS_OF_AN_ORGANIZATION = 1
+# Their outcomes go into one event, which has its bound.
+_MESSAGES_OF_A_SET = 250
+# What is longer is read beside all else: a short mail takes a millisecond, and what is made to take long up to a second.
+_READ_AT_ONCE = 32 * 1024
+
+
+@dataclass(slots=True)
+class _Share:
+    """What a report tells of messages of one organization."""
+
+    told: Sequence[Told]
+    # Whether all else that it tells has had its effect.
+    is_last: bool
+    has_to_wait: bool = False
 
 
 class Intake:
-    """Reports, one by one. Nothing but a genuine token makes any of them count."""
+    """Reports, as they come. Nothing but a genuine token makes any of them count."""
 
     def __init__(self, database: Database, origins: Origins) -> None:
         self._database = database
         self._origins = origins
+        self._keeping = Gathering[Kept](self._keep, groups=_SETS_KEPT, size=_BYTES_OF_A_SET)
+        self._effects = Gathering[_Share](
+            self._take_effect, groups=_SETS_OF_AN_ORGANIZATION, size=_MESSAGES_OF_A_SET
+        )
 
-    async def take(self, *, mail_from: str, rcpt_to: Sequence[str], content: bytes) -> None:
+    async def take(self, report: Report) -> None:
         """Keep a report and process it; it is kept once this returns. Raises Unavailable."""
-        report = Report(new_id(), rcpt_to, content)
-        finding, about = self.read(report)
-        await keep_report(self._database, report, mail_from=mail_from, due=finding.counts and bool(about))
         try:
-            await self._take_effect(report, finding, about)
-        except Unavailable:
+            told = await self._read(report)
+        except Exception:
+            # Kept it can be read by whoever comes to know how.
+            logger().exception("report_not_read", report=str(report.id))
+            told = None
+        kept = Kept(report, is_due=told is None or any(each.finding.counts for each in told))
+        await self._keeping.work_on(_context(None), kept, len(report.content))
+        try:
+            await self._have_effect(told or ())
+        except Exception:
             logger().warning("report_waits", report=str(report.id), exc_info=True)
 
     async def process(self, report: Report) -> None:
         """Let a report that is kept have its effect; if it has had it, nothing changes. Raises Unavailable."""
-        await self._take_effect(report, *self.read(report))
+        told = await self._read(report)
+        if any(each.finding.counts for each in told):
+            await self._have_effect(told)
+        else:
+            async with self._database.platform_transaction() as connection:
+                await are_processed(connection, [report.id])
 
-    def read(self, report: Report) -> tuple[Finding, Sequence[tuple[UUID, UUID]]]:
-        """What it says, and of which messages, each by its organization and id."""
+    def read(self, report: Report) -> Sequence[Told]:
+        """What it says, of each message that it is about."""
         mail = Mail(report.content)
-        return understand(mail), self._origins.of(report.rcpt_to, mail)
+        finding = understand(mail)
+        return [
+            Told(organization, message_id, finding, report.id)
+            for organization, message_id in self._origins.of(report.rcpt_to, mail)
+        ]
 
-    async def _take_effect(
-        self, report: Report, finding: Finding, about: Sequence[tuple[UUID, UUID]]
-    ) -> None:
-        if not finding.counts:
-            return
-        done = True
-        for place, (organization, message_id) in enumerate(about, 1):
-            context = RequestContext.of_process("feedback", organization)
-            async with self._database.tenant_transaction(context) as session:
-                done = await take_effect(session, message_id, finding, report.id) and done
-                if done and place == len(about):
-                    await is_processed(session, report.id)
+    async def _read(self, report: Report) -> Sequence[Told]:
+        if len(report.content) > _READ_AT_ONCE:
+            return await asyncio.to_thread(self.read, report)
+        return self.read(report)
+
+    async def _keep(self, _: RequestContext, *reports: Kept) -> None:
+        async with self._database.platform_transaction() as connection:
+            await keep_reports(connection, reports)
+
+    async def _have_effect(self, told: Sequence[Told]) -> None:
+        shares = list(_shares([each for each in told if each.finding.counts]))
+        is_done = True
+        for place, part in enumerate(shares, 1):
+            share = _Share(part, is_last=is_done and place == len(shares))
+            await self._effects.work_on(_context(part[0].organization), share, len(part))
+            is_done = is_done and not share.has_to_wait
+
+    async def _take_effect(self, context: RequestContext, *shares: _Share) -> None:
+        told = list(chain.from_iterable(share.told for share in shares))
+        async with self._database.tenant_transaction(context) as session:
+            waiting = {each.report_id for each in await take_effect(session, told)}
+            last = {share.told[0].report_id for share in shares if share.is_last}
+            await are_processed(session, last - waiting)
+        for share in shares:
+            share.has_to_wait = share.told[0].report_id in waiting
+
+
+def _shares(told: Sequence[Told]) -> Iterator[Sequence[Told]]:
+    """By organization, and no more at a time than go into a set."""
+    for _, group in groupby(sorted(told, key=_organization), key=_organization):
+        theirs = list(group)
+        for start in range(0, len(theirs), _MESSAGES_OF_A_SET):
+            yield theirs[start : start + _MESSAGES_OF_A_SET]
+
+
+def _organization(told: Told) -> UUID:
+    return told.organization
+
+
+def _context(organization: UUID | None) -> RequestContext:
+    return RequestContext.of_process("feedback", organization)

@@ -6,9 +6,11 @@ from typing import Self
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from chassis.errors import Unavailable
+from chassis.identifiers import new_id
 from chassis.logs import logger
 from services.sending.feedback.intake import Intake
 from services.sending.feedback.opt_outs import OptOuts
+from services.sending.feedback.reports import Report
 
 _MOST_BYTES = 10 * 1024 * 1024
 _MOST_RECIPIENTS = 100
@@ -54,10 +56,13 @@ class FeedbackListener:
         try:
             await self._opt_outs.honour(envelope.rcpt_tos)
             await self._intake.take(
-                # Reports come with the null return path (RFC 5321 §4.5.5).
-                mail_from=_storable((envelope.mail_from or "").removeprefix("<>")),
-                rcpt_to=[_storable(address) for address in envelope.rcpt_tos],
-                content=content if isinstance(content, bytes) else content.encode(),
+                Report(
+                    new_id(),
+                    [_storable(address) for address in envelope.rcpt_tos],
+                    content if isinstance(content, bytes) else content.encode(),
+                    # Reports come with the null return path (RFC 5321 §4.5.5).
+                    mail_from=_storable((envelope.mail_from or "").removeprefix("<>")),
+                )
             )
         except Unavailable:
             logger().warning("report_not_kept", exc_info=True)

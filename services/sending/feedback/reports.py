@@ -1,20 +1,28 @@
 """Reports as they came in: kept raw for a while, since whose they are is told only by what they say, and what they say may be read anew."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, insert, text, update
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.database import Database, RoleDatabase, TenantSession
-from services.sending.tables import feedback_reports
+from chassis.database import RoleDatabase, TenantSession
 
 # Who took it in has this long; then somebody else looks after it.
 _IN_HAND = timedelta(minutes=1)
 _PAGE = 100
 
+# In one round trip, however many they are.
+_KEEP = text("""
+    INSERT INTO sending.feedback_reports (id, mail_from, rcpt_to, content, due_at)
+    VALUES (:id, :mail_from, CAST(:rcpt_to AS text[]), :content, now() + CAST(:in_hand AS interval))
+""")
+_ARE_PROCESSED = text("""
+    UPDATE sending.feedback_reports SET due_at = NULL WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
 # Later and later: what cannot be processed is kept, and gets in nobody's way.
 _TAKE_DUE = text("""
     WITH due AS (
@@ -38,35 +46,44 @@ _OF = text("""
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A mail that came in: to whom, and each byte of it."""
+    """A mail that came in: to whom, and each byte of it; by whom, which is no longer asked once it is kept."""
 
     id: UUID
     rcpt_to: Sequence[str]
     content: bytes
+    mail_from: str = ""
     received_at: datetime | None = None
 
 
-async def keep_report(database: Database, report: Report, *, mail_from: str, due: bool) -> None:
-    """Store a report; it is safe once this returns. One that is due will be processed, whoever dies. Raises Unavailable."""
-    async with database.platform_transaction() as connection:
-        await connection.execute(
-            insert(feedback_reports)
-            .values(
-                id=report.id,
-                mail_from=mail_from,
-                rcpt_to=list(report.rcpt_to),
-                content=report.content,
-                due_at=text("now() + :in_hand").bindparams(in_hand=_IN_HAND) if due else None,
-            )
-            .inline()
-        )
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A report to be kept. One that is due will be processed, whoever dies."""
+
+    report: Report
+    is_due: bool
 
 
-async def is_processed(session: TenantSession, report_id: UUID) -> None:
-    """Note in the transaction of a report's effect that it has had it."""
-    await session.execute(
-        update(feedback_reports).where(feedback_reports.c.id == report_id).values(due_at=None)
+async def keep_reports(connection: AsyncConnection, reports: Sequence[Kept]) -> None:
+    """Store reports; they are safe once that is committed."""
+    await connection.execute(
+        _KEEP,
+        [
+            {
+                "id": kept.report.id,
+                "mail_from": kept.report.mail_from,
+                "rcpt_to": list(kept.report.rcpt_to),
+                "content": kept.report.content,
+                "in_hand": _IN_HAND if kept.is_due else None,
+            }
+            for kept in reports
+        ],
     )
+
+
+async def are_processed(session: TenantSession | AsyncConnection, report_ids: Collection[UUID]) -> None:
+    """Note in the transaction of reports' effects that they have had it."""
+    if report_ids:
+        await session.execute(_ARE_PROCESSED, {"ids": list(report_ids)})
 
 
 class KeptReports:
@@ -105,4 +122,4 @@ class KeptReports:
 
 
 def _report(row: Row[Any]) -> Report:
-    return Report(row.id, row.rcpt_to, bytes(row.content), row.received_at)
+    return Report(row.id, row.rcpt_to, bytes(row.content), received_at=row.received_at)

@@ -9,7 +9,7 @@ from sqlalchemy import delete, or_, select
 
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
-from services.sending.feedback.effects import take_effect
+from services.sending.feedback.effects import Told, take_effect
 from services.sending.feedback.intake import Intake
 from services.sending.feedback.reports import Report
 from services.sending.feedback.understanding import Finding
@@ -35,45 +35,44 @@ class Reprocessing:
     async def preview(self, reports: AsyncIterable[Report]) -> Counter[Change]:
         """Of how many messages `apply` would change what is known."""
         changes: Counter[Change] = Counter()
-        async for report, finding, organization, message_id in self._read(reports):
-            async with self._database.tenant_transaction(_context(organization), read_only=True) as session:
-                changes[await _change(session, report, finding, message_id)] += 1
+        async for told in self._read(reports):
+            async with self._database.tenant_transaction(
+                _context(told.organization), read_only=True
+            ) as session:
+                changes[await _change(session, told)] += 1
         return changes
 
     async def apply(self, reports: AsyncIterable[Report]) -> Counter[Change]:
         """Let each report have the effect that it has today. Doing it again changes nothing. Raises Unavailable."""
         changes: Counter[Change] = Counter()
-        async for report, finding, organization, message_id in self._read(reports):
-            async with self._database.tenant_transaction(_context(organization)) as session:
-                changes[await _change(session, report, finding, message_id)] += 1
+        async for told in self._read(reports):
+            async with self._database.tenant_transaction(_context(told.organization)) as session:
+                changes[await _change(session, told)] += 1
                 await session.execute(
                     delete(feedback_findings).where(
-                        feedback_findings.c.message_id == message_id,
-                        feedback_findings.c.report_id == report.id,
-                        feedback_findings.c.kind != _kind(finding),
+                        feedback_findings.c.message_id == told.message_id,
+                        feedback_findings.c.report_id == told.report_id,
+                        feedback_findings.c.kind != _kind(told.finding),
                     )
                 )
-                await take_effect(session, message_id, finding, report.id)
+                await take_effect(session, [told])
         return changes
 
-    async def _read(
-        self, reports: AsyncIterable[Report]
-    ) -> AsyncIterator[tuple[Report, Finding, UUID, UUID]]:
+    async def _read(self, reports: AsyncIterable[Report]) -> AsyncIterator[Told]:
         async for report in reports:
-            finding, about = self._intake.read(report)
-            for organization, message_id in about:
-                yield report, finding, organization, message_id
+            for told in self._intake.read(report):
+                yield told
 
 
-async def _change(session: TenantSession, report: Report, finding: Finding, message_id: UUID) -> Change:
+async def _change(session: TenantSession, told: Told) -> Change:
     held = feedback_findings.c
-    kind = _kind(finding)
-    told = await session.execute(
+    kind = _kind(told.finding)
+    found = await session.execute(
         select(held.kind).where(
-            held.message_id == message_id, or_(held.report_id == report.id, held.kind == kind)
+            held.message_id == told.message_id, or_(held.report_id == told.report_id, held.kind == kind)
         )
     )
-    before = set(told.scalars())
+    before = set(found.scalars())
     return Change(kind if kind in before else min(before, default=_NOTHING), kind)
 
 

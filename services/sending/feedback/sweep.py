@@ -1,11 +1,12 @@
 """Processes reports that wait for it, and forgets those that are too old."""
 
+import asyncio
 from datetime import timedelta
 
 from chassis.logs import logger
 from chassis.scheduler import Periodic
 from services.sending.feedback.intake import Intake
-from services.sending.feedback.reports import KeptReports
+from services.sending.feedback.reports import KeptReports, Report
 
 _INTERVAL = timedelta(seconds=30)
 _FORGETTING_INTERVAL = timedelta(hours=1)
@@ -24,13 +25,17 @@ class Sweep:
 
     async def round(self) -> int:
         """Process what is due now; answers how many reports that was. One's failure does not stop the others."""
-        due = await self._reports.take_due()
-        for report in due:
-            try:
-                await self._intake.process(report)
-            except Exception:
-                logger().exception("report_failed", report=str(report.id))
-        return len(due)
+        processed = 0
+        while due := await self._reports.take_due():
+            await asyncio.gather(*map(self._process, due))
+            processed += len(due)
+        return processed
+
+    async def _process(self, report: Report) -> None:
+        try:
+            await self._intake.process(report)
+        except Exception:
+            logger().exception("report_failed", report=str(report.id))
 
 
 class Forgetting:

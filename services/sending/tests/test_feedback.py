@@ -1,14 +1,18 @@
 """What reports do: to the message that their token names and to the list, once, and nothing without a genuine token."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from chassis.database import Database, RoleDatabase
+from chassis.identifiers import new_id
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1 import analytics_pb2, messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2
@@ -17,7 +21,9 @@ from services.sending.consumers import OutcomeReader
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
 from services.sending.dispatch import Dispatch
+from services.sending.feedback.effects import Told
 from services.sending.feedback.intake import Intake
+from services.sending.feedback.origins import Origins
 from services.sending.feedback.reports import KeptReports, Report
 from services.sending.feedback.reprocessing import Change, Reprocessing
 from services.sending.feedback.sweep import Forgetting, Sweep
@@ -45,9 +51,7 @@ class Recipient:
 
     async def report(self, name: str, *, to: str = "") -> None:
         """Send a mail of the corpus, by default to the message's return path."""
-        await self._intake.take(
-            mail_from="", rcpt_to=[to or self.return_path], content=mail_named(name).content
-        )
+        await self._intake.take(Report(new_id(), [to or self.return_path], mail_named(name).content))
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ async def test_a_complaint_to_an_address_of_a_feedback_loop_counts_by_the_token_
     content = mail_named("arf_comcast").content.replace(
         b"Return-Path: <bounces@mail.example.com>", field % token
     )
-    await intake.take(mail_from="", rcpt_to=["fbl@mail.test"], content=content)
+    await intake.take(Report(new_id(), ["fbl@mail.test"], content))
     assert await listed(tenant) == COMPLAINT
 
 
@@ -286,6 +290,143 @@ async def test_reports_are_forgotten_when_they_are_too_old(
     await forgetting.round()
     assert await kept.of([finding.report_id]) == []
     assert await tenant.rows(FINDINGS) == [finding]
+
+
+@pytest.fixture
+async def readers(
+    tenant: Tenant, stranger: Tenant, worker: Worker, intake: Intake, settings: DeliverySettings
+) -> list[Recipient]:
+    """Some people of two organizations, those of each one after the other."""
+    sent: list[Recipient] = []
+    for sender in (tenant, stranger):
+        await sender.launch(*(f"reader{number}@example.com" for number in range(6)))
+        await sender.deliver(worker)
+        rows = await sender.rows("SELECT id FROM messages ORDER BY id")
+        sent += [Recipient(sender, intake, settings, row.id) for row in rows]
+    return sent
+
+
+async def made_due(scheduler: RoleDatabase, *report_ids: UUID) -> list[UUID]:
+    """Let those of some reports that wait to be processed wait no longer; answers them in the order in which they came."""
+    wait_no_longer = text("""
+        UPDATE sending.feedback_reports SET due_at = now() WHERE due_at IS NOT NULL AND id = ANY(:ids) RETURNING id
+    """)
+    async with scheduler.transaction() as connection:
+        return sorted((await connection.execute(wait_no_longer, {"ids": list(report_ids)})).scalars())
+
+
+async def test_reports_that_come_at_once_have_each_its_effect_and_share_commits(
+    tenant: Tenant, stranger: Tenant, readers: list[Recipient], scheduler: RoleDatabase
+) -> None:
+    names = ("postfix_user_unknown", "gmail_over_quota", "arf_yahoo")
+    # Some of them twice.
+    told = [(recipient, name) for recipient in readers for name in names] + [
+        (recipient, "postfix_user_unknown") for recipient in readers
+    ]
+    await asyncio.gather(*(recipient.report(name) for recipient, name in told))
+    for organization in (tenant, stranger):
+        assert set((await organization.statuses()).values()) == {"bounced"}
+        kinds = await organization.rows("SELECT kind, count(*) FROM feedback_findings GROUP BY 1 ORDER BY 1")
+        assert [tuple(row) for row in kinds] == [("complaint", 6), ("hard", 6), ("soft", 6)]
+        assert sorted(reason for _, reason in await listed(organization)) == 6 * [HARD[0][1]] + 6 * [
+            COMPLAINT[0][1]
+        ]
+        settled = await organization.published(MessagesSettled)
+        returned = [event for event in settled if event.outcomes[0].superseded_status]
+        assert sum(len(event.outcomes) for event in returned) == 6
+        assert len(returned) < 6
+        found = await organization.rows("SELECT DISTINCT report_id FROM feedback_findings")
+        assert not await made_due(scheduler, *(row.report_id for row in found))
+
+
+async def test_each_complaint_of_an_address_is_told_when_they_come_at_once(
+    tenant: Tenant, worker: Worker, intake: Intake, settings: DeliverySettings
+) -> None:
+    for _ in range(3):
+        await tenant.launch("reader@example.com")
+        await tenant.deliver(worker)
+    rows = await tenant.rows("SELECT id FROM messages ORDER BY id")
+    await asyncio.gather(*(Recipient(tenant, intake, settings, row.id).report("arf_rfc5965") for row in rows))
+    assert await listed(tenant) == COMPLAINT
+    told = await tenant.published(AddressesSuppressed)
+    addresses = [address.message_id for event in told for address in event.addresses]
+    assert sorted(addresses) == sorted(str(row.id) for row in rows)
+
+
+class Misreading(Intake):
+    """Reads in one mail what cannot be stored, and fails over another."""
+
+    def read(self, report: Report) -> Sequence[Told]:
+        """As it ought to be, but for those."""
+        if b"unreadable" in report.content:
+            raise LookupError
+        told = super().read(report)
+        if b"misread" in report.content:
+            return [replace(each, finding=replace(each.finding, diagnosis="\0")) for each in told]
+        return told
+
+
+async def test_a_report_that_fails_takes_none_of_its_companions_along_and_is_processed_later(
+    *,
+    tenant: Tenant,
+    worker: Worker,
+    database: Database,
+    settings: DeliverySettings,
+    intake: Intake,
+    kept: KeptReports,
+    scheduler: RoleDatabase,
+) -> None:
+    await tenant.launch(*(f"reader{number}@example.com" for number in range(8)))
+    await tenant.deliver(worker)
+    paths = ReturnPaths(settings.link_keys)
+    content = mail_named("postfix_user_unknown").content
+    reports = []
+    for row in await tenant.rows("SELECT id FROM messages ORDER BY id"):
+        to = paths.address(tenant.context.organization, row.id, "mail.test")
+        reports.append(Report(new_id(), [to], content))
+    misread, unreadable, unstorable = 3, 5, 6
+    reports[misread] = replace(reports[misread], content=content + b"misread")
+    reports[unreadable] = replace(reports[unreadable], content=content + b"unreadable")
+    reports[unstorable] = replace(reports[unstorable], rcpt_to=["\0", *reports[unstorable].rcpt_to])
+    misreading = Misreading(database, Origins(settings.link_keys))
+    answers = await asyncio.gather(*map(misreading.take, reports), return_exceptions=True)
+    # What is not kept is told to its sender; what is kept is not.
+    assert [place for place, answer in enumerate(answers) if answer is not None] == [unstorable]
+    statuses = list((await tenant.statuses()).values())
+    failed = [place for place, status in enumerate(statuses) if status != "bounced"]
+    assert failed == [misread, unreadable, unstorable]
+    waiting = [reports[misread].id, reports[unreadable].id]
+    assert await made_due(scheduler, *(report.id for report in reports)) == waiting
+    await Sweep(kept, intake).round()
+    statuses = list((await tenant.statuses()).values())
+    assert [place for place, status in enumerate(statuses) if status != "bounced"] == [unstorable]
+
+
+async def test_a_report_about_messages_of_several_organizations_is_done_with_when_all_of_them_are(
+    *,
+    tenant: Tenant,
+    stranger: Tenant,
+    readers: list[Recipient],
+    intake: Intake,
+    kept: KeptReports,
+    scheduler: RoleDatabase,
+) -> None:
+    first, last = readers[0], readers[-1]
+    for organization in (tenant, stranger):
+        await organization.rows("UPDATE messages SET status = 'queued', settled_at = NULL")
+    report = Report(
+        new_id(), [first.return_path, last.return_path], mail_named("postfix_user_unknown").content
+    )
+    await intake.take(report)
+    for organization, recipient in ((tenant, first), (stranger, last)):
+        assert await made_due(scheduler, report.id) == [report.id]
+        await organization.rows(
+            "UPDATE messages SET status = 'sent', settled_at = now() WHERE id = :id", id=recipient.message_id
+        )
+        await Sweep(kept, intake).round()
+    assert not await made_due(scheduler, report.id)
+    for organization in (tenant, stranger):
+        assert list((await organization.statuses()).values()).count("bounced") == 1
 
 
 async def only(report: Report) -> AsyncIterator[Report]:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chassis.database import Database
+from chassis.identifiers import new_id
 from services.sending.bounces import Kind
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
@@ -16,6 +17,7 @@ from services.sending.feedback.intake import Intake
 from services.sending.feedback.listener import FeedbackListener
 from services.sending.feedback.mail import Mail
 from services.sending.feedback.opt_outs import OptOuts
+from services.sending.feedback.reports import Report
 from services.sending.feedback.tests.broken_mail import MAILS, broken_mail, forged_tokens
 from services.sending.feedback.understanding import understand
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
@@ -85,7 +87,7 @@ async def test_a_mail_to_a_genuine_token_has_the_effect_that_it_is_understood_to
     await tenant.rows("DELETE FROM suppressions WHERE reason = 'hard_bounce'")
     before = await outcome(tenant)
     to = ReturnPaths(settings.link_keys).address(tenant.context.organization, message_id, "mail.test")
-    await intake.take(mail_from="", rcpt_to=[to], content=content)
+    await intake.take(Report(new_id(), [to], content))
     finding = understand(Mail(content))
     reasons, kinds, _ = await outcome(tenant)
     assert kinds == ([finding.kind.value] if finding.counts else [])
