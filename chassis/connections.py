@@ -69,6 +69,7 @@ class ConnectionPool:
             try:
                 yield connection, driver
                 _refuse_a_failed_transaction(driver)
+                # Nothing where `committing` has.
                 await driver.commit()
             finally:
                 await _returned(connection)
@@ -109,6 +110,15 @@ class ConnectionPool:
 async def _returned(connection: AsyncConnection) -> None:
     # Returning rolls back what is open; a second cancellation must not interrupt it.
     await asyncio.shield(asyncio.ensure_future(connection.close()))
+
+
+@asynccontextmanager
+async def committing(driver: Driver) -> AsyncIterator[None]:
+    """What is executed within goes to the server together with the COMMIT, in one round trip."""
+    _refuse_a_failed_transaction(driver)
+    async with driver.pipeline():
+        yield
+        await driver.commit()
 
 
 def _refuse_a_failed_transaction(driver: Driver) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import CursorResult, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import outbox
-from chassis.connections import ConnectionPool, Driver
+from chassis.connections import ConnectionPool, Driver, committing
 from chassis.context import RequestContext
 from chassis.secret import Secret
 
@@ -48,11 +48,14 @@ class TenantSession:
         """Let an event go out once the transaction has committed, and not otherwise."""
         self._events.append(event)
 
-    async def write_outbox(self) -> bool:
-        """Write the published events as rows of this transaction; whether there were any."""
-        if self._events:
-            await outbox.write(self._driver, self.context.organization, self._events)
+    @property
+    def has_published(self) -> bool:
+        """Whether there are events."""
         return bool(self._events)
+
+    async def write_outbox(self) -> None:
+        """Write the published events as rows of this transaction."""
+        await outbox.write(self._driver, self.context.organization, self._events)
 
 
 class Database:
@@ -88,8 +91,10 @@ class Database:
         async with self._pool.transaction(opening) as (connection, driver):
             session = TenantSession(context, connection, driver)
             yield session
-            published = await session.write_outbox()
-        if published:
+            if session.has_published:
+                async with committing(driver):
+                    await session.write_outbox()
+        if session.has_published:
             self.outbox_written.set()
 
     @asynccontextmanager
