@@ -38,7 +38,10 @@ _ADD = """
     INSERT INTO suppressions
         (email_digest, reason, email, note, message_id, rule, source, report_id, actor_kind, actor_id)
     SELECT
-        digest, reason, email, note, message_id, rule, source, report_id, %(actor_kind)s, %(actor_id)s
+        digest, reason, coalesce(nullif(email, ''), (
+            SELECT message.email FROM messages AS message
+            WHERE message.id = given.message_id AND message.email_digest = given.digest
+        ), ''), note, message_id, rule, source, report_id, %(actor_kind)s, %(actor_id)s
     FROM unnest(
         %(digests)s::bytea[], %(reasons)s::text[], %(emails)s::text[], %(notes)s::text[],
         %(message_ids)s::uuid[], %(rules)s::text[], %(sources)s::text[], %(report_ids)s::uuid[]
@@ -55,6 +58,7 @@ class Suppressed:
 
     digest: bytes
     reason: SuppressionReason
+    # Where it is not told, it is that of the message, as long as there is one.
     email: str = ""
     note: str = ""
     message_id: UUID | None = None

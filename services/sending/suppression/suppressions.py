@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import delete, exists, select, text
+from sqlalchemy import delete, exists, select
 
 from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
@@ -14,8 +14,6 @@ from services.sending.suppression.search import Suppression, Wanted, page_suppre
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.tables import messages, resubscriptions, suppressions
 from services.sending.unsubscribe_links import OptOut
-
-_TO_WHOM = text("SELECT id, email_digest, email FROM messages WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 # Facts about a person's will: only the person changes them.
 _ONLY_BY_THE_PERSON = (SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
@@ -39,18 +37,13 @@ async def add_all_by_hand(session: TenantSession, addresses: Sequence[EmailAddre
 
 async def opt_out(session: TenantSession, *opt_outs: OptOut) -> None:
     """Put the addresses that messages went to on the list, by their digests should the messages be gone."""
-    found = await session.execute(_TO_WHOM, {"ids": [opt_out.message_id for opt_out in opt_outs]})
-    emails = {(row.id, bytes(row.email_digest)): row.email for row in found}
-    entries = [
-        Suppressed(
-            opt_out.digest,
-            SuppressionReason.UNSUBSCRIBE,
-            emails.get((opt_out.message_id, opt_out.digest), ""),
-            message_id=opt_out.message_id,
-        )
-        for opt_out in opt_outs
-    ]
-    await _add(session, entries)
+    await _add(
+        session,
+        [
+            Suppressed(opt_out.digest, SuppressionReason.UNSUBSCRIBE, message_id=opt_out.message_id)
+            for opt_out in opt_outs
+        ],
+    )
 
 
 async def opt_out_by_message(session: TenantSession, message_id: UUID) -> None:
