@@ -128,7 +128,11 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "SPF_HOST": SPF_HOST,
             "DNS_RESOLVER": addresses.nameserver,
         },
-        "suppression": links | {"DATABASE_CONSENT_URL": _role_url("sending_consent", addresses, secrets)},
+        "suppression": links
+        | {
+            "DATABASE_CONSENT_URL": _role_url("sending_consent", addresses, secrets),
+            "CONTACTS_TARGET": addresses.listen["contacts"],
+        },
         "delivery": links
         | domains
         | {

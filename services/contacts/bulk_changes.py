@@ -199,7 +199,7 @@ async def _act(session: TenantSession, action: Action, job: Row[Any], ids: Seque
         announce_tag_added(session, tagged, origin.source)
         return {contact_id for contact_id, _ in tagged}
     if action is Action.REMOVE_FROM_LIST:
-        return await leave(session, ids, job.target_id, origin)
+        return await leave(session, ids, [job.target_id], origin)
     return await untag_contacts(session, ids, [job.target_id], origin)
 
 

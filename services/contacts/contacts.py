@@ -20,6 +20,7 @@ from services.contacts.announcements import (
 )
 from services.contacts.contact_rows import Contact, read_contacts
 from services.contacts.events import BY_API
+from services.contacts.list_choices import carry_refusals_over
 from services.contacts.statuses import carry_over, status_of
 from services.contacts.tables import (
     consent_addresses,
@@ -130,6 +131,7 @@ async def _move_refusals(session: TenantSession, contact_id: UUID, email: EmailA
         raise _no_such_contact(contact_id)
     if bytes(old_digest) != email.digest:
         await carry_over(session, old_digest, email.digest)
+        await carry_refusals_over(session, contact_id, old_digest, email.digest)
         announce_address_changed(session, contact_id, bytes(old_digest), email.digest)
 
 

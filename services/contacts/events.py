@@ -27,6 +27,7 @@ class Source(StrEnum):
     SUPPRESSION = "suppression"
     ADDRESS_CHANGE = "address_change"
     MAIL = "mail"
+    PREFERENCES = "preferences"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Origin:
 
 
 BY_API = Origin(Source.API)
+BY_PREFERENCES = Origin(Source.PREFERENCES)
 
 
 class EventType(StrEnum):

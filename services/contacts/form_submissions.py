@@ -21,6 +21,7 @@ from services.contacts.announcements import announce_resubscribed, announce_subm
 from services.contacts.contacts import get_contact
 from services.contacts.events import EventType, Happening, Origin, Source, record
 from services.contacts.forms import Form, get_form
+from services.contacts.list_choices import forget_refusals, refuses_any
 from services.contacts.sets import among
 from services.contacts.statuses import refuses_mail
 from services.contacts.tables import form_submissions, lists, tags
@@ -83,8 +84,8 @@ async def submit(session: TenantSession, form: Form, filled_in: FilledIn) -> tup
     if await _mails_sent(session, filled_in.email) >= MOST_MAILS:
         return Next.WAIT, None
     submission = await _keep(session, form, filled_in)
-    # Who has opted out comes back by a click in a mail alone.
-    if form.double_opt_in or await refuses_mail(session, filled_in.email.digest):
+    # Who has opted out, of all mail or of a list, comes back by a click in a mail alone.
+    if form.double_opt_in or await _has_refused(session, form, filled_in.email.digest):
         return Next.CONFIRM, submission
     await _subscribe(session, form, submission, confirmed_from=None)
     return Next.NOTHING, submission
@@ -172,11 +173,17 @@ async def _keep(session: TenantSession, form: Form, filled_in: FilledIn) -> Subm
     return Submission(**kept.mappings().one())
 
 
+async def _has_refused(session: TenantSession, form: Form, digest: bytes) -> bool:
+    return await refuses_mail(session, digest) or await refuses_any(session, digest, form.list_ids)
+
+
 async def _subscribe(
     session: TenantSession, form: Form, submission: Submission, *, confirmed_from: str | None
 ) -> None:
     email = EmailAddress.parse(submission.email)
     had_opted_out = await refuses_mail(session, email.digest)
+    if confirmed_from is not None:
+        await forget_refusals(session, email.digest, form.list_ids)
     person = Upsert(
         email,
         submission.first_name or None,

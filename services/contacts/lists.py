@@ -26,16 +26,17 @@ class ContactList:
     id: UUID
     name: str
     description: str
+    is_public: bool
     created_at: datetime
     contact_count: int
 
 
-async def create_list(session: TenantSession, name: str, description: str) -> ContactList:
-    """Create an empty list."""
+async def create_list(session: TenantSession, name: str, description: str, *, is_public: bool) -> ContactList:
+    """Create an empty list; a public one is seen by people on their page of preferences."""
     row = await session.execute(
         insert(lists)
-        .values(id=new_id(), name=name, description=description)
-        .returning(lists.c.id, lists.c.name, lists.c.description, lists.c.created_at)
+        .values(id=new_id(), name=name, description=description, is_public=is_public)
+        .returning(lists.c.id, lists.c.name, lists.c.description, lists.c.is_public, lists.c.created_at)
     )
     return ContactList(**row.mappings().one(), contact_count=0)
 
@@ -57,10 +58,15 @@ async def page_lists(session: TenantSession, *, before: UUID | None, size: int) 
 
 
 async def update_list(
-    session: TenantSession, list_id: UUID, *, name: str | None, description: str | None
+    session: TenantSession,
+    list_id: UUID,
+    *,
+    name: str | None,
+    description: str | None,
+    is_public: bool | None,
 ) -> ContactList:
     """Change what is not None. Raises NotFound."""
-    given = {"name": name, "description": description}
+    given = {"name": name, "description": description, "is_public": is_public}
     changes = {column: value for column, value in given.items() if value is not None}
     if changes:
         await session.execute(update(lists).where(lists.c.id == list_id).values(**changes))
@@ -74,7 +80,7 @@ async def delete_list(session: TenantSession, list_id: UUID) -> None:
 
 
 async def add_contacts(session: TenantSession, list_id: UUID, contact_ids: Collection[UUID]) -> int:
-    """Put contacts into a list, all or none; answers how many were not in it. Raises NotFound that names which are not."""
+    """Put contacts into a list, all or none; answers how many have joined it. Raises NotFound that names which are not there."""
     await hold_lists(session, [list_id])
     await hold(session, "contact", contacts, contact_ids)
     joined = await join(session, [(contact_id, list_id) for contact_id in contact_ids], BY_API)
@@ -89,8 +95,13 @@ Pair: TypeAlias = tuple[UUID, UUID]
 _JOIN = text("""
     WITH joined AS (
         INSERT INTO memberships (list_id, contact_id, source)
-        SELECT list_id, contact_id, :source
+        SELECT given.list_id, given.contact_id, :source
         FROM unnest(CAST(:list_ids AS uuid[]), CAST(:contact_ids AS uuid[])) AS given (list_id, contact_id)
+        WHERE NOT EXISTS (
+            SELECT FROM list_refusals AS refusal
+            JOIN contacts AS contact ON contact.email_digest = refusal.email_digest
+            WHERE refusal.list_id = given.list_id AND contact.id = given.contact_id
+        )
         ORDER BY contact_id, list_id
         ON CONFLICT DO NOTHING RETURNING list_id, contact_id
     ), noted AS (
@@ -101,7 +112,7 @@ _JOIN = text("""
 """)
 _LEAVE = text("""
     WITH gone AS (
-        DELETE FROM memberships WHERE list_id = :list_id AND contact_id = ANY(:contact_ids)
+        DELETE FROM memberships WHERE list_id = ANY(:list_ids) AND contact_id = ANY(:contact_ids)
         RETURNING contact_id, list_id
     ), noted AS (
         INSERT INTO contact_events (contact_id, type, source, source_id, about_id)
@@ -112,7 +123,10 @@ _LEAVE = text("""
 
 
 async def join(session: TenantSession, pairs: Sequence[Pair], origin: Origin) -> list[Pair]:
-    """Put contacts into lists that exist and are held; answers what is new, for `announce_joined`."""
+    """Put contacts that are held into lists that are; answers what is new, for `announce_joined`.
+
+    Whoever has left a list by their own choice is not put back into it.
+    """
     if not pairs:
         return []
     contact_ids, list_ids = zip(*pairs, strict=True)
@@ -129,13 +143,13 @@ async def join(session: TenantSession, pairs: Sequence[Pair], origin: Origin) ->
 
 
 async def leave(
-    session: TenantSession, contact_ids: Collection[UUID], list_id: UUID, origin: Origin
+    session: TenantSession, contact_ids: Collection[UUID], list_ids: Collection[UUID], origin: Origin
 ) -> set[UUID]:
-    """Take contacts out of a list; answers whom that changed."""
+    """Take contacts out of lists; answers whom that changed."""
     left = await session.execute(
         _LEAVE,
         {
-            "list_id": list_id,
+            "list_ids": list(list_ids),
             "contact_ids": list(contact_ids),
             "source": origin.source.value,
             "source_id": origin.id,
@@ -148,7 +162,7 @@ async def leave(
 
 async def remove_contact(session: TenantSession, list_id: UUID, contact_id: UUID) -> None:
     """Take a contact out of a list. Raises NotFound when there is no such list, or the contact is not in it."""
-    if not await leave(session, [contact_id], list_id, BY_API):
+    if not await leave(session, [contact_id], [list_id], BY_API):
         await require_lists(session, [list_id])
         raise NotFound(f"contact in the list as {contact_id}")
     await announce_updated_by_id(session, [contact_id])
@@ -185,7 +199,7 @@ async def hold_lists(session: TenantSession, list_ids: Collection[UUID]) -> None
     await hold(session, "list", lists, list_ids)
 
 
-def _select_lists() -> Select[tuple[UUID, str, str, datetime, int]]:
+def _select_lists() -> Select[tuple[UUID, str, str, bool, datetime, int]]:
     count = (
         select(func.count())
         .where(
@@ -195,5 +209,10 @@ def _select_lists() -> Select[tuple[UUID, str, str, datetime, int]]:
         .scalar_subquery()
     )
     return select(
-        lists.c.id, lists.c.name, lists.c.description, lists.c.created_at, count.label("contact_count")
+        lists.c.id,
+        lists.c.name,
+        lists.c.description,
+        lists.c.is_public,
+        lists.c.created_at,
+        count.label("contact_count"),
     )

@@ -17,6 +17,7 @@ from services.contacts.api.exports import ExportApi
 from services.contacts.api.form_pages import FormPageApi
 from services.contacts.api.forms import FormApi
 from services.contacts.api.imports import ImportApi
+from services.contacts.api.list_choices import ListChoiceApi
 from services.contacts.api.lists import ListApi
 from services.contacts.api.segments import SegmentApi
 from services.contacts.api.tags import TagApi
@@ -70,6 +71,7 @@ async def serve(settings: ContactsSettings) -> None:
             FormApi(settings.public_url),
             FormPageApi(database, FormLookup(lookup), links, IdentityPeer(identity)),
             AudienceApi(database),
+            ListChoiceApi(),
             ContactUsageApi(),
             DeadLetterService(relay, "contacts"),
         )

@@ -108,7 +108,7 @@ async def record(
     Events may come in any order: of two about the same address and reason the later, by its id, holds.
     Answers the contacts whose status changed.
     """
-    await _hold_exclusively(session)
+    await hold_statuses_alone(session)
     given = rows_of(
         "given",
         email_digest=(suppressed_addresses.c.email_digest, [digest for digest, _ in facts]),
@@ -163,7 +163,7 @@ async def _enter_in_ledger(
 
 async def carry_over(session: TenantSession, old_digest: bytes, new_digest: bytes) -> None:
     """Let a person's own refusals follow them to another address; a bounce belongs to the mailbox alone."""
-    await _hold_exclusively(session)
+    await hold_statuses_alone(session)
     held = suppressed_addresses
     await session.execute(
         _later_holds(
@@ -187,7 +187,8 @@ def _later_holds(facts: Select[Any]) -> Insert:
     )
 
 
-async def _hold_exclusively(session: TenantSession) -> None:
+async def hold_statuses_alone(session: TenantSession) -> None:
+    """Until the transaction ends nobody gives a contact an address, and nobody else changes what people refuse."""
     await session.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))
 
 

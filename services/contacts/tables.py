@@ -83,7 +83,19 @@ lists = Table(
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
+    # Whether people see it on their page of preferences.
+    Column("is_public", Boolean, nullable=False, server_default="false"),
     moment("created_at"),
+)
+
+# Which lists somebody has left by their own choice, by digest: it outlives the contact, and no membership is made against it.
+list_refusals = Table(
+    "list_refusals",
+    metadata,
+    organization_id(),
+    Column("email_digest", LargeBinary, primary_key=True),
+    Column("list_id", Uuid, primary_key=True),
+    moment("refused_at"),
 )
 
 memberships = Table(

@@ -104,8 +104,11 @@ def upsert_statement(given: str) -> TextClause:
         ), joined AS (
             INSERT INTO memberships (list_id, contact_id, source)
             SELECT CAST(:list_id AS uuid), id, :source
-            FROM (SELECT id FROM created UNION ALL SELECT id FROM known) AS met
-            WHERE CAST(:list_id AS uuid) IS NOT NULL
+            FROM (SELECT coalesce(contact_id, id) AS id, email_digest FROM given WHERE NOT seen) AS met
+            WHERE CAST(:list_id AS uuid) IS NOT NULL AND NOT EXISTS (
+                SELECT FROM list_refusals AS refusal
+                WHERE refusal.list_id = CAST(:list_id AS uuid) AND refusal.email_digest = met.email_digest
+            )
             ON CONFLICT DO NOTHING RETURNING contact_id
         ), noted_too AS (
             INSERT INTO contact_events (contact_id, type, source, source_id, about_id)

@@ -30,6 +30,7 @@ from services.contacts.api.contacts import ContactApi
 from services.contacts.api.form_pages import FormPageApi
 from services.contacts.api.forms import FormApi
 from services.contacts.api.imports import ImportApi
+from services.contacts.api.list_choices import ListChoiceApi
 from services.contacts.api.lists import ListApi
 from services.contacts.bulk_changes import bulk_change_worker
 from services.contacts.confirmation_links import ConfirmationLinks
@@ -61,6 +62,7 @@ from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers as suppression_consumers
+from services.sending.suppression.contacts_peer import ContactsPeer as SuppressionContacts
 from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.tests.audience import Audience
@@ -219,6 +221,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
                 ContactsIdentity(await contacts_plan("contacts")),
             ),
             AudienceApi(contacts_database),
+            ListChoiceApi(),
         )
         recipients = ContactsPeer(await contacts("sending"))
         dispatch = Dispatch(database, scheduler)
@@ -236,7 +239,13 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
             database,
             SuppressionApi(),
             UnsubscribeApi(opting_out, unsubscribe_links),
-            PreferencesApi(database, opting_out, preference_links, resubscriptions),
+            PreferencesApi(
+                database,
+                opting_out,
+                preference_links,
+                resubscriptions,
+                SuppressionContacts(await contacts("suppression")),
+            ),
         )
         sealer = Sealer("sending", settings.sealing_keys)
         await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())

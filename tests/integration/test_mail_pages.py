@@ -37,11 +37,11 @@ from tests.integration.browser import (
 )
 from tests.integration.house import House
 from tests.integration.second_processes import second_gateway, second_suppression
-from tests.integration.tenants import Tenant, sign_up
+from tests.integration.tenants import Tenant, import_contacts, sign_up
 
 CURL = shutil.which("curl")
 SENDER = "letters@green-grocer.test"
-PEOPLE = ("ada", "bob", "curl", "socket", "scanned", "deleted", "rotated", "alone", "light", "dark")
+PEOPLE = ("ada", "bob", "choosy", "curl", "socket", "scanned", "deleted", "rotated", "alone", "light", "dark")
 ONE_CLICK = b"List-Unsubscribe=One-Click"
 # Programs that follow every link of a mail before its reader sees it.
 SCANNERS = (
@@ -127,6 +127,20 @@ class Scene:
         assert isinstance(mail, EmailMessage)
         return Letter(mail)
 
+    async def contact(self, name: str) -> Json:
+        """Somebody as a contact."""
+        (found,) = (await self.shop.key.get("/v1/contacts", email=self.addresses[name]))["contacts"]
+        contact: Json = found
+        return contact
+
+    async def public_list(self, title: str, *names: str) -> str:
+        """A list that people see, with these in it; answers its id."""
+        fields = {"name": title, "description": "Every other Friday.", "is_public": True}
+        made = await self.shop.key.post("/v1/lists", fields)
+        people = [{"email": self.addresses[name], "list_ids": [made["id"]]} for name in names]
+        await self.shop.key.post("/v1/contacts/batch", {"contacts": people})
+        return str(made["id"])
+
     async def reasons(self, name: str) -> list[str]:
         """Why the list keeps somebody from mail."""
         found = await self.shop.key.get("/v1/suppressions", email=self.addresses[name])
@@ -166,11 +180,11 @@ async def heading(page: Page) -> str:
     return await page.get_by_role("heading", level=1).inner_text()
 
 
-async def press(page: Page) -> str:
-    """Press the only button; what is said then."""
-    button = page.get_by_role("button")
-    assert await button.count() == 1
-    await button.click()
+async def press(page: Page, button: str | None = None) -> str:
+    """Press the button, the only one unless it is named; what is said then."""
+    found = page.get_by_role("button", name=button)
+    assert await found.count() == 1
+    await found.click()
     return await heading(page)
 
 
@@ -216,6 +230,39 @@ async def test_a_person_leaves_and_comes_back_by_the_page_of_preferences_and_a_m
         assert await page.context.cookies() == []
     campaign_id = await scene.write_to("bob")
     assert (await scene.fate(campaign_id, "bob"))[0] == "sent"
+
+
+@needs_chromium
+async def test_a_person_leaves_one_list_and_nobody_but_them_puts_them_back(scene: Scene) -> None:
+    recipes = await scene.public_list("Recipes", "choosy")
+    contact = await scene.contact("choosy")
+    async with reader(scene.browser, PHONE) as page:
+        await page.goto(scene.letters["choosy"].preferences)
+        # The list that the mail went to is internal, and stays so.
+        assert await page.get_by_role("checkbox").count() == 1
+        await page.get_by_label("Recipes").uncheck()
+        await keep(page, "phone-9-lists")
+        assert await press(page, "Save") == "Your mail preferences"
+        assert "Your choice is saved" in await page.get_by_role("status").inner_text()
+        assert not await page.get_by_label("Recipes").is_checked()
+
+        again = {"email": scene.addresses["choosy"], "list_ids": [recipes]}
+        await scene.shop.key.post("/v1/contacts/batch", {"contacts": [again]})
+        row = f"email\n{scene.addresses['choosy']}\n".encode()
+        await import_contacts(scene.shop.key, row, json.dumps({"list_id": recipes}))
+        assert recipes not in (await scene.contact("choosy"))["list_ids"]
+        assert await scene.reasons("choosy") == []
+
+        await page.goto(scene.letters["choosy"].preferences)
+        await page.get_by_label("Recipes").check()
+        await press(page, "Save")
+        assert await page.get_by_label("Recipes").is_checked()
+    assert recipes in (await scene.contact("choosy"))["list_ids"]
+    events = (await scene.shop.key.get(f"/v1/contacts/{contact['id']}/events"))["events"]
+    assert [(event["type"], event["source"]) for event in events if event["source"] == "preferences"] == [
+        ("list_joined", "preferences"),
+        ("list_left", "preferences"),
+    ]
 
 
 async def by_curl(url: str) -> bytes:
@@ -278,8 +325,7 @@ async def test_whoever_follows_every_link_before_its_reader_changes_nothing(scen
                     hrefs = {unescape(href) for href in re.findall(r'(?:href|action)="([^"]+)"', answer.text)}
                     ours |= {str(httpx.URL(link).join(href)) for href in hrefs}
     assert await scene.reasons("scanned") == []
-    (contact,) = (await scene.shop.key.get("/v1/contacts", email=scene.addresses["scanned"]))["contacts"]
-    assert contact["status"] == "subscribed"
+    assert (await scene.contact("scanned"))["status"] == "subscribed"
 
 
 async def test_links_work_for_a_contact_and_a_campaign_that_are_gone(scene: Scene) -> None:
@@ -288,8 +334,7 @@ async def test_links_work_for_a_contact_and_a_campaign_that_are_gone(scene: Scen
     closing.addresses["eve"] = f"eve.{uuid4().hex}@example.test"
     await closing.write_to("eve")
     letter = await closing.letter(closing.addresses["eve"])
-    (contact,) = (await closing.shop.key.get("/v1/contacts", email=closing.addresses["eve"]))["contacts"]
-    await closing.shop.key.delete(f"/v1/contacts/{contact['id']}")
+    await closing.shop.key.delete(f"/v1/contacts/{(await closing.contact('eve'))['id']}")
     with psycopg.connect(scene.house.facts["database_url"]) as connection:
         for forget in _FORGET_CAMPAIGNS:
             connection.execute(forget, [closing.shop.organization_id])
@@ -320,6 +365,7 @@ async def test_links_work_while_the_bus_and_all_other_services_are_down(scene: S
     letter = scene.letters["alone"]
     with scene.house.without("nats", "contacts", "sending", "identity"):
         assert (await scene.api.get(letter.one_click)).status_code == 200
+        assert "cannot be shown at the moment" in (await scene.api.get(letter.preferences)).text
         assert (await scene.api.post(letter.one_click, content=ONE_CLICK)).status_code == 200
         assert "You are unsubscribed" in (await scene.api.get(letter.preferences)).text
 
@@ -330,8 +376,7 @@ async def test_links_work_while_the_bus_and_all_other_services_are_down(scene: S
     assert await scene.reasons("alone") == ["unsubscribe"]
 
     async def status() -> str:
-        (contact,) = (await scene.shop.key.get("/v1/contacts", email=scene.addresses["alone"]))["contacts"]
-        return str(contact["status"])
+        return str((await scene.contact("alone"))["status"])
 
     # Whoever could not hear of it then does.
     assert await until(status, lambda seen: seen == "unsubscribed", seconds=60) == "unsubscribed"
@@ -345,6 +390,8 @@ async def test_no_page_shuts_anybody_out_leaves_the_screen_or_loads_anything(
     scene: Scene, scheme: Literal["light", "dark"], viewport: ViewportSize
 ) -> None:
     letter = scene.letters[scheme]
+    await scene.public_list("Recipes", scheme)
+    await scene.public_list("What is ripe, and where it grows, in as many words as " + "a" * 60, scheme)
     async with reader(scene.browser, viewport, scripts=True) as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
@@ -361,7 +408,9 @@ async def test_no_page_shuts_anybody_out_leaves_the_screen_or_loads_anything(
         await judge("Unsubscribe from this sender?")
         await page.goto(letter.preferences)
         await judge("Your mail preferences")
-        await press(page)
+        await press(page, "Save")
+        await judge("Your mail preferences")
+        await press(page, "Unsubscribe from everything")
         await judge("You are unsubscribed")
         await page.goto(letter.preferences)
         await judge("Your mail preferences")

@@ -22,7 +22,8 @@ class ListApi:
     ) -> pb.List:
         """Create an empty list."""
         name = name_of("name", request.name, required=True)
-        return _as_message(await lists.create_list(session, name, request.description))
+        created = await lists.create_list(session, name, request.description, is_public=request.is_public)
+        return _as_message(created)
 
     async def get_list(
         self, request: pb.GetListRequest, context: RequestContext, session: TenantSession
@@ -50,6 +51,7 @@ class ListApi:
             parse_id(request.list_id),
             name=name_of("name", request.name, required=True) if request.HasField("name") else None,
             description=request.description if request.HasField("description") else None,
+            is_public=request.is_public if request.HasField("is_public") else None,
         )
         return _as_message(changed)
 
@@ -96,6 +98,7 @@ def _as_message(contact_list: lists.ContactList) -> pb.List:
         id=str(contact_list.id),
         name=contact_list.name,
         description=contact_list.description,
+        is_public=contact_list.is_public,
         contact_count=contact_list.contact_count,
     )
     message.created_at.FromDatetime(contact_list.created_at)

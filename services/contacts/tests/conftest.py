@@ -17,6 +17,7 @@ from services.contacts.api.exports import ExportApi
 from services.contacts.api.form_pages import FormPageApi
 from services.contacts.api.forms import FormApi
 from services.contacts.api.imports import ImportApi
+from services.contacts.api.list_choices import ListChoiceApi
 from services.contacts.api.lists import ListApi
 from services.contacts.api.segments import SegmentApi
 from services.contacts.api.tags import TagApi
@@ -104,6 +105,7 @@ async def server(
         FormApi(settings.public_url),
         form_pages,
         AudienceApi(database),
+        ListChoiceApi(),
         ContactUsageApi(),
     )
     async with server:

@@ -1,9 +1,12 @@
 """The pages that a person sees who opts out or comes back, and the mail that asks whether they do."""
 
+from collections.abc import Sequence
+
 from jinja2 import Environment, PackageLoader
 
 from services.sending.bodies import Body
 from services.sending.contents import Content
+from services.sending.suppression.contacts_peer import ListChoice
 
 _pages = Environment(loader=PackageLoader(__package__), autoescape=True, auto_reload=False)
 _NOTE = "If it was not you, ignore this mail: you will not hear from us again."
@@ -21,9 +24,19 @@ def unsubscribed_page() -> bytes:
     )
 
 
-def preferences_page(*, opted_out: bool, kept_out: bool) -> bytes:
-    """How it is, with a button to have it otherwise."""
-    return _render("preferences.html", opted_out=opted_out, kept_out=kept_out)
+def preferences_page(
+    *, opted_out: bool, kept_out: bool, lists: Sequence[ListChoice] | None, saved: bool = False
+) -> bytes:
+    """How it is, with buttons to have it otherwise; `lists` is None while nobody can tell them."""
+    return _render("preferences.html", opted_out=opted_out, kept_out=kept_out, lists=lists, saved=saved)
+
+
+def lists_not_saved_page() -> bytes:
+    """That it was in vain, and what helps all the same."""
+    return _told(
+        "Your choice is not saved",
+        "The lists cannot be changed at the moment. Please go back and try again in a while; unsubscribing from everything works meanwhile.",
+    )
 
 
 def check_inbox_page() -> bytes:

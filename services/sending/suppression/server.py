@@ -6,6 +6,7 @@ from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
+from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from services.sending.preference_links import PreferenceLinks
 from services.sending.suppression.api.files import SuppressionFileApi
@@ -13,6 +14,7 @@ from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers
+from services.sending.suppression.contacts_peer import ContactsPeer
 from services.sending.suppression.decisions.linking import Linking
 from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
@@ -28,6 +30,7 @@ async def serve(settings: SuppressionSettings) -> None:
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         resubscriptions = Resubscriptions(await process.enter(RoleDatabase(settings.database_consent_url)))
+        contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
         bus = await process.enter(EventBus(settings))
         readers = consumers(bus, database, resubscriptions)
         process.start(Relay(relay, bus, domain="suppression", wake=database.outbox_written))
@@ -47,6 +50,7 @@ async def serve(settings: SuppressionSettings) -> None:
                 opting_out,
                 PreferenceLinks(settings.link_keys, settings.public_url),
                 resubscriptions,
+                ContactsPeer(contacts),
             ),
             DeadLetterService(relay, "suppression"),
         )

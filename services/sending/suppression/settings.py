@@ -12,6 +12,9 @@ class SuppressionSettings(ProcessSettings, DatabaseSettings, EventsSettings):
     database_consent_url: Secret = Field(
         description="postgresql://…, the role that adds to the ledger of confirmed re-subscriptions"
     )
+    contacts_target: str = Field(
+        description="host:port, or a DNS name and port, of the contacts process, which knows whose lists are whose"
+    )
     link_keys: Json[list[Secret]] = Field(
         description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
     )

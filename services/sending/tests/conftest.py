@@ -46,9 +46,11 @@ from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers as suppression_consumers
+from services.sending.suppression.contacts_peer import ContactsPeer as SuppressionContacts
 from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.tests.audience import Audience
+from services.sending.tests.list_choices import ListChoices
 from services.sending.tests.plan import Plan
 from services.sending.tests.post import Post, PostOffice
 from services.sending.tests.relay import MailRelay
@@ -102,12 +104,28 @@ def audience() -> Audience:
 
 
 @pytest.fixture(scope="session")
+def list_choices() -> ListChoices:
+    return ListChoices()
+
+
+@pytest.fixture(scope="session")
 async def contacts(
-    audience: Audience, settings: DeliverySettings, database: Database
+    audience: Audience, list_choices: ListChoices, settings: DeliverySettings, database: Database
 ) -> AsyncIterator[RpcServer]:
     verifier = StampVerifier("contacts", settings.stamp_trusted_keys)
-    async with RpcServer("contacts", "127.0.0.1:0", verifier, database).add(audience) as server:
+    server = RpcServer("contacts", "127.0.0.1:0", verifier, database).add(audience, list_choices)
+    async with server:
         yield server
+
+
+@pytest.fixture(scope="session")
+async def contacts_of_pages(
+    contacts: RpcServer, service_environment: Environment
+) -> AsyncIterator[SuppressionContacts]:
+    """The contacts process as the suppression process asks it."""
+    key = Secret(service_environment("suppression")["STAMP_PRIVATE_KEY"])
+    async with Peer(f"127.0.0.1:{contacts.port}", "contacts", Stamper("suppression", key)) as peer:
+        yield SuppressionContacts(peer)
 
 
 @pytest.fixture(scope="session")
@@ -230,10 +248,12 @@ def suppression_readers(database: Database, resubscriptions: Resubscriptions) ->
 
 @pytest.fixture(scope="session")
 async def suppression(
+    *,
     settings: DeliverySettings,
     database: Database,
     links: UnsubscribeLinks,
     resubscriptions: Resubscriptions,
+    contacts_of_pages: SuppressionContacts,
     service_environment: Environment,
 ) -> AsyncIterator[Peer]:
     verifier = StampVerifier("suppression", settings.stamp_trusted_keys)
@@ -244,7 +264,7 @@ async def suppression(
         SuppressionApi(),
         SuppressionFileApi(database),
         UnsubscribeApi(opting_out, links),
-        PreferencesApi(database, opting_out, preference_links, resubscriptions),
+        PreferencesApi(database, opting_out, preference_links, resubscriptions, contacts_of_pages),
     )
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "suppression", Stamper("gateway", key)) as peer:

@@ -8,16 +8,21 @@ from email import message_from_bytes, policy
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 
+from chassis.email_address import EmailAddress
 from chassis.errors import InvalidRequest, NotFound
+from chassis.identifiers import new_id
+from flownurture.contacts.v1.list_choices_pb2 import ListChoice
 from flownurture.suppression.v1 import preferences_pb2 as pb
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressionsLifted
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
 from services.sending.preference_links import PreferenceLinks
+from services.sending.tests.list_choices import ListChoices
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 
 READER = "reader@example.com"
+NEWS, OFFERS = (str(new_id()) for _ in range(2))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +163,68 @@ async def test_a_tampered_link_is_not_found_and_changes_nothing(
     assert await reasons(tenant) == []
 
 
-@pytest.mark.parametrize("choice", ["", "everything", "unsubscribe&choice=subscribe"])
+@pytest.fixture
+def lists(tenant: Tenant, list_choices: ListChoices) -> ListChoices:
+    """The reader is in one public list, and has been in another."""
+    digest = EmailAddress.parse(READER).digest
+    news = ListChoice(list_id=NEWS, name="News", description="Each <week>", chosen=True)
+    for choice in (news, ListChoice(list_id=OFFERS, name="Offers")):
+        list_choices.add(tenant.context, digest, choice)
+    return list_choices
+
+
+def ticked(seen: str) -> list[bool]:
+    return [" checked" in box for box in re.findall('<input type="checkbox"[^>]*>', seen)]
+
+
+async def test_the_page_shows_the_lists_of_the_person_and_changes_them(
+    tenant: Tenant, token: str, lists: ListChoices
+) -> None:
+    seen = await page(tenant, token)
+    assert ticked(seen) == [True, False]
+    assert "Each &lt;week&gt;" in seen
+    for _ in range(2):
+        changed = await choose(tenant, token, f"lists&offered={NEWS}&offered={OFFERS}&list={OFFERS}")
+        assert "Your choice is saved" in changed
+        assert ticked(changed) == [False, True]
+    assert ticked(await page(tenant, token)) == [False, True]
+    assert await reasons(tenant) == []
+
+
+async def test_without_contacts_the_page_still_opts_out_and_says_what_it_cannot(
+    tenant: Tenant, token: str, lists: ListChoices
+) -> None:
+    lists.down = True
+    try:
+        seen = await page(tenant, token)
+        assert "cannot be shown at the moment" in seen
+        assert ticked(seen) == []
+        assert "is not saved" in await choose(tenant, token, f"lists&offered={NEWS}")
+        assert "You are unsubscribed" in await choose(tenant, token, "unsubscribe")
+    finally:
+        lists.down = False
+    assert await reasons(tenant) == ["unsubscribe"]
+
+
+async def test_choosing_lists_ends_no_opt_out(tenant: Tenant, token: str, lists: ListChoices) -> None:
+    await choose(tenant, token, "unsubscribe")
+    changed = await choose(tenant, token, f"lists&offered={NEWS}&offered={OFFERS}&list={OFFERS}")
+    assert "You are unsubscribed" in changed
+    assert ticked(changed) == []
+    assert await reasons(tenant) == ["unsubscribe"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "",
+        "everything",
+        "unsubscribe&choice=subscribe",
+        "lists&offered=none",
+        "lists&list=%00",
+        "lists" + f"&offered={NEWS}" * 41,
+    ],
+)
 async def test_what_the_page_does_not_offer_is_refused(tenant: Tenant, token: str, choice: str) -> None:
     with pytest.raises(InvalidRequest):
         await choose(tenant, token, choice)

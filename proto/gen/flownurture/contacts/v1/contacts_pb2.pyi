@@ -81,6 +81,8 @@ class _ContactSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Contact
     CONTACT_SOURCE_ADDRESS_CHANGE: _ContactSource.ValueType  # 6
     """A change of the contact's address."""
     CONTACT_SOURCE_MAIL: _ContactSource.ValueType  # 7
+    CONTACT_SOURCE_PREFERENCES: _ContactSource.ValueType  # 8
+    """The person, on the page of preferences."""
 
 class ContactSource(_ContactSource, metaclass=_ContactSourceEnumTypeWrapper):
     """What brought something about."""
@@ -95,6 +97,8 @@ CONTACT_SOURCE_SUPPRESSION: ContactSource.ValueType  # 5
 CONTACT_SOURCE_ADDRESS_CHANGE: ContactSource.ValueType  # 6
 """A change of the contact's address."""
 CONTACT_SOURCE_MAIL: ContactSource.ValueType  # 7
+CONTACT_SOURCE_PREFERENCES: ContactSource.ValueType  # 8
+"""The person, on the page of preferences."""
 Global___ContactSource: _TypeAlias = ContactSource  # noqa: Y015
 
 class _ContactEventType:

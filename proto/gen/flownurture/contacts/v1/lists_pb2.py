@@ -30,7 +30,7 @@ from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/contacts/v1/lists.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"|\n\x04List\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x15\n\rcontact_count\x18\x04 \x01(\r\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x11\x43reateListRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\x12\x1c\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07\"+\n\x0eGetListRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"J\n\x10ListListsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"Z\n\x11ListListsResponse\x12,\n\x05lists\x18\x01 \x03(\x0b\x32\x1d.flownurture.contacts.v1.List\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x88\x01\n\x11UpdateListRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1c\n\x04name\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x10\x01\x18\xc8\x01H\x00\x88\x01\x01\x12!\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07H\x01\x88\x01\x01\x42\x07\n\x05_nameB\x0e\n\x0c_description\".\n\x11\x44\x65leteListRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"U\n\x16\x41\x64\x64ListContactsRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12 \n\x0b\x63ontact_ids\x18\x02 \x03(\tB\x0b\x92\xb5\x18\x07\x08\x01\x30\xe8\x07\x38\x01\"(\n\x17\x41\x64\x64ListContactsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\r\"S\n\x18RemoveListContactRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1c\n\ncontact_id\x18\x02 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"l\n\x17ListListContactsRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"g\n\x18ListListContactsResponse\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe6\t\n\x0bListService\x12\x85\x01\n\nCreateList\x12*.flownurture.contacts.v1.CreateListRequest\x1a\x1d.flownurture.contacts.v1.List\",\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x82\xd3\xe4\x93\x02\x0e\"\t/v1/lists:\x01*\x12\x85\x01\n\x07GetList\x12\'.flownurture.contacts.v1.GetListRequest\x1a\x1d.flownurture.contacts.v1.List\"2\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/lists/{list_id}\x12\x8c\x01\n\tListLists\x12).flownurture.contacts.v1.ListListsRequest\x1a*.flownurture.contacts.v1.ListListsResponse\"(\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/lists\x12\x8f\x01\n\nUpdateList\x12*.flownurture.contacts.v1.UpdateListRequest\x1a\x1d.flownurture.contacts.v1.List\"6\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x82\xd3\xe4\x93\x02\x18\x32\x13/v1/lists/{list_id}:\x01*\x12\x85\x01\n\nDeleteList\x12*.flownurture.contacts.v1.DeleteListRequest\x1a\x16.google.protobuf.Empty\"3\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x82\xd3\xe4\x93\x02\x15*\x13/v1/lists/{list_id}\x12\xb5\x01\n\x0f\x41\x64\x64ListContacts\x12/.flownurture.contacts.v1.AddListContactsRequest\x1a\x30.flownurture.contacts.v1.AddListContactsResponse\"?\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x82\xd3\xe4\x93\x02!\"\x1c/v1/lists/{list_id}/contacts:\x01*\x12\xae\x01\n\x11RemoveListContact\x12\x31.flownurture.contacts.v1.RemoveListContactRequest\x1a\x16.google.protobuf.Empty\"N\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x98\xb5\x18\xcc\x01\x82\xd3\xe4\x93\x02+*)/v1/lists/{list_id}/contacts/{contact_id}\x12\xb4\x01\n\x10ListListContacts\x12\x30.flownurture.contacts.v1.ListListContactsRequest\x1a\x31.flownurture.contacts.v1.ListListContactsResponse\";\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/lists/{list_id}/contactsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/contacts/v1/lists.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\x8f\x01\n\x04List\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x15\n\rcontact_count\x18\x04 \x01(\r\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tis_public\x18\x06 \x01(\x08\"]\n\x11\x43reateListRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\x12\x1c\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07\x12\x11\n\tis_public\x18\x03 \x01(\x08\"+\n\x0eGetListRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"J\n\x10ListListsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"Z\n\x11ListListsResponse\x12,\n\x05lists\x18\x01 \x03(\x0b\x32\x1d.flownurture.contacts.v1.List\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xae\x01\n\x11UpdateListRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1c\n\x04name\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x10\x01\x18\xc8\x01H\x00\x88\x01\x01\x12!\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07H\x01\x88\x01\x01\x12\x16\n\tis_public\x18\x04 \x01(\x08H\x02\x88\x01\x01\x42\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0c\n\n_is_public\".\n\x11\x44\x65leteListRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"U\n\x16\x41\x64\x64ListContactsRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12 \n\x0b\x63ontact_ids\x18\x02 \x03(\tB\x0b\x92\xb5\x18\x07\x08\x01\x30\xe8\x07\x38\x01\"(\n\x17\x41\x64\x64ListContactsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\r\"S\n\x18RemoveListContactRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1c\n\ncontact_id\x18\x02 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"l\n\x17ListListContactsRequest\x12\x19\n\x07list_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"g\n\x18ListListContactsResponse\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe6\t\n\x0bListService\x12\x85\x01\n\nCreateList\x12*.flownurture.contacts.v1.CreateListRequest\x1a\x1d.flownurture.contacts.v1.List\",\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x82\xd3\xe4\x93\x02\x0e\"\t/v1/lists:\x01*\x12\x85\x01\n\x07GetList\x12\'.flownurture.contacts.v1.GetListRequest\x1a\x1d.flownurture.contacts.v1.List\"2\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/lists/{list_id}\x12\x8c\x01\n\tListLists\x12).flownurture.contacts.v1.ListListsRequest\x1a*.flownurture.contacts.v1.ListListsResponse\"(\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/lists\x12\x8f\x01\n\nUpdateList\x12*.flownurture.contacts.v1.UpdateListRequest\x1a\x1d.flownurture.contacts.v1.List\"6\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x82\xd3\xe4\x93\x02\x18\x32\x13/v1/lists/{list_id}:\x01*\x12\x85\x01\n\nDeleteList\x12*.flownurture.contacts.v1.DeleteListRequest\x1a\x16.google.protobuf.Empty\"3\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x82\xd3\xe4\x93\x02\x15*\x13/v1/lists/{list_id}\x12\xb5\x01\n\x0f\x41\x64\x64ListContacts\x12/.flownurture.contacts.v1.AddListContactsRequest\x1a\x30.flownurture.contacts.v1.AddListContactsResponse\"?\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x82\xd3\xe4\x93\x02!\"\x1c/v1/lists/{list_id}/contacts:\x01*\x12\xae\x01\n\x11RemoveListContact\x12\x31.flownurture.contacts.v1.RemoveListContactRequest\x1a\x16.google.protobuf.Empty\"N\x8a\xb5\x18\x14\x08\x02\x10\x01\x1a\x0e\x63ontacts:write\x98\xb5\x18\xcc\x01\x82\xd3\xe4\x93\x02+*)/v1/lists/{list_id}/contacts/{contact_id}\x12\xb4\x01\n\x10ListListContacts\x12\x30.flownurture.contacts.v1.ListListContactsRequest\x1a\x31.flownurture.contacts.v1.ListListContactsResponse\";\x8a\xb5\x18\x13\x08\x02\x10\x01\x1a\rcontacts:read\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/lists/{list_id}/contactsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -85,30 +85,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSERVICE'].methods_by_name['RemoveListContact']._serialized_options = b'\212\265\030\024\010\002\020\001\032\016contacts:write\230\265\030\314\001\202\323\344\223\002+*)/v1/lists/{list_id}/contacts/{contact_id}'
   _globals['_LISTSERVICE'].methods_by_name['ListListContacts']._loaded_options = None
   _globals['_LISTSERVICE'].methods_by_name['ListListContacts']._serialized_options = b'\212\265\030\023\010\002\020\001\032\rcontacts:read\202\323\344\223\002\036\022\034/v1/lists/{list_id}/contacts'
-  _globals['_LIST']._serialized_start=269
-  _globals['_LIST']._serialized_end=393
-  _globals['_CREATELISTREQUEST']._serialized_start=395
-  _globals['_CREATELISTREQUEST']._serialized_end=469
-  _globals['_GETLISTREQUEST']._serialized_start=471
-  _globals['_GETLISTREQUEST']._serialized_end=514
-  _globals['_LISTLISTSREQUEST']._serialized_start=516
-  _globals['_LISTLISTSREQUEST']._serialized_end=590
-  _globals['_LISTLISTSRESPONSE']._serialized_start=592
-  _globals['_LISTLISTSRESPONSE']._serialized_end=682
-  _globals['_UPDATELISTREQUEST']._serialized_start=685
-  _globals['_UPDATELISTREQUEST']._serialized_end=821
-  _globals['_DELETELISTREQUEST']._serialized_start=823
-  _globals['_DELETELISTREQUEST']._serialized_end=869
-  _globals['_ADDLISTCONTACTSREQUEST']._serialized_start=871
-  _globals['_ADDLISTCONTACTSREQUEST']._serialized_end=956
-  _globals['_ADDLISTCONTACTSRESPONSE']._serialized_start=958
-  _globals['_ADDLISTCONTACTSRESPONSE']._serialized_end=998
-  _globals['_REMOVELISTCONTACTREQUEST']._serialized_start=1000
-  _globals['_REMOVELISTCONTACTREQUEST']._serialized_end=1083
-  _globals['_LISTLISTCONTACTSREQUEST']._serialized_start=1085
-  _globals['_LISTLISTCONTACTSREQUEST']._serialized_end=1193
-  _globals['_LISTLISTCONTACTSRESPONSE']._serialized_start=1195
-  _globals['_LISTLISTCONTACTSRESPONSE']._serialized_end=1298
-  _globals['_LISTSERVICE']._serialized_start=1301
-  _globals['_LISTSERVICE']._serialized_end=2555
+  _globals['_LIST']._serialized_start=270
+  _globals['_LIST']._serialized_end=413
+  _globals['_CREATELISTREQUEST']._serialized_start=415
+  _globals['_CREATELISTREQUEST']._serialized_end=508
+  _globals['_GETLISTREQUEST']._serialized_start=510
+  _globals['_GETLISTREQUEST']._serialized_end=553
+  _globals['_LISTLISTSREQUEST']._serialized_start=555
+  _globals['_LISTLISTSREQUEST']._serialized_end=629
+  _globals['_LISTLISTSRESPONSE']._serialized_start=631
+  _globals['_LISTLISTSRESPONSE']._serialized_end=721
+  _globals['_UPDATELISTREQUEST']._serialized_start=724
+  _globals['_UPDATELISTREQUEST']._serialized_end=898
+  _globals['_DELETELISTREQUEST']._serialized_start=900
+  _globals['_DELETELISTREQUEST']._serialized_end=946
+  _globals['_ADDLISTCONTACTSREQUEST']._serialized_start=948
+  _globals['_ADDLISTCONTACTSREQUEST']._serialized_end=1033
+  _globals['_ADDLISTCONTACTSRESPONSE']._serialized_start=1035
+  _globals['_ADDLISTCONTACTSRESPONSE']._serialized_end=1075
+  _globals['_REMOVELISTCONTACTREQUEST']._serialized_start=1077
+  _globals['_REMOVELISTCONTACTREQUEST']._serialized_end=1160
+  _globals['_LISTLISTCONTACTSREQUEST']._serialized_start=1162
+  _globals['_LISTLISTCONTACTSREQUEST']._serialized_end=1270
+  _globals['_LISTLISTCONTACTSRESPONSE']._serialized_start=1272
+  _globals['_LISTLISTCONTACTSRESPONSE']._serialized_end=1375
+  _globals['_LISTSERVICE']._serialized_start=1378
+  _globals['_LISTSERVICE']._serialized_end=2632
 # @@protoc_insertion_point(module_scope)

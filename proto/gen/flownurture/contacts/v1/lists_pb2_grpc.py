@@ -118,7 +118,7 @@ class ListServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddListContacts(self, request, context):
-        """Adds contacts to a list; those already in it stay as they are.
+        """Adds contacts to a list; those already in it stay as they are, and who left it by their own choice stays out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class ListServiceStub:
     DeleteList: _grpc.UnaryUnaryMultiCallable[_lists_pb2.DeleteListRequest, _empty_pb2.Empty]
     """Deletes a list; its contacts stay."""
     AddListContacts: _grpc.UnaryUnaryMultiCallable[_lists_pb2.AddListContactsRequest, _lists_pb2.AddListContactsResponse]
-    """Adds contacts to a list; those already in it stay as they are."""
+    """Adds contacts to a list; those already in it stay as they are, and who left it by their own choice stays out."""
     RemoveListContact: _grpc.UnaryUnaryMultiCallable[_lists_pb2.RemoveListContactRequest, _empty_pb2.Empty]
     """Takes a contact out of a list."""
     ListListContacts: _grpc.UnaryUnaryMultiCallable[_lists_pb2.ListListContactsRequest, _lists_pb2.ListListContactsResponse]
@@ -67,7 +67,7 @@ class ListServiceAsyncStub(ListServiceStub):
     DeleteList: _aio.UnaryUnaryMultiCallable[_lists_pb2.DeleteListRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a list; its contacts stay."""
     AddListContacts: _aio.UnaryUnaryMultiCallable[_lists_pb2.AddListContactsRequest, _lists_pb2.AddListContactsResponse]  # type: ignore[assignment]
-    """Adds contacts to a list; those already in it stay as they are."""
+    """Adds contacts to a list; those already in it stay as they are, and who left it by their own choice stays out."""
     RemoveListContact: _aio.UnaryUnaryMultiCallable[_lists_pb2.RemoveListContactRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Takes a contact out of a list."""
     ListListContacts: _aio.UnaryUnaryMultiCallable[_lists_pb2.ListListContactsRequest, _lists_pb2.ListListContactsResponse]  # type: ignore[assignment]
@@ -122,7 +122,7 @@ class ListServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lists_pb2.AddListContactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lists_pb2.AddListContactsResponse, _abc.Awaitable[_lists_pb2.AddListContactsResponse]]:
-        """Adds contacts to a list; those already in it stay as they are."""
+        """Adds contacts to a list; those already in it stay as they are, and who left it by their own choice stays out."""
 
     @_abc_1.abstractmethod
     def RemoveListContact(

@@ -45,7 +45,9 @@ class ChangePreferencesRequest(_message.Message):
     token: _builtins.str
     @_builtins.property
     def body(self) -> _httpbody_pb2.HttpBody:
-        """application/x-www-form-urlencoded with `choice`: `unsubscribe` or `subscribe`."""
+        """application/x-www-form-urlencoded with `choice`: `unsubscribe`, `subscribe`, or `lists`, with the ids of those that were shown in `offered`
+        and of those that are wanted in `list`.
+        """
 
     def __init__(
         self,

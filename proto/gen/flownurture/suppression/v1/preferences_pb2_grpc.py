@@ -53,14 +53,15 @@ class PreferencesServiceServicer:
     """
 
     def GetPreferencesPage(self, request, context):
-        """A page that says how it is, with a button to have it otherwise. Reading it changes nothing: prefetchers follow links.
+        """A page that says how it is, with the public lists that the person is in or has been, and buttons to have it otherwise. Reading it changes nothing: prefetchers follow links.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ChangePreferences(self, request, context):
-        """Opts out, committed before it answers; or sends a mail whose link, once it is confirmed, ends the opt-out. Idempotent.
+        """Opts out, or leaves and joins lists, committed before it answers; or sends a mail whose link, once it is confirmed, ends the opt-out.
+        Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,9 +35,11 @@ class PreferencesServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PreferencesServiceAsyncStub: ...
     GetPreferencesPage: _grpc.UnaryUnaryMultiCallable[_preferences_pb2.GetPreferencesPageRequest, _httpbody_pb2.HttpBody]
-    """A page that says how it is, with a button to have it otherwise. Reading it changes nothing: prefetchers follow links."""
+    """A page that says how it is, with the public lists that the person is in or has been, and buttons to have it otherwise. Reading it changes nothing: prefetchers follow links."""
     ChangePreferences: _grpc.UnaryUnaryMultiCallable[_preferences_pb2.ChangePreferencesRequest, _httpbody_pb2.HttpBody]
-    """Opts out, committed before it answers; or sends a mail whose link, once it is confirmed, ends the opt-out. Idempotent."""
+    """Opts out, or leaves and joins lists, committed before it answers; or sends a mail whose link, once it is confirmed, ends the opt-out.
+    Idempotent.
+    """
 
 @_typing.type_check_only
 class PreferencesServiceAsyncStub(PreferencesServiceStub):
@@ -45,9 +47,11 @@ class PreferencesServiceAsyncStub(PreferencesServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPreferencesPage: _aio.UnaryUnaryMultiCallable[_preferences_pb2.GetPreferencesPageRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """A page that says how it is, with a button to have it otherwise. Reading it changes nothing: prefetchers follow links."""
+    """A page that says how it is, with the public lists that the person is in or has been, and buttons to have it otherwise. Reading it changes nothing: prefetchers follow links."""
     ChangePreferences: _aio.UnaryUnaryMultiCallable[_preferences_pb2.ChangePreferencesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """Opts out, committed before it answers; or sends a mail whose link, once it is confirmed, ends the opt-out. Idempotent."""
+    """Opts out, or leaves and joins lists, committed before it answers; or sends a mail whose link, once it is confirmed, ends the opt-out.
+    Idempotent.
+    """
 
 class PreferencesServiceServicer(metaclass=_abc_1.ABCMeta):
     """The links in mail behind which a person sees whether they get mail, and has it otherwise. Their tokens are signed and carry the organization."""
@@ -58,7 +62,7 @@ class PreferencesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _preferences_pb2.GetPreferencesPageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
-        """A page that says how it is, with a button to have it otherwise. Reading it changes nothing: prefetchers follow links."""
+        """A page that says how it is, with the public lists that the person is in or has been, and buttons to have it otherwise. Reading it changes nothing: prefetchers follow links."""
 
     @_abc_1.abstractmethod
     def ChangePreferences(
@@ -66,6 +70,8 @@ class PreferencesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _preferences_pb2.ChangePreferencesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
-        """Opts out, committed before it answers; or sends a mail whose link, once it is confirmed, ends the opt-out. Idempotent."""
+        """Opts out, or leaves and joins lists, committed before it answers; or sends a mail whose link, once it is confirmed, ends the opt-out.
+        Idempotent.
+        """
 
 def add_PreferencesServiceServicer_to_server(servicer: PreferencesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
