@@ -110,7 +110,7 @@ promise: install ## Show each sentence of the security page with the tests that 
 	@python -m docs.promise
 
 .PHONY: confusion
-confusion: install ## Show what the classifier of bounces makes of the labelled mails, as a confusion matrix
+confusion: install ## Show what the classifier of bounces makes of the labelled mails and posts, as a confusion matrix
 	@python -m services.sending.feedback.tests.confusion
 
 .PHONY: bench-gateway

@@ -9,6 +9,7 @@ from chassis.context import ActorKind, RequestContext
 from chassis.errors import Conflict, DeadlineExceeded, FailedPrecondition, FieldViolation, InvalidRequest
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import contacts_pb2
+from flownurture.feedback.v1.provider_reports_pb2 import TakeProviderReportRequest
 from flownurture.options.v1 import access_pb2
 from flownurture.web.v1.redirect_pb2 import Redirect
 from gateway.tests.house import House, free_address, running_gateway
@@ -57,6 +58,38 @@ async def test_a_path_variable_and_a_query_reach_their_fields(house: House) -> N
     assert response.status_code == 200
     (asked,) = house.services["CampaignService"].of(response.headers["x-request-id"])
     assert (asked.request.campaign_id, asked.request.page_size, asked.request.status) == (campaign_id, 7, 3)
+
+
+async def test_a_header_that_the_contract_names_reaches_its_field_and_no_other_header_does(
+    house: House,
+) -> None:
+    response = await house.call(
+        "POST",
+        "/v1/feedback/sendgrid",
+        content=b"[ ]",
+        headers={
+            "Authorization": "Basic Zm9v",
+            "X-Twilio-Email-Event-Webhook-Signature": "MEUC",
+            "x-other": "unheard",
+            "content-type": "application/json",
+        },
+    )
+    assert response.status_code == 200
+    (asked,) = house.services["ProviderReportService"].of(response.headers["x-request-id"])
+    assert asked.request == TakeProviderReportRequest(
+        provider="sendgrid",
+        body=HttpBody(content_type="application/json", data=b"[ ]"),
+        authorization="Basic Zm9v",
+        sendgrid_signature="MEUC",
+    )
+
+
+async def test_a_field_that_a_header_fills_is_bounded_and_no_query_sets_it(house: House) -> None:
+    header = "x-twilio-email-event-webhook-timestamp"
+    too_long = await house.call("POST", "/v1/feedback/sendgrid", headers={header: "1" * 21})
+    in_query = await house.call("POST", "/v1/feedback/sendgrid?authorization=x")
+    wrong = [answer.json()["errors"][0]["field"] for answer in (too_long, in_query)]
+    assert wrong == ["sendgrid_timestamp", "authorization"]
 
 
 async def test_a_delete_answers_204_without_content(house: House) -> None:

@@ -23,7 +23,8 @@ def _operation(endpoint: Endpoint) -> Any:
 def test_every_endpoint_is_described_with_its_access(endpoint: Endpoint) -> None:
     operation = _operation(endpoint)
     assert str(endpoint.success_status) in operation["responses"]
-    assert bool(operation["security"]) == (endpoint.access.audience is not Audience.PUBLIC)
+    needs_credential = bool(operation["security"]) and {} not in operation["security"]
+    assert needs_credential == (endpoint.access.audience is not Audience.PUBLIC)
     assert {"api_key": [endpoint.access.scope]} in operation["security"] or not endpoint.access.scope
     in_path = [each["name"] for each in operation["parameters"] if each["in"] == "path"]
     assert in_path == list(endpoint.template.variables)
@@ -51,6 +52,18 @@ def test_bounds_of_the_contract_are_limits_of_the_schema() -> None:
         each for each in DOCUMENT["paths"]["/v1/contacts"]["get"]["parameters"] if each["name"] == "page_size"
     )
     assert page_size["schema"] == {"type": "integer", "minimum": 0, "maximum": 500}
+
+
+def test_a_field_that_a_header_fills_is_a_header_and_nothing_of_query_or_body() -> None:
+    operation = DOCUMENT["paths"]["/v1/feedback/{provider}"]["post"]
+    places = {each["name"]: each["in"] for each in operation["parameters"]}
+    assert places == {
+        "provider": "path",
+        "x-twilio-email-event-webhook-signature": "header",
+        "x-twilio-email-event-webhook-timestamp": "header",
+    }
+    # Which OpenAPI has to be no parameter, and nobody has to show.
+    assert operation["security"] == [{}, {"of_others": []}]
 
 
 def test_comments_of_the_contract_are_descriptions() -> None:

@@ -387,6 +387,8 @@ feedback_reports = Table(
     Column("mail_from", Text, nullable=False),
     Column("rcpt_to", ARRAY(Text), nullable=False),
     Column("content", LargeBinary, nullable=False),
+    # Who posted it; empty for a mail.
+    _text("provider"),
     moment("received_at"),
     # When it is to be processed; NULL once it is.
     Column("due_at", DateTime(timezone=True)),

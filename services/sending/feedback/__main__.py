@@ -26,7 +26,7 @@ Until = Annotated[datetime | None, typer.Option(help="Before this time (UTC).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 
 Rule = Annotated[str | None, typer.Option(help="By this rule of bounces.toml.")]
-Source = Annotated[str | None, typer.Option(help="From this source: smtp, dsn or notice.")]
+Source = Annotated[str | None, typer.Option(help="From this source: smtp, dsn, notice or provider.")]
 
 command = service_command("feedback", FeedbackSettings, serve)
 

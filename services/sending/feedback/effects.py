@@ -56,12 +56,12 @@ class Told:
 
 async def take_effect(session: TenantSession, told: Sequence[Told]) -> list[Told]:
     """Let what was told of the organization's messages have its effect; answers what is to be done again, once its message is settled."""
-    counting = [each for each in told if each.finding.counts]
-    if not counting:
+    effective = [each for each in told if each.finding.has_effect]
+    if not effective:
         return []
-    found = await session.execute(_FIND, {"message_ids": [each.message_id for each in counting]})
+    found = await session.execute(_FIND, {"message_ids": [each.message_id for each in effective]})
     messages = {row.id: row for row in found}
-    known = [each for each in counting if each.message_id in messages]
+    known = [each for each in effective if each.message_id in messages]
     returned = await _return(session, [each for each in known if each.finding.returned])
     await _note(session, messages, known, returned)
     return [each for each in known if each.finding.returned and messages[each.message_id].settled_at is None]
@@ -75,13 +75,14 @@ async def _note(
 ) -> None:
     """Keep the findings, put addresses on the list, and tell of that."""
     # Where a person was erased, nobody knows the address any more.
+    addressed = [(each, messages[each.message_id]) for each in told if messages[each.message_id].email]
     findings = [
-        _noted(each, bytes(messages[each.message_id].email_digest))
-        for each in told
-        if messages[each.message_id].email
+        _noted(each, bytes(message.email_digest)) for each, message in addressed if each.finding.counts
     ]
     leading = await leading_to_suppression(session, await note_findings(session, findings))
     entries = [_entry(finding, messages[finding.message_id].email) for finding in leading]
+    # All in one, since the locks of addresses are taken in one order.
+    entries += [_opt_out(each, message) for each, message in addressed if each.finding.opts_out]
     added = set(await suppress(session, entries))
     announce_suppressed(
         session,
@@ -91,7 +92,10 @@ async def _note(
             # Each complaint is told, since each counts against the campaign that it came of.
             if entry.reason is SuppressionReason.COMPLAINT
             # Of what is returned now, suppression tells when it hears of it, as of what is refused.
-            or (entry in added and entry.message_id not in returned)
+            or (
+                entry in added
+                and (entry.reason is SuppressionReason.UNSUBSCRIBE or entry.message_id not in returned)
+            )
         ],
     )
 
@@ -131,6 +135,18 @@ def _entry(finding: Noted, email: str) -> Suppressed:
         rule=finding.rule,
         source=finding.source,
         report_id=finding.report_id,
+    )
+
+
+def _opt_out(told: Told, message: Row[Any]) -> Suppressed:
+    return Suppressed(
+        bytes(message.email_digest),
+        SuppressionReason.UNSUBSCRIBE,
+        message.email,
+        message_id=told.message_id,
+        rule=told.finding.rule,
+        source=told.finding.shape,
+        report_id=told.report_id,
     )
 
 

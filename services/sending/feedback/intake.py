@@ -16,6 +16,7 @@ from chassis.logs import logger
 from services.sending.feedback.effects import Told, take_effect
 from services.sending.feedback.mail import Mail
 from services.sending.feedback.origins import Origins
+from services.sending.feedback.providers.directory import EVENTS
 from services.sending.feedback.reports import Kept, Report, are_processed, keep_reports
 from services.sending.feedback.understanding import understand
 from services.sending.gathering import Gathering
@@ -53,15 +54,17 @@ class Intake:
         )
 
     async def take(self, report: Report) -> None:
-        """Keep a report and process it; it is kept once this returns. Raises Unavailable."""
+        """Keep a report and process it; it is kept once this returns. A post that comes again is known, and left alone. Raises Unavailable."""
         try:
             told = await self._read(report)
         except Exception:
             # Kept it can be read by whoever comes to know how.
             logger().exception("report_not_read", report=str(report.id))
             told = None
-        kept = Kept(report, is_due=told is None or any(each.finding.counts for each in told))
+        kept = Kept(report, is_due=told is None or any(each.finding.has_effect for each in told))
         await self._keeping.work_on(_context(None), kept, len(report.content))
+        if kept.is_known:
+            return
         try:
             await self._have_effect(told or ())
         except Exception:
@@ -70,7 +73,7 @@ class Intake:
     async def process(self, report: Report) -> None:
         """Let a report that is kept have its effect; if it has had it, nothing changes. Raises Unavailable."""
         told = await self._read(report)
-        if any(each.finding.counts for each in told):
+        if any(each.finding.has_effect for each in told):
             await self._have_effect(told)
         else:
             async with self._database.platform_transaction() as connection:
@@ -78,6 +81,12 @@ class Intake:
 
     def read(self, report: Report) -> Sequence[Told]:
         """What it says, of each message that it is about."""
+        if report.provider:
+            return [
+                Told(organization, message_id, event.finding, report.id)
+                for event in EVENTS[report.provider](report.content)
+                for organization, message_id in self._origins.of_event(event.carried, event.addresses)
+            ]
         mail = Mail(report.content)
         finding = understand(mail)
         return [
@@ -95,7 +104,7 @@ class Intake:
             await keep_reports(connection, reports)
 
     async def _have_effect(self, told: Sequence[Told]) -> None:
-        shares = list(_shares([each for each in told if each.finding.counts]))
+        shares = list(_shares([each for each in told if each.finding.has_effect]))
         is_done = True
         for place, part in enumerate(shares, 1):
             share = _Share(part, is_last=is_done and place == len(shares))

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from hashlib import sha256
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy import Row, text
@@ -17,9 +18,11 @@ _PAGE = 100
 
 # In one round trip, however many they are.
 _KEEP = text("""
-    INSERT INTO sending.feedback_reports (id, mail_from, rcpt_to, content, due_at)
-    VALUES (:id, :mail_from, CAST(:rcpt_to AS text[]), :content, now() + CAST(:in_hand AS interval))
+    INSERT INTO sending.feedback_reports (id, mail_from, rcpt_to, content, provider, due_at)
+    VALUES (:id, :mail_from, CAST(:rcpt_to AS text[]), :content, :provider, now() + CAST(:in_hand AS interval))
+    ON CONFLICT DO NOTHING
 """)
+_ARE_KEPT = text("SELECT id FROM sending.feedback_reports WHERE id = ANY(CAST(:ids AS uuid[]))")
 _ARE_PROCESSED = text("""
     UPDATE sending.feedback_reports SET due_at = NULL WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
@@ -31,40 +34,54 @@ _TAKE_DUE = text("""
     UPDATE sending.feedback_reports AS report
     SET due_at = now() + greatest(interval '1 minute', least(now() - report.received_at, interval '6 hours'))
     FROM due WHERE report.id = due.id
-    RETURNING report.id, report.rcpt_to, report.content, report.received_at
+    RETURNING report.id, report.rcpt_to, report.content, report.provider, report.received_at
 """)
 _FORGET = text("DELETE FROM sending.feedback_reports WHERE received_at < now() - :kept")
 _PAGE_OF = text("""
-    SELECT id, rcpt_to, content, received_at FROM sending.feedback_reports
+    SELECT id, rcpt_to, content, provider, received_at FROM sending.feedback_reports
     WHERE received_at >= :since AND received_at < :until AND id > :after ORDER BY id LIMIT :most
 """)
 _OF = text("""
-    SELECT id, rcpt_to, content, received_at FROM sending.feedback_reports
+    SELECT id, rcpt_to, content, provider, received_at FROM sending.feedback_reports
     WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A mail that came in: to whom, and each byte of it; by whom, which is no longer asked once it is kept."""
+    """What came in, each byte of it: a mail, to whom, and by whom, which is no longer asked once it is kept; or a provider's post."""
 
     id: UUID
     rcpt_to: Sequence[str]
     content: bytes
     mail_from: str = ""
+    # Whose post it is; empty for a mail.
+    provider: str = ""
     received_at: datetime | None = None
 
+    @classmethod
+    def of_post(cls, provider: str, content: bytes) -> Self:
+        """A post. The same post again is the same report."""
+        digest = sha256(provider.encode() + b"\0" + content).digest()
+        return cls(UUID(bytes=digest[:16]), (), content, provider=provider)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Kept:
     """A report to be kept. One that is due will be processed, whoever dies."""
 
     report: Report
     is_due: bool
+    # Whether it was kept before.
+    is_known: bool = False
 
 
 async def keep_reports(connection: AsyncConnection, reports: Sequence[Kept]) -> None:
-    """Store reports; they are safe once that is committed."""
+    """Store reports, and note which were there; they are safe once that is committed."""
+    if posts := [kept.report.id for kept in reports if kept.report.provider]:
+        known = set((await connection.execute(_ARE_KEPT, {"ids": posts})).scalars())
+        for kept in reports:
+            kept.is_known = kept.report.id in known
     await connection.execute(
         _KEEP,
         [
@@ -73,6 +90,7 @@ async def keep_reports(connection: AsyncConnection, reports: Sequence[Kept]) -> 
                 "mail_from": kept.report.mail_from,
                 "rcpt_to": list(kept.report.rcpt_to),
                 "content": kept.report.content,
+                "provider": kept.report.provider,
                 "in_hand": _IN_HAND if kept.is_due else None,
             }
             for kept in reports
@@ -103,7 +121,7 @@ class KeptReports:
             return (await connection.execute(_FORGET, {"kept": kept})).rowcount
 
     async def received(self, since: datetime, until: datetime) -> AsyncIterator[Report]:
-        """Those that came in within a time, in their order."""
+        """Those that came in within a time, in the order of their ids: mails in their own order."""
         after = UUID(int=0)
         while True:
             wanted = {"since": since, "until": until, "after": after, "most": _PAGE}
@@ -122,4 +140,4 @@ class KeptReports:
 
 
 def _report(row: Row[Any]) -> Report:
-    return Report(row.id, row.rcpt_to, bytes(row.content), received_at=row.received_at)
+    return Report(row.id, row.rcpt_to, bytes(row.content), provider=row.provider, received_at=row.received_at)

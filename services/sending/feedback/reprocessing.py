@@ -1,7 +1,7 @@
 """Processing kept reports again, by the rules of today."""
 
-from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterable, AsyncIterator, Collection
 from typing import NamedTuple
 from uuid import UUID
 
@@ -35,36 +35,44 @@ class Reprocessing:
     async def preview(self, reports: AsyncIterable[Report]) -> Counter[Change]:
         """Of how many messages `apply` would change what is known."""
         changes: Counter[Change] = Counter()
-        async for told in self._read(reports):
+        async for told, kinds in self._read(reports):
             async with self._database.tenant_transaction(
                 _context(told.organization), read_only=True
             ) as session:
-                changes[await _change(session, told)] += 1
+                changes[await _change(session, told, kinds)] += 1
         return changes
 
     async def apply(self, reports: AsyncIterable[Report]) -> Counter[Change]:
         """Let each report have the effect that it has today. Doing it again changes nothing. Raises Unavailable."""
         changes: Counter[Change] = Counter()
-        async for told in self._read(reports):
+        async for told, kinds in self._read(reports):
             async with self._database.tenant_transaction(_context(told.organization)) as session:
-                changes[await _change(session, told)] += 1
+                changes[await _change(session, told, kinds)] += 1
                 await session.execute(
                     delete(feedback_findings).where(
                         feedback_findings.c.message_id == told.message_id,
                         feedback_findings.c.report_id == told.report_id,
-                        feedback_findings.c.kind != _kind(told.finding),
+                        feedback_findings.c.kind.not_in(kinds),
                     )
                 )
                 await take_effect(session, [told])
         return changes
 
-    async def _read(self, reports: AsyncIterable[Report]) -> AsyncIterator[Told]:
+    async def _read(self, reports: AsyncIterable[Report]) -> AsyncIterator[tuple[Told, Collection[str]]]:
+        """What each says of a message, and all that it says of that one.
+
+        Not who opted out: that is nothing that rules read, and to do it again would forget that somebody came back since.
+        """
         async for report in reports:
-            for told in self._intake.read(report):
-                yield told
+            read = [told for told in self._intake.read(report) if not told.finding.opts_out]
+            kinds: dict[UUID, set[str]] = defaultdict(set)
+            for told in read:
+                kinds[told.message_id].add(_kind(told.finding))
+            for told in read:
+                yield told, kinds[told.message_id]
 
 
-async def _change(session: TenantSession, told: Told) -> Change:
+async def _change(session: TenantSession, told: Told, kinds: Collection[str]) -> Change:
     held = feedback_findings.c
     kind = _kind(told.finding)
     found = await session.execute(
@@ -72,7 +80,8 @@ async def _change(session: TenantSession, told: Told) -> Change:
             held.message_id == told.message_id, or_(held.report_id == told.report_id, held.kind == kind)
         )
     )
-    before = set(found.scalars())
+    # What it says besides is told of by itself.
+    before = set(found.scalars()) - (set(kinds) - {kind})
     return Change(kind if kind in before else min(before, default=_NOTHING), kind)
 
 

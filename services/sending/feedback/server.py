@@ -5,10 +5,13 @@ from datetime import timedelta
 from chassis.database import Database, RoleDatabase
 from chassis.process import Process
 from chassis.rpc.server import RpcServer
+from services.sending.feedback.api import ProviderReportApi
 from services.sending.feedback.intake import Intake
 from services.sending.feedback.listener import FeedbackListener
 from services.sending.feedback.opt_outs import OptOuts
 from services.sending.feedback.origins import Origins
+from services.sending.feedback.providers.directory import configured
+from services.sending.feedback.providers.visits import Visits
 from services.sending.feedback.reports import KeptReports
 from services.sending.feedback.settings import FeedbackSettings
 from services.sending.feedback.sweep import Forgetting, Sweep
@@ -24,6 +27,8 @@ async def serve(settings: FeedbackSettings) -> None:
         intake = Intake(database, Origins(settings.link_keys))
         process.start(Sweep(reports, intake))
         process.start(Forgetting(reports, timedelta(days=settings.reports_kept_days)))
+        providers = configured(settings, Visits().get)
         opt_outs = OptOuts(database, unsubscribe_addresses)
         await process.enter(FeedbackListener(intake, opt_outs, settings.smtp_listen))
-        await process.serve(RpcServer("feedback", settings.listen, process.verifier, database))
+        server = RpcServer("feedback", settings.listen, process.verifier, database)
+        await process.serve(server.add(ProviderReportApi(providers, intake)))

@@ -30,7 +30,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a report says of its message. `returned`: that it did not arrive."""
+    """What a report says of its message. `returned`: that it did not arrive; `opts_out`: that who got it wants no more."""
 
     shape: Shape
     kind: Kind
@@ -39,11 +39,17 @@ class Finding:
     diagnosis: str = ""
     reporter: str = ""
     returned: bool = False
+    opts_out: bool = False
 
     @property
     def counts(self) -> bool:
         """Whether it says anything against the message, or its address."""
         return self.returned or self.kind is Kind.COMPLAINT
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether anything comes of it."""
+        return self.counts or self.opts_out
 
 
 def understand(mail: Mail) -> Finding:

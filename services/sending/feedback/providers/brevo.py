@@ -38,4 +38,4 @@ class Brevo:
                 case "spam" | "complaint":
                     yield Event(complaint(), carried)
                 case "unsubscribed":
-                    yield Event(OPTED_OUT, carried, opts_out=True)
+                    yield Event(OPTED_OUT, carried)

@@ -24,7 +24,6 @@ class Event:
     finding: Finding
     carried: str = ""
     addresses: Sequence[str] = ()
-    opts_out: bool = False
 
 
 class Called(StrEnum):
@@ -64,4 +63,4 @@ def complaint(feedback_type: str = "", reporter: str = "") -> Finding:
     return Finding(Shape.PROVIDER, Kind.COMPLAINT if counts else Kind.UNKNOWN, rule, reporter=reporter[:255])
 
 
-OPTED_OUT = Finding(Shape.PROVIDER, Kind.AUTO_REPLY, "opted_out")
+OPTED_OUT = Finding(Shape.PROVIDER, Kind.AUTO_REPLY, "opted_out", opts_out=True)

@@ -55,4 +55,4 @@ class Mailgun:
             case "complained", _:
                 yield Event(complaint(), carried)
             case "unsubscribed", _:
-                yield Event(OPTED_OUT, carried, opts_out=True)
+                yield Event(OPTED_OUT, carried)

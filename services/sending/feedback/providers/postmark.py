@@ -51,11 +51,11 @@ class Postmark:
             case ("SpamComplaint", _) | ("Bounce", "SpamComplaint"):
                 yield Event(complaint(), carried)
             case "Bounce", "Unsubscribe":
-                yield Event(OPTED_OUT, carried, opts_out=True)
+                yield Event(OPTED_OUT, carried)
             case "Bounce", kind if kind not in _NO_BOUNCES:
                 yield Event(_bounce(record, kind), carried)
             case "SubscriptionChange", _ if _was_said_by_the_recipient(record):
-                yield Event(OPTED_OUT, carried, opts_out=True)
+                yield Event(OPTED_OUT, carried)
 
 
 def _bounce(record: Document, kind: str) -> Finding:

@@ -48,7 +48,7 @@ class SendGrid:
                 case "spamreport":
                     yield Event(complaint(), carried)
                 case "unsubscribe" | "group_unsubscribe":
-                    yield Event(OPTED_OUT, carried, opts_out=True)
+                    yield Event(OPTED_OUT, carried)
 
 
 def read_public_key(text: str) -> EllipticCurvePublicKey:

@@ -41,7 +41,7 @@ class Ses:
                 finding = refused("", told.part("reject").text("reason"), Called.BLOCKED)
                 yield Event(finding, addresses=addresses)
             case "Subscription" if _leaves_all(told.part("subscription")):
-                yield Event(OPTED_OUT, addresses=addresses, opts_out=True)
+                yield Event(OPTED_OUT, addresses=addresses)
 
 
 def _bounces(bounce: Document) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ def told(post: Posted, **places: str) -> list[Event]:
 
 
 def said(event: Event) -> str:
-    if event.opts_out:
+    if event.finding.opts_out:
         return OPTED_OUT
     return event.finding.kind.value if event.finding.counts else ""
 
