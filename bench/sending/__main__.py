@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.sending import campaign, contenders, listmonk, memory, one_off, opt_out, rivals, veto
+from bench.sending import campaign, contenders, feedback, listmonk, memory, one_off, opt_out, rivals, veto
 from bench.sending.turns import say
 
 Recipients = Annotated[int, typer.Option(min=1_000, help="Recipients of each campaign.")]
@@ -37,6 +37,7 @@ def everything(context: typer.Context) -> None:
         "opt_out": lambda: opt_out.acknowledged(100_000),
         "memory": lambda: memory.growth(large=False),
         "veto": lambda: veto.lists(10_000, 10_000_000, 200_000, 5),
+        "feedback": lambda: feedback.taken_in(3_000, 5),
     }
     if listmonk.is_given():
         parts["listmonk"] = lambda: rivals.against_listmonk(100_000, 5, 2)
@@ -121,6 +122,14 @@ def decided(
 ) -> None:
     """How many addresses a suppression process decides on, by a short list and by a long one."""
     _tell(veto.lists(small, large, messages, rounds))
+
+
+@app.command("feedback")
+def fed_back(
+    reports: Annotated[int, typer.Option(min=1_000, help="Reports a turn.")] = 3_000, rounds: Rounds = 5
+) -> None:
+    """How many reports a feedback process takes in, beside a listener that does nothing with them."""
+    _tell(feedback.taken_in(reports, rounds))
 
 
 def _tell(figures: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def debian_sink(port: int | None = None) -> Iterator[Sink]:
     """Debian's `smtp-sink` (package postfix), on a free port unless one is given."""
     port = port or unused_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    with _running([debian("smtp-sink"), *user, f"127.0.0.1:{port}", _BACKLOG], port) as sink:
+    with running([debian("smtp-sink"), *user, f"127.0.0.1:{port}", _BACKLOG], port) as sink:
         yield sink
 
 
@@ -50,7 +50,7 @@ def receiver(notes: Path | None = None) -> Iterator[Sink]:
     """`bench.sending.receiver`, which takes more messages a second and notes when."""
     port = unused_port()
     command = [sys.executable, "-m", "bench.sending.receiver", str(port)]
-    with _running([*command, str(notes)] if notes else command, port) as sink:
+    with running([*command, str(notes)] if notes else command, port) as sink:
         yield sink
 
 
@@ -64,7 +64,8 @@ def noted(notes: Path) -> dict[str, float]:
 
 
 @contextmanager
-def _running(command: Sequence[str], port: int) -> Iterator[Sink]:
+def running(command: Sequence[str], port: int) -> Iterator[Sink]:
+    """A program that listens on a port, until this is left."""
     process = subprocess.Popen(command)  # noqa: S603 - of Debian's or our own
     try:
         deadline = time.monotonic() + 20

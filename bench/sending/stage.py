@@ -55,6 +55,7 @@ _MODULES = {
     "sending": "services.sending",
     "suppression": "services.sending.suppression",
     "delivery": "services.sending.delivery",
+    "feedback": "services.sending.feedback",
 }
 _ORGANIZATION = SQL("""
     INSERT INTO identity.organizations (organization_id, name, plan) VALUES ({organization}, 'Bench', 'enterprise');
@@ -271,7 +272,7 @@ def stage() -> Iterator[Stage]:
             redis_url=redis.url,
             smtp_url=f"smtp://{HOST}:{unused_port()}",
             public_url="http://flownurture.test",
-            feedback_smtp=f"{HOST}:0",
+            feedback_smtp=f"{HOST}:{unused_port()}",
             nameserver=f"{HOST}:{unused_port()}",
             journals=str(folder / "journals"),
             listen={process: f"{HOST}:{unused_port()}" for process in PROCESSES},

@@ -31,14 +31,22 @@ class _Group(Generic[Work]):
 
 
 class Gathering(Generic[Work]):
-    """Gives `act` the work that waits, up to a size of an organization's at a time, while fewer than so many groups are under way."""
+    """Gives `act` the work that waits, up to a size of an organization's at a time, while fewer than so many groups are under way.
 
-    def __init__(self, act: Callable[..., Awaitable[None]], *, groups: int, size: int) -> None:
+    With a pause, for work that nobody waits for, a group takes on more for so many seconds before it goes.
+    """
+
+    def __init__(
+        self, act: Callable[..., Awaitable[None]], *, groups: int, size: int, pause: float = 0.0
+    ) -> None:
         self._act = act
         self._most_groups = groups
         self._most_size = size
+        self._pause = pause
         self._waiting: dict[UUID | None, deque[_Group[Work]]] = defaultdict(deque)
         self._under_way: Counter[UUID | None] = Counter()
+        # Of these, groups that pause.
+        self._leaving: Counter[UUID | None] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def work_on(self, context: RequestContext, work: Work, size: int = 1) -> None:
@@ -57,12 +65,23 @@ class Gathering(Generic[Work]):
         return waiting[-1]
 
     def _begin(self, organization: UUID | None) -> None:
-        if self._under_way[organization] < self._most_groups and self._waiting[organization]:
+        if (
+            self._under_way[organization] < self._most_groups
+            and len(self._waiting[organization]) > self._leaving[organization]
+        ):
             self._under_way[organization] += 1
-            group = self._waiting[organization].popleft()
-            task = asyncio.create_task(self._go(organization, group))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._leaving[organization] += 1
+            if self._pause:
+                asyncio.get_running_loop().call_later(self._pause, self._depart, organization)
+            else:
+                self._depart(organization)
+
+    def _depart(self, organization: UUID | None) -> None:
+        self._leaving[organization] -= 1
+        group = self._waiting[organization].popleft()
+        task = asyncio.create_task(self._go(organization, group))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _go(self, organization: UUID | None, group: _Group[Work]) -> None:
         try:
@@ -71,7 +90,7 @@ class Gathering(Generic[Work]):
             self._under_way[organization] -= 1
             self._begin(organization)
             if not self._under_way[organization]:
-                del self._under_way[organization], self._waiting[organization]
+                del self._under_way[organization], self._leaving[organization], self._waiting[organization]
 
     async def _do(self, context: RequestContext, items: list[_Item[Work]]) -> None:
         try:

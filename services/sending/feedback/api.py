@@ -1,5 +1,6 @@
 """ProviderReportService: what providers that mail is handed to post of it."""
 
+import asyncio
 from collections.abc import Mapping
 
 from chassis.context import RequestContext
@@ -37,5 +38,7 @@ class ProviderReportApi:
         headers = {header: getattr(request, name) for name, header in _HEADERS.items()}
         post = Post(headers, request.body.data)
         await provider.admit(post)
-        await self._intake.take(Report.of_post(request.provider, post.body))
+        effect = await self._intake.take(Report.of_post(request.provider, post.body))
+        # Who opted out at the provider is on the list before it hears that we know.
+        await asyncio.shield(effect)
         return pb.TakeProviderReportResponse()

@@ -1,13 +1,15 @@
-"""Takes reports in: keeps each raw first, then reads it and lets it have its effect. What fails is tried again by the sweep.
+"""Takes reports in: reads and keeps each raw, and lets it have its effect afterwards. What fails is tried again by the sweep.
 
 Reports that come at once go together, so that many share a commit: all of them where they are kept, and those of an organization where they
-have their effect. Which of them fails fails alone.
+have their effect. Which of them fails fails alone. Who sent one need not wait for its effect, since whoever dies, it will have it; so the
+more there is to do, the more is done in one transaction.
 """
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
+from typing import Self
 from uuid import UUID
 
 from chassis.context import RequestContext
@@ -21,14 +23,17 @@ from services.sending.feedback.reports import Kept, Report, are_processed, keep_
 from services.sending.feedback.understanding import understand
 from services.sending.gathering import Gathering
 
-# While one commits, others gather.
-_SETS_KEPT = 2
+# While one commits, the others gather.
+_SETS_KEPT = 1
 _BYTES_OF_A_SET = 4 * 1024 * 1024
 # One after another, so that no two wait for the same rows.
 _SETS_OF_AN_ORGANIZATION = 1
+_PAUSE_SECONDS = 0.2
 # Their outcomes go into one event, which has its bound.
 _MESSAGES_OF_A_SET = 250
-# What is longer is read beside all else: a short mail takes a millisecond, and what is made to take long up to a second.
+# Kept reports without their effect; then whoever sends the next one waits.
+_MOST_UNDER_WAY = 1_000
+# What is longer is read beside all else: a mail takes a millisecond as a rule, and what is made to take long 200.
 _READ_AT_ONCE = 32 * 1024
 
 
@@ -43,18 +48,32 @@ class _Share:
 
 
 class Intake:
-    """Reports, as they come. Nothing but a genuine token makes any of them count."""
+    """Reports, as they come. Nothing but a genuine token makes any of them count. To leave it waits for all effects under way."""
 
     def __init__(self, database: Database, origins: Origins) -> None:
         self._database = database
         self._origins = origins
         self._keeping = Gathering[Kept](self._keep, groups=_SETS_KEPT, size=_BYTES_OF_A_SET)
         self._effects = Gathering[_Share](
-            self._take_effect, groups=_SETS_OF_AN_ORGANIZATION, size=_MESSAGES_OF_A_SET
+            self._take_effect,
+            groups=_SETS_OF_AN_ORGANIZATION,
+            size=_MESSAGES_OF_A_SET,
+            pause=_PAUSE_SECONDS,
         )
+        self._room = asyncio.Semaphore(_MOST_UNDER_WAY)
+        self._under_way: set[asyncio.Task[None]] = set()
 
-    async def take(self, report: Report) -> None:
-        """Keep a report and process it; it is kept once this returns. A post that comes again is known, and left alone. Raises Unavailable."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.finish()
+
+    async def take(self, report: Report) -> asyncio.Task[None]:
+        """Keep a report; it is kept once this returns. A post that comes again is known, and left alone. Raises Unavailable.
+
+        What is answered ends when the report has had its effect, or waits for the sweep; who can do without need not await it.
+        """
         try:
             told = await self._read(report)
         except Exception:
@@ -63,12 +82,16 @@ class Intake:
             told = None
         kept = Kept(report, is_due=told is None or any(each.finding.has_effect for each in told))
         await self._keeping.work_on(_context(None), kept, len(report.content))
-        if kept.is_known:
-            return
-        try:
-            await self._have_effect(told or ())
-        except Exception:
-            logger().warning("report_waits", report=str(report.id), exc_info=True)
+        await self._room.acquire()
+        task = asyncio.create_task(self._have_effect_or_wait(() if told is None or kept.is_known else told))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
+    async def finish(self) -> None:
+        """Return once all that was taken has had its effect, or waits for the sweep."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def process(self, report: Report) -> None:
         """Let a report that is kept have its effect; if it has had it, nothing changes. Raises Unavailable."""
@@ -102,6 +125,14 @@ class Intake:
     async def _keep(self, _: RequestContext, *reports: Kept) -> None:
         async with self._database.platform_transaction() as connection:
             await keep_reports(connection, reports)
+
+    async def _have_effect_or_wait(self, told: Sequence[Told]) -> None:
+        try:
+            await self._have_effect(told)
+        except Exception:
+            logger().warning("report_waits", report=str(told[0].report_id), exc_info=True)
+        finally:
+            self._room.release()
 
     async def _have_effect(self, told: Sequence[Told]) -> None:
         shares = list(_shares([each for each in told if each.finding.has_effect]))

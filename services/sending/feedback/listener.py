@@ -51,7 +51,7 @@ class FeedbackListener:
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Opt out whoever wishes it, keep the report and let it take effect, then say so; its sender keeps it until then."""
+        """Opt out whoever wishes it and keep the report, then say so; its sender keeps it until then."""
         content = envelope.content or b""
         try:
             await self._opt_outs.honour(envelope.rcpt_tos)

@@ -8,6 +8,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
 from email.parser import BytesParser, HeaderParser
+from functools import cached_property
 from html import unescape
 
 # Of what comes in no more is looked at than this: bytes, parts, and letters of a part or a field. What a report says stands before the
@@ -31,7 +32,7 @@ class Fields:
     """Header fields, or fields of a report that look like them (RFC 3464 §2.1.1); names in any case."""
 
     def __init__(self, message: Message) -> None:
-        self._fields = [(str(name).lower(), _decoded(value)) for name, value in message.raw_items()]
+        self._fields = [(str(name).lower(), value) for name, value in message.raw_items()]
 
     @classmethod
     def of(cls, text: str) -> "Fields":
@@ -43,11 +44,11 @@ class Fields:
 
     def get(self, name: str) -> str:
         """The first of this name (in small letters) on one line, or nothing."""
-        return next((value for found, value in self._fields if found == name), "")
+        return next((_decoded(value) for found, value in self._fields if found == name), "")
 
     def all(self, name: str) -> list[str]:
         """All of this name."""
-        return [value for found, value in self._fields if found == name]
+        return [_decoded(value) for found, value in self._fields if found == name]
 
 
 class Part:
@@ -58,7 +59,7 @@ class Part:
         self.content_type = message.get_content_type()
         self.fields = Fields(message)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """What it says, whatever is wrong with its encoding; of a message, its header."""
         if (inner := _enclosed(self._message)) is not None:
@@ -98,7 +99,7 @@ class Mail:
         """The first part of one of these types."""
         return next((part for part in self.parts if part.content_type in content_types), None)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """What it says to people: its first part of text; as plain text if it is HTML."""
         if (plain := self.part("text/plain")) is not None and plain.text.strip():
@@ -112,7 +113,7 @@ class Mail:
         """All that it says, where its parts cannot be told apart."""
         return "\n\n".join(part.text for part in self.parts)[:_MOST_LETTERS]
 
-    @property
+    @cached_property
     def returned(self) -> Fields | None:
         """The header of the mail that it is about, where that is enclosed or quoted at its end."""
         for part in reversed(self.parts):

@@ -24,7 +24,7 @@ async def serve(settings: FeedbackSettings) -> None:
         database = await process.enter(Database(settings.database_url, schema="sending", pool_size=10))
         reports = KeptReports(await process.enter(RoleDatabase(settings.database_scheduler_url)))
         unsubscribe_addresses = UnsubscribeAddresses(settings.link_keys)
-        intake = Intake(database, Origins(settings.link_keys))
+        intake = await process.enter(Intake(database, Origins(settings.link_keys)))
         process.start(Sweep(reports, intake))
         process.start(Forgetting(reports, timedelta(days=settings.reports_kept_days)))
         providers = configured(settings, Visits().get)

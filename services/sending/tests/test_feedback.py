@@ -51,7 +51,7 @@ class Recipient:
 
     async def report(self, name: str, *, to: str = "") -> None:
         """Send a mail of the corpus, by default to the message's return path."""
-        await self._intake.take(Report(new_id(), [to or self.return_path], mail_named(name).content))
+        await (await self._intake.take(Report(new_id(), [to or self.return_path], mail_named(name).content)))
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_a_complaint_to_an_address_of_a_feedback_loop_counts_by_the_token_
     content = mail_named("arf_comcast").content.replace(
         b"Return-Path: <bounces@mail.example.com>", field % token
     )
-    await intake.take(Report(new_id(), ["fbl@mail.test"], content))
+    await (await intake.take(Report(new_id(), ["fbl@mail.test"], content)))
     assert await listed(tenant) == COMPLAINT
 
 
@@ -390,8 +390,9 @@ async def test_a_report_that_fails_takes_none_of_its_companions_along_and_is_pro
     reports[unstorable] = replace(reports[unstorable], rcpt_to=["\0", *reports[unstorable].rcpt_to])
     misreading = Misreading(database, Origins(settings.link_keys))
     answers = await asyncio.gather(*map(misreading.take, reports), return_exceptions=True)
+    await misreading.finish()
     # What is not kept is told to its sender; what is kept is not.
-    assert [place for place, answer in enumerate(answers) if answer is not None] == [unstorable]
+    assert [place for place, answer in enumerate(answers) if isinstance(answer, Exception)] == [unstorable]
     statuses = list((await tenant.statuses()).values())
     failed = [place for place, status in enumerate(statuses) if status != "bounced"]
     assert failed == [misread, unreadable, unstorable]
@@ -417,7 +418,7 @@ async def test_a_report_about_messages_of_several_organizations_is_done_with_whe
     report = Report(
         new_id(), [first.return_path, last.return_path], mail_named("postfix_user_unknown").content
     )
-    await intake.take(report)
+    await (await intake.take(report))
     for organization, recipient in ((tenant, first), (stranger, last)):
         assert await made_due(scheduler, report.id) == [report.id]
         await organization.rows(

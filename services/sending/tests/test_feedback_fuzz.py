@@ -66,6 +66,7 @@ async def test_no_mail_to_a_forged_token_changes_anything(
     tenant: Tenant,
     message_id: UUID,
     client: SMTP,
+    intake: Intake,
     settings: DeliverySettings,
     content: bytes,
     token: st.DataObject,
@@ -75,6 +76,7 @@ async def test_no_mail_to_a_forged_token_changes_anything(
     await client.mail("")
     await client.rcpt(f"{forged or 'bounces'}@mail.test")
     assert (await client.data(content)).code == 250
+    await intake.finish()
     assert await outcome(tenant) == ([], [], {"reader@example.com": "sent"})
 
 
@@ -87,7 +89,7 @@ async def test_a_mail_to_a_genuine_token_has_the_effect_that_it_is_understood_to
     await tenant.rows("DELETE FROM suppressions WHERE reason = 'hard_bounce'")
     before = await outcome(tenant)
     to = ReturnPaths(settings.link_keys).address(tenant.context.organization, message_id, "mail.test")
-    await intake.take(Report(new_id(), [to], content))
+    await (await intake.take(Report(new_id(), [to], content)))
     finding = understand(Mail(content))
     reasons, kinds, _ = await outcome(tenant)
     assert kinds == ([finding.kind.value] if finding.counts else [])

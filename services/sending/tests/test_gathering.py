@@ -73,6 +73,16 @@ async def test_a_group_has_no_more_messages_than_it_may() -> None:
     assert [len(group) for group in work.groups] == [1] * GROUPS + [2, 2, 1]
 
 
+async def test_a_group_that_pauses_takes_on_what_comes_meanwhile() -> None:
+    work, context, batches = Work(), organization(), [uuid4() for _ in range(3)]
+    work.may_end.set()
+    gathering = Gathering[UUID](work, groups=GROUPS, size=MESSAGES, pause=0.01)
+    await asyncio.gather(*(gathering.work_on(context, batch) for batch in batches))
+    assert work.groups == [tuple(batches)]
+    await gathering.work_on(context, batches[0])
+    assert work.groups[1:] == [(batches[0],)]
+
+
 async def test_an_organizations_messages_do_not_wait_for_anothers() -> None:
     work, busy, quiet, batch = Work(), organization(), organization(), uuid4()
     gathering = gathered(work)
