@@ -243,8 +243,8 @@ class Platform:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Servers that end with this, and the organization."""
+def stage(**settings: str) -> Iterator[Stage]:
+    """Servers that end with this, and the organization; PostgreSQL with these settings over those of `make up`."""
     with (
         tempfile.TemporaryDirectory(prefix="flownurture-bench-", ignore_cleanup_errors=True) as name,
         ExitStack() as stack,
@@ -254,7 +254,11 @@ def stage() -> Iterator[Stage]:
         stack.callback(remove_outside, folder)
         secrets = Secrets.generate()
         postgres = Postgres(
-            folder / "postgres", unused_port(), folder / "postgres.log", Secret(secrets.database_admin)
+            folder / "postgres",
+            unused_port(),
+            folder / "postgres.log",
+            Secret(secrets.database_admin),
+            settings=settings,
         )
         nats = Nats(
             folder / "nats", unused_port(), folder / "nats.log", render_users(secrets.bus_passwords())

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -36,14 +37,26 @@ _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes":
 
 
 class Postgres:
-    """One cluster. `durable` off gives up safety against power loss for speed: for tests alone."""
+    """One cluster. `durable` off gives up safety against power loss for speed: for tests alone.
 
-    def __init__(self, folder: Path, port: int, log: Path, password: Secret, *, durable: bool = True) -> None:
+    `settings` are of postgresql.conf, over its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        log: Path,
+        password: Secret,
+        *,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.log = log
         self.port = port
         self._folder = folder
         self._password = password
-        self._durable = durable
+        self._settings = _SETTINGS | ({} if durable else _NOT_DURABLE) | dict(settings or {})
 
     @property
     def admin_url(self) -> Secret:
@@ -75,8 +88,7 @@ class Postgres:
 
     def command(self) -> list[str]:
         """Run the cluster in the foreground; SIGINT ends it without waiting for clients."""
-        settings = _SETTINGS | ({} if self._durable else _NOT_DURABLE)
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         return [
             str(self._programs / "bin" / "postgres"),
             "-D",
