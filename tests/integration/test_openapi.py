@@ -16,7 +16,7 @@ from tests.integration.fuzzing import Fuzzer, fuzz
 from tests.integration.house import House
 from tests.integration.tenants import make_key, sign_up
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2"))
 SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
 
 
