@@ -1,6 +1,6 @@
 """The services between a contact and its mail, within one process: their own code on real servers, with nothing in between but the test.
 
-Calls go over gRPC, mail over SMTP, rows into PostgreSQL. What the services publish stays in their outboxes until the test hands it to a
+Calls go over gRPC, mail over SMTP out and in, rows into PostgreSQL. What the services publish stays in their outboxes until the test hands it to a
 reader: later, in another order, more than once.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from aiosmtplib import SMTP
 from google.protobuf.message import Message
 from sqlalchemy import text
 
@@ -54,6 +55,10 @@ from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
 from services.sending.dispatch import Dispatch
 from services.sending.fan_out import FanOut
+from services.sending.feedback.intake import Intake
+from services.sending.feedback.listener import FeedbackListener
+from services.sending.feedback.opt_outs import OptOuts
+from services.sending.feedback.origins import Origins
 from services.sending.identity_peer import IdentityPeer as SendingIdentity
 from services.sending.platform_domain import ensure_platform_domain
 from services.sending.preference_links import PreferenceLinks
@@ -130,6 +135,10 @@ class SendingPath:
     relay: MailRelay
     unsubscribe_links: UnsubscribeLinks
     preference_links: PreferenceLinks
+    return_paths: ReturnPaths
+    unsubscribe_addresses: UnsubscribeAddresses
+    intake: Intake
+    feedback_port: int
     readers: dict[str, Sequence[Consumer]]
     _read: dict[tuple[UUID, Database], UUID] = field(default_factory=lambda: defaultdict(lambda: UUID(int=0)))
 
@@ -140,13 +149,19 @@ class SendingPath:
             self.gateway_to_sending, self.gateway_to_suppression, self.sending, Audience(), self.fan_out
         )
         sending.context = replace(sending.context, organization_id=contacts.context.organization)
-        readers: lists_pb2.List = await contacts(lists_pb2.CreateListRequest(name="Readers"))
+        readers: lists_pb2.List = await contacts(lists_pb2.CreateListRequest(name="Readers", is_public=True))
         form: forms_pb2.Form = await contacts(
             forms_pb2.CreateFormRequest(
                 name="Blog", consent_text="Yes", from_email="news@shop.test", list_ids=[readers.id]
             )
         )
         return Organization(contacts, sending, readers.id, form)
+
+    async def write(self, to: str, content: bytes) -> None:
+        """Send a mail to an address of ours, as receiving servers and people do, and let it have its effect."""
+        async with SMTP(hostname="127.0.0.1", port=self.feedback_port, start_tls=False) as client:
+            await client.sendmail("", [to], content)
+        await self.intake.finish()
 
     async def published(self, organization: Organization) -> list[Notice]:
         """What its services have published since they were asked last, once for each who reads it."""
@@ -249,11 +264,17 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
         )
         sealer = Sealer("sending", settings.sealing_keys)
         await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
+        return_paths = ReturnPaths(settings.link_keys)
+        unsubscribe_addresses = UnsubscribeAddresses(settings.link_keys)
+        intake = await stack.enter_async_context(Intake(database, Origins(settings.link_keys)))
+        feedback = await stack.enter_async_context(
+            FeedbackListener(intake, OptOuts(database, unsubscribe_addresses), "127.0.0.1:0")
+        )
         letters = Letters(
             unsubscribe_links,
             preference_links,
-            ReturnPaths(settings.link_keys),
-            UnsubscribeAddresses(settings.link_keys),
+            return_paths,
+            unsubscribe_addresses,
             CarriedTokens(settings.link_keys),
         )
         senders = Senders(database, sealer, shared_domain=settings.shared_domain, hostname="mail.test")
@@ -282,6 +303,10 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
             relay,
             unsubscribe_links,
             preference_links,
+            return_paths,
+            unsubscribe_addresses,
+            intake,
+            feedback.port,
             {
                 "contacts": contacts_consumers(no_bus, contacts_database),
                 "suppression": suppression_consumers(no_bus, database, resubscriptions),

@@ -7,28 +7,35 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress as ignore
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from google.api.httpbody_pb2 import HttpBody
+from sqlalchemy import text
 
 from chassis.email_address import EmailAddress
 from chassis.errors import Conflict, FailedPrecondition, NotFound
 from flownurture.contacts.v1 import contacts_pb2
-from flownurture.contacts.v1.events_pb2 import AddressResubscribed, SendConfirmationMail
+from flownurture.contacts.v1.events_pb2 import AddressChanged, AddressResubscribed, SendConfirmationMail
 from flownurture.sending.v1 import campaigns_pb2, messages_pb2
 from flownurture.suppression.v1 import preferences_pb2, suppressions_pb2, unsubscribe_pb2
 from services.contacts.tests.test_forms import Visitor
 from services.sending.categories import RULES
 from services.sending.delivery.claims import Claimed
+from services.sending.feedback.tests.labelled_mail import mail_named
 from services.sending.statuses import SuppressionReason
-from services.sending.suppression.announcements import announce_suppressed
 from services.sending.suppression.veto import decide
-from services.sending.suppression_list import Suppressed, suppress
 from tests.integration.sending_path import Notice, Organization, SendingPath
 
 ORGANIZATIONS = 2
 PEOPLE = [EmailAddress.parse(f"{name}@example.com") for name in ("ada", "bob", "eve", "kim", "lou", "zoe")]
+# Where some of them move to.
+ELSEWHERE = [EmailAddress.parse(f"{name}@example.org") for name in ("ada", "bob")]
+EVERYWHERE = [*PEOPLE, *ELSEWHERE]
 
+# As the corpus of reports has them.
+COMPLAINT, BOUNCE = mail_named("arf_yahoo").content, mail_named("postfix_user_unknown").content
+_FOLLOWING = (SuppressionReason.COMPLAINT, SuppressionReason.UNSUBSCRIBE)
 _BY_HAND = (SuppressionReason.MANUAL, SuppressionReason.HARD_BOUNCE)
 # What a contact's status shows, the gravest first.
 _SHOWN = {
@@ -36,6 +43,22 @@ _SHOWN = {
     SuppressionReason.UNSUBSCRIBE: contacts_pb2.CONTACT_STATUS_UNSUBSCRIBED,
     SuppressionReason.HARD_BOUNCE: contacts_pb2.CONTACT_STATUS_BOUNCED,
 }
+
+
+_REFUSED_LISTS = text("""
+    SELECT refusal.email_digest, membership.contact_id IS NOT NULL AS is_member
+    FROM list_refusals AS refusal LEFT JOIN contacts AS contact ON contact.email_digest = refusal.email_digest
+    LEFT JOIN memberships AS membership
+        ON membership.contact_id = contact.id AND membership.list_id = refusal.list_id
+""")
+
+
+class Way(StrEnum):
+    """How a person opts out."""
+
+    LINK = "link"
+    PAGE = "page"
+    MAIL = "mail"
 
 
 @dataclass
@@ -47,9 +70,13 @@ class Membership:
     # Who each message ever made was to.
     recipients: dict[UUID, EmailAddress] = field(default_factory=dict)
     ended: set[UUID] = field(default_factory=set)
-    erased: set[bytes] = field(default_factory=set)
-    # What people have in their mailboxes and have not pressed yet.
-    confirmations: list[str] = field(default_factory=list)
+    # Addresses and contacts.
+    erased: set[bytes | str] = field(default_factory=set)
+    # Who has left the list of readers on the page.
+    left: set[bytes] = field(default_factory=set)
+    # What people have in their mailboxes, with whose it is, and what they have pressed of it.
+    confirmations: list[tuple[str, bytes]] = field(default_factory=list)
+    confirmed: set[str] = field(default_factory=set)
 
 
 class Story:
@@ -62,14 +89,18 @@ class Story:
         self._members: list[Membership] = []
         self._notices: list[tuple[Notice, int]] = []
         self._without_mailbox: set[str] = set()
+        self._heard: set[tuple[str, str]] = set()
         self._visitors = 0
         path.relay.on_recipient = self._answer
 
     async def begin(self) -> None:
-        """Organizations come into being, and know everybody."""
+        """Organizations come into being, know everybody, and have written to them: there is something to answer."""
         self._members = [Membership(await self._path.found()) for _ in range(ORGANIZATIONS)]
-        for number in range(ORGANIZATIONS):
+        for number, member in enumerate(self._members):
             await self.import_file(number)
+            await self.launch(number)
+            await self._look(member)
+        await self._catch_up()
 
     async def step(self, deed: Awaitable[None]) -> None:
         """Live it, and look whether everything is as it must be."""
@@ -108,8 +139,20 @@ class Story:
     async def delete(self, number: int, who: EmailAddress) -> None:
         member = self._members[number]
         for contact in await self._contacts(member, who):
-            member.erased.add(who.digest)
+            member.erased |= {who.digest, contact.id}
             await member.organization.contacts(contacts_pb2.DeleteContactRequest(contact_id=contact.id))
+
+    async def change_address(self, number: int, who: EmailAddress, to: EmailAddress) -> None:
+        """Have a contact at another address, if nobody else is there."""
+        member = self._members[number]
+        for contact in await self._contacts(member, who):
+            with ignore(Conflict):
+                await member.organization.contacts(
+                    contacts_pb2.UpdateContactRequest(contact_id=contact.id, email=to.text)
+                )
+                self.counts["moved"] += who != to
+                if who.digest in member.left:
+                    member.left.add(to.digest)
 
     async def launch(self, number: int) -> None:
         organization = self._members[number].organization
@@ -160,29 +203,48 @@ class Story:
 
     # What people do.
 
-    async def unsubscribe(self, number: int, which: int, *, by_page: bool) -> None:
-        """By the link in any mail that there ever was."""
+    async def unsubscribe(self, number: int, which: int, way: Way) -> None:
+        """By the link in any mail that there ever was, or by a mail to the address in it."""
         member = self._members[number]
         if not member.recipients:
             return
         message_id, who = list(member.recipients.items())[which % len(member.recipients)]
         organization = member.organization
-        if by_page:
-            token = _token(self._path.preference_links.url(organization.id, message_id, who.digest))
-            body = HttpBody(data=b"choice=unsubscribe")
-            await organization.sending(preferences_pb2.ChangePreferencesRequest(token=token, body=body))
+        if way is Way.MAIL:
+            if not await self._opt_out_by_mail(organization, message_id):
+                return
+        elif way is Way.PAGE:
+            await self._choose(organization, message_id, who, "choice=unsubscribe")
         else:
             token = _token(self._path.unsubscribe_links.url(organization.id, message_id, who.digest))
             await organization.sending(unsubscribe_pb2.UnsubscribeRequest(token=token))
         self._refused(member, who.digest, SuppressionReason.UNSUBSCRIBE)
 
-    async def complain(self, number: int, who: EmailAddress) -> None:
+    async def choose_list(self, number: int, which: int, *, stay: bool) -> None:
+        """Leave the list of readers, or come back to it, on the page behind any mail that there ever was."""
         member = self._members[number]
-        sending = member.organization.sending
-        async with sending.database.tenant_transaction(sending.context) as session:
-            entry = Suppressed(who.digest, SuppressionReason.COMPLAINT, who.text)
-            announce_suppressed(session, await suppress(session, [entry]))
-        self._refused(member, who.digest, SuppressionReason.COMPLAINT)
+        if not member.recipients:
+            return
+        message_id, who = list(member.recipients.items())[which % len(member.recipients)]
+        list_id = member.organization.list_id
+        choice = f"choice=lists&offered={list_id}" + (f"&list={list_id}" if stay else "")
+        await self._choose(member.organization, message_id, who, choice)
+        if not stay:
+            member.left.add(who.digest)
+            self.counts["left"] += 1
+        elif await self._contacts(member, who):
+            member.left.discard(who.digest)
+
+    async def complain(self, number: int, which: int, times: int) -> None:
+        """By what a mailbox provider reports of a mail that has arrived."""
+        await self._report(number, which, times, COMPLAINT, SuppressionReason.COMPLAINT)
+
+    async def bounce_late(self, number: int, which: int, times: int) -> None:
+        """By what a receiving server reports of a mail that it has taken."""
+        member = self._members[number]
+        message_id = await self._report(number, which, times, BOUNCE, SuppressionReason.HARD_BOUNCE)
+        if message_id is not None:
+            member.ended.add(message_id)
 
     async def come_back(self, number: int, which: int) -> None:
         """By the link in the mail that the page of preferences sends: one who is out, if anybody is."""
@@ -210,9 +272,12 @@ class Story:
         """By the link in the mail that a form sends, perhaps long after, perhaps again."""
         member = self._members[number]
         if member.confirmations:
-            token = member.confirmations[which % len(member.confirmations)]
+            token, digest = member.confirmations[which % len(member.confirmations)]
             with ignore(NotFound):
                 await Visitor(member.organization.contacts).confirm(token)
+                if token not in member.confirmed:
+                    member.confirmed.add(token)
+                    member.left.discard(digest)
 
     async def lose_mailbox(self, who: EmailAddress) -> None:
         self._without_mailbox ^= {who.text}
@@ -244,7 +309,20 @@ class Story:
             await self._tell(notice, since)
 
     async def end(self) -> None:
-        """Whatever is still to be told is told, and whatever is open is sent; what contacts show is what the lists say."""
+        """When all is told and sent, what contacts show is what the lists say."""
+        await self._catch_up()
+        for member in self._members:
+            statuses = await member.organization.sending.rows("SELECT DISTINCT status FROM messages")
+            assert {row.status for row in statuses} <= {"sent", "vetoed", "bounced"}
+            for who in EVERYWHERE:
+                for contact in await self._contacts(member, who):
+                    shown = [
+                        status for reason, status in _SHOWN.items() if reason in member.refusals[who.digest]
+                    ]
+                    assert contact.status == next(iter(shown), contacts_pb2.CONTACT_STATUS_SUBSCRIBED)
+
+    async def _catch_up(self) -> None:
+        """Whatever is still to be told is told, and whatever is open is sent."""
         busy = True
         while busy:
             notices, self._notices = self._notices, []
@@ -256,21 +334,14 @@ class Story:
                 await self.deliver(number)
                 await self._look(member)
             busy = bool(self._notices)
-        for member in self._members:
-            statuses = await member.organization.sending.rows("SELECT DISTINCT status FROM messages")
-            assert {row.status for row in statuses} <= {"sent", "vetoed", "bounced"}
-            for who in PEOPLE:
-                for contact in await self._contacts(member, who):
-                    shown = [
-                        status for reason, status in _SHOWN.items() if reason in member.refusals[who.digest]
-                    ]
-                    assert contact.status == next(iter(shown), contacts_pb2.CONTACT_STATUS_SUBSCRIBED)
 
     def _refused(self, member: Membership, digest: bytes, reason: SuppressionReason) -> None:
         member.refusals[digest][reason] = self.counts["steps"]
 
     async def _tell(self, notice: Notice, since: int) -> None:
         self.counts["told"] += 1
+        is_news = (notice.envelope.id, notice.reader) not in self._heard
+        self._heard.add((notice.envelope.id, notice.reader))
         await self._path.hand_over(notice)
         if notice.reader == "contacts":
             return
@@ -281,6 +352,9 @@ class Story:
         ]
         if notice.reader == "suppression" and isinstance(event := notice.event, AddressResubscribed):
             self._came_back(member.refusals[event.email_digest], confirmed=since)
+        if notice.reader == "suppression" and isinstance(event := notice.event, AddressChanged) and is_news:
+            for reason in member.refusals[event.old_email_digest].keys() & set(_FOLLOWING):
+                self._refused(member, event.new_email_digest, reason)
         # The next event may have it forgotten whom a message was to.
         await self._look_at_mail(member)
 
@@ -292,7 +366,7 @@ class Story:
 
     def _one_who_left(self, member: Membership, which: int) -> EmailAddress:
         left = [
-            who for who in PEOPLE if SuppressionReason.UNSUBSCRIBE in member.refusals[who.digest]
+            who for who in EVERYWHERE if SuppressionReason.UNSUBSCRIBE in member.refusals[who.digest]
         ] or PEOPLE
         return left[which % len(left)]
 
@@ -304,10 +378,21 @@ class Story:
             (digest, reason.value) for digest, reasons in member.refusals.items() for reason in reasons
         }
         assert {(bytes(row.email_digest), row.reason) for row in listed} == expected
+        await self._look_at_list(member)
+
+    async def _look_at_list(self, member: Membership) -> None:
+        """Whoever has left it is not in it, whoever would have them there."""
+        context = member.organization.contacts.context
+        async with self._path.contacts.tenant_transaction(context, read_only=True) as session:
+            rows = (await session.execute(_REFUSED_LISTS)).all()
+        assert {bytes(row.email_digest) for row in rows} == member.left
+        assert not any(row.is_member for row in rows)
 
     async def _look_at_mail(self, member: Membership) -> None:
         """Whose address bounced is on the list now; who was vetoed was on it, or is forgotten."""
-        rows = await member.organization.sending.rows("SELECT id, email, status, veto_reason FROM messages")
+        rows = await member.organization.sending.rows(
+            "SELECT id, contact_id, email, status, veto_reason FROM messages"
+        )
         for row in rows:
             if row.email:
                 member.recipients[row.id] = EmailAddress.parse(row.email)
@@ -320,7 +405,7 @@ class Story:
                 assert who.text in self._without_mailbox
                 self._refused(member, who.digest, SuppressionReason.HARD_BOUNCE)
             elif row.veto_reason == SuppressionReason.ERASED.value:
-                assert who.digest in member.erased
+                assert {who.digest, str(row.contact_id)} & member.erased
             else:
                 assert SuppressionReason(row.veto_reason) in member.refusals[who.digest]
 
@@ -329,7 +414,46 @@ class Story:
         for notice in await self._path.published(member.organization):
             self._notices.append((notice, self.counts["steps"]))
             if notice.reader == "sending" and isinstance(event := notice.event, SendConfirmationMail):
-                member.confirmations += re.findall(r"/f/confirm/([\w-]+)", event.text)
+                digest = EmailAddress.parse(event.to).digest
+                tokens = re.findall(r"/f/confirm/([\w-]+)", event.text)
+                member.confirmations += [(token, digest) for token in tokens]
+
+    async def _choose(
+        self, organization: Organization, message_id: UUID, who: EmailAddress, choice: str
+    ) -> None:
+        token = _token(self._path.preference_links.url(organization.id, message_id, who.digest))
+        body = HttpBody(data=choice.encode())
+        await organization.sending(preferences_pb2.ChangePreferencesRequest(token=token, body=body))
+
+    async def _opt_out_by_mail(self, organization: Organization, message_id: UUID) -> bool:
+        """Whether that can work: it names the message alone, and of who is erased nobody knows whose it was."""
+        (message,) = await organization.sending.rows(
+            "SELECT email FROM messages WHERE id = :id", id=message_id
+        )
+        address = self._path.unsubscribe_addresses.address(organization.id, message_id, "mail.test")
+        await self._path.write(address, b"Subject: unsubscribe\r\n\r\n")
+        return bool(message.email)
+
+    async def _report(
+        self, number: int, which: int, times: int, content: bytes, reason: SuppressionReason
+    ) -> UUID | None:
+        """Report so often about one of the mails that have arrived, if there is any; which message that was."""
+        member = self._members[number]
+        organization = member.organization
+        arrived = await organization.sending.rows(
+            "SELECT id, email, email_digest FROM messages WHERE status = 'sent' ORDER BY id"
+        )
+        if not arrived:
+            return None
+        message = arrived[which % len(arrived)]
+        return_path = self._path.return_paths.address(organization.id, message.id, "mail.test")
+        for _ in range(times):
+            await self._path.write(return_path, content)
+        self.counts["reported"] += 1
+        # Nobody knows the address any more of who is erased.
+        if message.email:
+            self._refused(member, bytes(message.email_digest), reason)
+        return UUID(str(message.id))
 
     async def _contacts(self, member: Membership, who: EmailAddress) -> Sequence[contacts_pb2.Contact]:
         found = await member.organization.contacts(contacts_pb2.ListContactsRequest(email=who.text))

@@ -22,14 +22,16 @@ from chassis.email_address import EmailAddress
 from services.sending.delivery import worker as worker_module
 from services.sending.delivery.claims import Claim, claim
 from tests.integration.sending_path import SendingPath, sending_path
-from tests.integration.suppression_story import ORGANIZATIONS, PEOPLE, Story
+from tests.integration.suppression_story import ELSEWHERE, EVERYWHERE, ORGANIZATIONS, Story, Way
 
-STORIES = int(os.environ.get("SUPPRESSION_STORIES", "6"))
+STORIES = int(os.environ.get("SUPPRESSION_STORIES", "5"))
 STEPS = int(os.environ.get("SUPPRESSION_STEPS", "30"))
 
 somewhere = st.integers(0, ORGANIZATIONS - 1)
-somebody = st.sampled_from(PEOPLE)
+somebody = st.sampled_from(EVERYWHERE)
+elsewhere = st.sampled_from(ELSEWHERE) | somebody
 whichever = st.integers(0, 1_000)
+once_or_twice = st.integers(1, 2)
 
 
 class Machine(RuleBasedStateMachine):
@@ -82,13 +84,25 @@ class Machine(RuleBasedStateMachine):
     def lift(self, number: int, who: EmailAddress) -> None:
         self._step(self.story.lift(number, who))
 
-    @rule(number=somewhere, which=whichever, by_page=st.booleans())
-    def unsubscribe(self, number: int, which: int, by_page: bool) -> None:
-        self._step(self.story.unsubscribe(number, which, by_page=by_page))
+    @rule(number=somewhere, who=somebody, to=elsewhere)
+    def change_address(self, number: int, who: EmailAddress, to: EmailAddress) -> None:
+        self._step(self.story.change_address(number, who, to))
 
-    @rule(number=somewhere, who=somebody)
-    def complain(self, number: int, who: EmailAddress) -> None:
-        self._step(self.story.complain(number, who))
+    @rule(number=somewhere, which=whichever, way=st.sampled_from(Way))
+    def unsubscribe(self, number: int, which: int, way: Way) -> None:
+        self._step(self.story.unsubscribe(number, which, way))
+
+    @rule(number=somewhere, which=whichever, stay=st.booleans())
+    def choose_list(self, number: int, which: int, stay: bool) -> None:
+        self._step(self.story.choose_list(number, which, stay=stay))
+
+    @rule(number=somewhere, which=whichever, times=once_or_twice)
+    def complain(self, number: int, which: int, times: int) -> None:
+        self._step(self.story.complain(number, which, times))
+
+    @rule(number=somewhere, which=whichever, times=once_or_twice)
+    def bounce_late(self, number: int, which: int, times: int) -> None:
+        self._step(self.story.bounce_late(number, which, times))
 
     @rule(number=somewhere, which=whichever)
     def come_back(self, number: int, which: int) -> None:
@@ -159,7 +173,7 @@ async def test_in_no_story_is_mail_claimed_for_who_is_on_the_list_or_kept_from_w
         "figure",
         f"suppression stories: {lived['stories']} of {ORGANIZATIONS} organizations, {lived['steps']:,} steps, {lived['told']:,} events told; "
         f"{lived['claimed']:,} messages claimed, none for who was on the list; {lived['vetoed']:,} vetoed, none for who was not; "
-        f"{lived['back']:,} came back",
+        f"{lived['back']:,} came back, {lived['moved']:,} moved, {lived['left']:,} left a list; {lived['reported']:,} reports by mail",
     )
 
 
@@ -168,7 +182,7 @@ async def test_who_confirms_on_a_form_is_off_the_list_once_all_of_it_is_told(pat
     await story.begin()
     everything = [(0, False)] * 1_000
     await story.step(story.launch(0))
-    await story.step(story.unsubscribe(0, 0, by_page=False))
+    await story.step(story.unsubscribe(0, 0, Way.LINK))
     await story.step(story.tell(everything))
     await story.step(story.fill_in(0, 0, at_once=True))
     await story.step(story.tell(everything))
