@@ -9,9 +9,6 @@ import re
 import shutil
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from html import unescape
 from os import urandom
 from typing import Literal
@@ -23,7 +20,6 @@ import psycopg
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize
 
-from deploy.demo.client import Json
 from deploy.demo.waiting import until
 from gateway.answers import CONTENT_SECURITY_POLICY
 from tests.integration.browser import (
@@ -36,11 +32,11 @@ from tests.integration.browser import (
     running_chromium,
 )
 from tests.integration.house import House
+from tests.integration.mail_scene import Scene
 from tests.integration.second_processes import second_gateway, second_suppression
-from tests.integration.tenants import Tenant, import_contacts, sign_up
+from tests.integration.tenants import import_contacts, sign_up
 
 CURL = shutil.which("curl")
-SENDER = "letters@green-grocer.test"
 PEOPLE = ("ada", "bob", "choosy", "curl", "socket", "scanned", "deleted", "rotated", "alone", "light", "dark")
 ONE_CLICK = b"List-Unsubscribe=One-Click"
 # Programs that follow every link of a mail before its reader sees it.
@@ -57,105 +53,10 @@ _FORGET_CAMPAIGNS = (
 )
 
 
-@dataclass(frozen=True)
-class Letter:
-    """A campaign's mail as it was received."""
-
-    mail: EmailMessage
-
-    @property
-    def one_click(self) -> str:
-        """The link that a mail client posts to."""
-        (link,) = web_addresses(self.mail["List-Unsubscribe"])
-        return link
-
-    @property
-    def preferences(self) -> str:
-        """The link behind the word."""
-        return next(link for link in self.links if "/p/" in link)
-
-    @property
-    def links(self) -> set[str]:
-        """Every address of the web in it: of its header, its text and its HTML."""
-        bodies = [part.get_content() for part in self.mail.walk() if part.get_content_maintype() == "text"]
-        return web_addresses(self.mail.get("List-Unsubscribe", "")) | set().union(*map(web_addresses, bodies))
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A shop that has written to everybody once, a browser, and everybody's mailbox."""
-
-    house: House
-    api: httpx.AsyncClient
-    shop: Tenant
-    browser: Browser
-    mailbox: httpx.AsyncClient
-    addresses: dict[str, str] = field(default_factory=dict)
-    letters: dict[str, Letter] = field(default_factory=dict)
-
-    async def write_to(self, *names: str) -> str:
-        """Send a campaign to these people; answers its id."""
-        friends = await self.shop.key.post("/v1/lists", {"name": "Friends"})
-        people = [{"email": self.addresses[name], "list_ids": [friends["id"]]} for name in names]
-        await self.shop.key.post("/v1/contacts/batch", {"contacts": people})
-        campaign = await self.shop.key.post(
-            "/v1/campaigns",
-            {
-                "name": "Plums",
-                "subject": "Plums",
-                "from_email": SENDER,
-                "html": '<body><p>Ripe: <a href="https://green-grocer.test/plums">plums</a></p></body>',
-                "text": "Plums.",
-                "audience": {"list_ids": [friends["id"]]},
-            },
-        )
-        await self.shop.key.post(f"/v1/campaigns/{campaign['id']}/launch", {})
-        return str(campaign["id"])
-
-    async def letter(self, to: str, *, mails: int = 1) -> Letter:
-        """The latest of so many mails to an address."""
-
-        async def arrived() -> list[Json]:
-            found = await self.mailbox.get("/api/messages", params={"to": to})
-            messages: list[Json] = found.raise_for_status().json()["messages"]
-            return messages
-
-        messages = await until(arrived, lambda found: len(found) >= mails, seconds=30)
-        latest = max(messages, key=lambda message: str(message["received_at"]))
-        raw = (await self.mailbox.get(f"/api/messages/{latest['id']}/raw")).content
-        mail = message_from_bytes(raw, policy=policy.default)
-        assert isinstance(mail, EmailMessage)
-        return Letter(mail)
-
-    async def contact(self, name: str) -> Json:
-        """Somebody as a contact."""
-        (found,) = (await self.shop.key.get("/v1/contacts", email=self.addresses[name]))["contacts"]
-        contact: Json = found
-        return contact
-
-    async def public_list(self, title: str, *names: str) -> str:
-        """A list that people see, with these in it; answers its id."""
-        fields = {"name": title, "description": "Every other Friday.", "is_public": True}
-        made = await self.shop.key.post("/v1/lists", fields)
-        people = [{"email": self.addresses[name], "list_ids": [made["id"]]} for name in names]
-        await self.shop.key.post("/v1/contacts/batch", {"contacts": people})
-        return str(made["id"])
-
-    async def reasons(self, name: str) -> list[str]:
-        """Why the list keeps somebody from mail."""
-        found = await self.shop.key.get("/v1/suppressions", email=self.addresses[name])
-        return [entry["reason"] for entry in found["suppressions"]]
-
-    async def fate(self, campaign_id: str, name: str) -> tuple[str, str]:
-        """What became of somebody's mail of a campaign, and why."""
-
-        async def report() -> Json:
-            return await self.shop.key.get(f"/v1/campaigns/{campaign_id}/report")
-
-        await until(report, lambda seen: seen["status"] == "completed", seconds=30)
-        messages = await self.shop.key.every(f"/v1/campaigns/{campaign_id}/messages", "messages")
-        (message,) = [message for message in messages if message["to"] == self.addresses[name]]
-        return message["status"], message["veto_reason"]
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with running_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -163,17 +64,12 @@ async def scene(house: House) -> AsyncIterator[Scene]:
     async with (
         httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api,
         httpx.AsyncClient(base_url=house.mail_url, timeout=30) as mailbox,
-        running_chromium() as browser,
     ):
-        scene = Scene(house, api, await sign_up(api), browser, mailbox)
+        scene = Scene(house, api, await sign_up(api), mailbox)
         scene.addresses.update({name: f"{name}.{uuid4().hex}@example.test" for name in PEOPLE})
         await scene.write_to(*PEOPLE)
         scene.letters.update({name: await scene.letter(email) for name, email in scene.addresses.items()})
         yield scene
-
-
-def web_addresses(text: str) -> set[str]:
-    return {unescape(found) for found in re.findall(r"https?://[^\s<>\"']+", text)}
 
 
 async def heading(page: Page) -> str:
@@ -189,8 +85,10 @@ async def press(page: Page, button: str | None = None) -> str:
 
 
 @needs_chromium
-async def test_a_person_opts_out_by_one_button_and_the_next_campaign_is_vetoed(scene: Scene) -> None:
-    async with reader(scene.browser, PHONE) as page:
+async def test_a_person_opts_out_by_one_button_and_the_next_campaign_is_vetoed(
+    scene: Scene, browser: Browser
+) -> None:
+    async with reader(browser, PHONE) as page:
         await page.goto(scene.letters["ada"].one_click)
         assert await heading(page) == "Unsubscribe from this sender?"
         # Looking is not leaving.
@@ -206,11 +104,13 @@ async def test_a_person_opts_out_by_one_button_and_the_next_campaign_is_vetoed(s
 
 
 @needs_chromium
-async def test_a_person_leaves_and_comes_back_by_the_page_of_preferences_and_a_mail(scene: Scene) -> None:
+async def test_a_person_leaves_and_comes_back_by_the_page_of_preferences_and_a_mail(
+    scene: Scene, browser: Browser
+) -> None:
     mails = len(
         (await scene.mailbox.get("/api/messages", params={"to": scene.addresses["bob"]})).json()["messages"]
     )
-    async with reader(scene.browser, PHONE) as page:
+    async with reader(browser, PHONE) as page:
         await page.goto(scene.letters["bob"].preferences)
         assert await heading(page) == "Your mail preferences"
         assert await press(page) == "You are unsubscribed"
@@ -233,10 +133,12 @@ async def test_a_person_leaves_and_comes_back_by_the_page_of_preferences_and_a_m
 
 
 @needs_chromium
-async def test_a_person_leaves_one_list_and_nobody_but_them_puts_them_back(scene: Scene) -> None:
+async def test_a_person_leaves_one_list_and_nobody_but_them_puts_them_back(
+    scene: Scene, browser: Browser
+) -> None:
     recipes = await scene.public_list("Recipes", "choosy")
     contact = await scene.contact("choosy")
-    async with reader(scene.browser, PHONE) as page:
+    async with reader(browser, PHONE) as page:
         await page.goto(scene.letters["choosy"].preferences)
         # The list that the mail went to is internal, and stays so.
         assert await page.get_by_role("checkbox").count() == 1
@@ -330,7 +232,7 @@ async def test_whoever_follows_every_link_before_its_reader_changes_nothing(scen
 
 async def test_links_work_for_a_contact_and_a_campaign_that_are_gone(scene: Scene) -> None:
     # Another shop, since all of its campaigns go.
-    closing = Scene(scene.house, scene.api, await sign_up(scene.api), scene.browser, scene.mailbox)
+    closing = Scene(scene.house, scene.api, await sign_up(scene.api), scene.mailbox)
     closing.addresses["eve"] = f"eve.{uuid4().hex}@example.test"
     await closing.write_to("eve")
     letter = await closing.letter(closing.addresses["eve"])
@@ -387,12 +289,12 @@ async def test_links_work_while_the_bus_and_all_other_services_are_down(scene: S
     ("scheme", "viewport"), [("light", PHONE), ("dark", DESKTOP)], ids=["light-phone", "dark-desktop"]
 )
 async def test_no_page_shuts_anybody_out_leaves_the_screen_or_loads_anything(
-    scene: Scene, scheme: Literal["light", "dark"], viewport: ViewportSize
+    scene: Scene, browser: Browser, scheme: Literal["light", "dark"], viewport: ViewportSize
 ) -> None:
     letter = scene.letters[scheme]
     await scene.public_list("Recipes", scheme)
     await scene.public_list("What is ripe, and where it grows, in as many words as " + "a" * 60, scheme)
-    async with reader(scene.browser, viewport, scripts=True) as page:
+    async with reader(browser, viewport, scripts=True) as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
 
