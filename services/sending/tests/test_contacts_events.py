@@ -102,6 +102,28 @@ async def test_an_erased_person_is_in_no_message_any_more(tenant: Tenant, worker
     assert await tenant.rows("SELECT 1 FROM messages WHERE email = 'other@example.com'")
 
 
+async def test_nothing_that_was_found_of_an_erased_persons_mail_tells_who_it_was(
+    tenant: Tenant, worker: Worker, relay: MailRelay
+) -> None:
+    async def is_full(_: str) -> str:
+        return "552 5.2.2 full"
+
+    relay.on_recipient = is_full
+    await tenant.launch(READER, "other@example.com")
+    await tenant.message(READER)
+    await tenant.deliver(worker)
+    (row,) = await tenant.rows(
+        "SELECT contact_id FROM messages WHERE email = :email AND contact_id IS NOT NULL", email=READER
+    )
+    await erase(tenant, READER, str(row.contact_id))
+    found = await tenant.rows("SELECT kind, email_digest FROM feedback_findings ORDER BY id")
+    # What became of their mail stays, and whose it is stays where nobody asked to be forgotten.
+    assert [each.kind for each in found] == ["soft"] * 3
+    assert sorted(bytes(each.email_digest) for each in found) == sorted(
+        [bytes(32), bytes(32), digest("other@example.com")]
+    )
+
+
 async def test_who_is_erased_before_a_message_is_claimed_gets_none_and_the_campaign_ends(
     tenant: Tenant, worker: Worker, relay: MailRelay
 ) -> None:
