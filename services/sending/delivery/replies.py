@@ -1,6 +1,6 @@
 """What a receiving server's reply means for a message (RFC 5321 §4.2, RFC 3463)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from services.sending.bounces import Classification, Kind, classify, enhanced_code
@@ -60,7 +60,21 @@ def judge(reply: Reply, *, to_recipient: bool, attempts: int) -> Verdict:
         # By the table that reports of returned mail go by as well.
         classified = classify(enhanced_code(reply.text), reply.code, reply.text) if to_recipient else None
         return Verdict(MessageStatus.BOUNCED, reply.shown, classified=classified)
-    return put_off(reply.shown, attempts=attempts)
+    verdict = put_off(reply.shown, attempts=attempts)
+    if verdict.status is MessageStatus.FAILED and to_recipient:
+        return replace(verdict, classified=_given_up(reply))
+    return verdict
+
+
+def _given_up(reply: Reply) -> Classification:
+    """What refusals say together that were temporary, the last of them, for a day: that mail does not get through, never that it never will.
+
+    Where they were meant for who sends (policy, reputation), they say nothing about the address.
+    """
+    classified = classify(enhanced_code(reply.text), reply.code, reply.text)
+    if classified.kind is Kind.HARD:
+        return Classification(Kind.SOFT, classified.rule)
+    return classified
 
 
 def put_off(detail: str, *, attempts: int) -> Verdict:

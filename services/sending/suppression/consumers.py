@@ -11,7 +11,7 @@ from chassis.identifiers import parse_id
 from flownurture.contacts.v1.events_pb2 import AddressChanged, AddressResubscribed
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1.events_pb2 import MessagesRequested, SendsRequested
-from flownurture.sending.v1.messages_pb2 import MESSAGE_STATUS_BOUNCED
+from flownurture.sending.v1.messages_pb2 import MESSAGE_STATUS_BOUNCED, MESSAGE_STATUS_FAILED
 from services.sending.gathering import Gathering
 from services.sending.suppression.bounces import announce_bounces_of
 from services.sending.suppression.deciding import deciding_together
@@ -85,8 +85,11 @@ async def on_messages_settled(
     event: MessagesSettled, context: RequestContext, session: TenantSession
 ) -> None:
     """Tell of the addresses that bounced for good."""
+    # Of what was given up after a day as well: it may have been the last of so many.
     bounced = {
-        parse_id(outcome.message_id) for outcome in event.outcomes if outcome.status == MESSAGE_STATUS_BOUNCED
+        parse_id(outcome.message_id)
+        for outcome in event.outcomes
+        if outcome.status in (MESSAGE_STATUS_BOUNCED, MESSAGE_STATUS_FAILED)
     }
     if bounced:
         await announce_bounces_of(session, bounced)

@@ -4,13 +4,17 @@ from datetime import timedelta
 
 import pytest
 
+from chassis.consumer import Consumer
+from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1 import messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2 as pb
+from flownurture.suppression.v1.events_pb2 import AddressesSuppressed
 from services.sending import suppression_policy
 from services.sending.bounces import Kind
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
 from services.sending.feedback.intake import Intake
+from services.sending.tests.post import PostOffice
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.tests.test_feedback import Recipient
@@ -68,6 +72,43 @@ async def test_what_is_delivered_in_between_begins_the_count_anew(
     assert not await suppressed(tenant)
     await refused(tenant, worker, relay, as_campaign=as_campaign)
     assert await suppressed(tenant)
+
+
+async def given_up(tenant: Tenant, post_office: PostOffice, relay: MailRelay) -> None:
+    """One more mail to the reader, whose mailbox has taken none for a day."""
+
+    async def later(_: str) -> str:
+        return "451 4.2.2 later"
+
+    accepts, relay.on_recipient = relay.on_recipient, later
+    await tenant.message(READER)
+    await tenant.rows("UPDATE messages SET attempts = 8 WHERE status = 'queued'")
+    # By a process whose lanes know of no refusal yet.
+    async with post_office.open(relay) as post:
+        await tenant.deliver(post.worker)
+    relay.on_recipient = accepts
+
+
+async def test_what_is_given_up_after_temporary_refusals_counts_once_as_a_soft_bounce(
+    tenant: Tenant, post_office: PostOffice, relay: MailRelay, suppression_readers: list[Consumer]
+) -> None:
+    for _ in range(4):
+        await given_up(tenant, post_office, relay)
+    assert not await suppressed(tenant)
+    # Mail that gets through begins the count anew.
+    async with post_office.open(relay) as post:
+        await send(tenant, post.worker, as_campaign=False)
+    for _ in range(4):
+        await given_up(tenant, post_office, relay)
+    assert not await suppressed(tenant)
+    await given_up(tenant, post_office, relay)
+    assert await suppressed(tenant) == [messages_pb2.SUPPRESSION_REASON_HARD_BOUNCE]
+    found = await tenant.rows("SELECT kind, rule, source, count(*) FROM feedback_findings GROUP BY 1, 2, 3")
+    assert [tuple(row) for row in found] == [("soft", "full", "smtp", 9)]
+    *_, last = await tenant.published(MessagesSettled)
+    await tenant.hear(suppression_readers, last)
+    (told,) = await tenant.published(AddressesSuppressed)
+    assert [address.message_id for address in told.addresses] == [last.outcomes[0].message_id]
 
 
 async def test_what_is_older_than_a_week_counts_no_more(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.sending.bounces import Kind
 from services.sending.delivery.replies import Reply, judge
 from services.sending.statuses import MessageStatus
 
@@ -40,6 +41,17 @@ def test_policy_size_and_full_mailboxes_are_no_bad_addresses(reply: Reply) -> No
 
 def test_a_refusal_of_our_own_address_says_nothing_about_the_recipient() -> None:
     assert not judge(Reply(550, "5.1.1 sender unknown"), to_recipient=False, attempts=0).address_is_bad
+
+
+def test_what_is_refused_for_the_moment_says_something_only_once_it_is_given_up() -> None:
+    def kinds(reply: Reply, *, to_recipient: bool = True) -> list[Kind | None]:
+        verdicts = [judge(reply, to_recipient=to_recipient, attempts=n) for n in range(9)]
+        return [verdict.classified.kind if verdict.classified else None for verdict in verdicts]
+
+    assert kinds(Reply(451, "4.2.2 mailbox full")) == [None] * 8 + [Kind.SOFT]
+    assert kinds(Reply(450, "5.1.1 no such user here, as far as we know now")) == [None] * 8 + [Kind.SOFT]
+    assert kinds(Reply(421, "4.7.0 too much mail from you")) == [None] * 8 + [Kind.BLOCK]
+    assert kinds(Reply(451, "4.2.2 later"), to_recipient=False) == [None] * 9
 
 
 def test_pauses_grow_until_it_is_given_up() -> None:
