@@ -63,6 +63,7 @@ class Act(StrEnum):
     OPERATOR_ADDED = "operator_added"
     DEAD_LETTER_REPLAY_REQUESTED = "dead_letter_replay_requested"
     SUPPRESSION_REMOVED = "suppression_removed"
+    SUPPRESSIONS_ROLLED_BACK = "suppressions_rolled_back"
     REPUTATION_OVERRIDDEN = "reputation_overridden"
 
 

@@ -11,9 +11,11 @@ from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
-from flownurture.suppression.v1.events_pb2 import SuppressionRemoved
+from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
 from services.identity import audit
 from services.identity.audit import Act
+
+_MOMENTS: tuple[Literal["since", "until"], ...] = ("since", "until")
 
 
 def consumers(bus: EventBus, database: Database) -> list[Consumer]:
@@ -24,7 +26,10 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
             stream="SUPPRESSION",
             durable="identity",
             database=database,
-            handlers={SuppressionRemoved: transactional(on_suppression_removed)},
+            handlers={
+                SuppressionRemoved: transactional(on_suppression_removed),
+                SuppressionsRolledBack: transactional(on_suppressions_rolled_back),
+            },
         ),
         Consumer(
             bus,
@@ -48,6 +53,29 @@ async def on_suppression_removed(
         parse_id(event.suppression_id),
         before=before,
         by=_by(event, context),
+    )
+
+
+async def on_suppressions_rolled_back(
+    event: SuppressionsRolledBack, context: RequestContext, session: TenantSession
+) -> None:
+    """Record that an operator took what a wrong rule had put on the list off it: which mistake it was, and how many entries."""
+    told = {name: getattr(event, name) or None for name in ("rule", "source", "reporter")}
+    moments = {
+        name: getattr(event, name).ToDatetime(tzinfo=UTC).isoformat() if event.HasField(name) else None
+        for name in _MOMENTS
+    }
+    await audit.record(
+        session,
+        Act.SUPPRESSIONS_ROLLED_BACK,
+        context.organization,
+        after={"entries": str(event.entries)} | told | moments,
+        by=replace(
+            context,
+            actor_kind=ActorKind(event.actor.kind),
+            actor_id=event.actor.id,
+            request_id=event.request_id,
+        ),
     )
 
 

@@ -33,7 +33,7 @@ from flownurture.identity.v1 import (
 from flownurture.options.v1 import access_pb2
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
-from flownurture.suppression.v1.events_pb2 import SuppressionRemoved
+from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
 from services.identity import audit, subscriptions
 from services.identity.audit import Act
 from services.identity.consumers import consumers
@@ -101,7 +101,14 @@ class Day:
             request_id=str(uuid4()),
         )
         overridden.after.GetCurrentTime()
-        for event in (removed, overridden):
+        rolled_back = SuppressionsRolledBack(
+            entries=2,
+            rule="bad_mailbox",
+            actor=Actor(kind=Actor.KIND_PROCESS, id="feedback"),
+            request_id=str(uuid4()),
+        )
+        rolled_back.since.GetCurrentTime()
+        for event in (removed, rolled_back, overridden):
             envelope = Envelope(
                 id=str(new_id()),
                 organization_id=owner.answer.organization.id,

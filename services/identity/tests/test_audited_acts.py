@@ -53,6 +53,10 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.OPERATOR_ADDED: (set(), set()),
     Act.DEAD_LETTER_REPLAY_REQUESTED: (set(), {"process", "all"}),
     Act.SUPPRESSION_REMOVED: ({"reason", "email_digest"}, set()),
+    Act.SUPPRESSIONS_ROLLED_BACK: (
+        set(),
+        {"entries", "rule", "source", "reporter", "since", "until"},
+    ),
     Act.REPUTATION_OVERRIDDEN: ({"until"}, {"until"}),
 }
 
@@ -96,7 +100,10 @@ async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEve
         assert (event.actor_kind == "ANONYMOUS") == (event.act == Act.LOG_IN_FAILED)
         assert event.target_id
         assert event.request_id
-    assert {event.act for event in events if event.actor_kind == "PROCESS"} <= {Act.OPERATOR_ADDED}
+    assert {event.act for event in events if event.actor_kind == "PROCESS"} <= {
+        Act.OPERATOR_ADDED,
+        Act.SUPPRESSIONS_ROLLED_BACK,
+    }
     theirs = [event for event in events if event.actor_id == owner.answer.user.id]
     assert {event.role for event in theirs} == {"ORG_ADMIN"}
 

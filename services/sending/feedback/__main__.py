@@ -26,6 +26,7 @@ Until = Annotated[datetime | None, typer.Option(help="Before this time (UTC).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 
 Rule = Annotated[str | None, typer.Option(help="By this rule of bounces.toml.")]
+Reporter = Annotated[str | None, typer.Option(help="By this reporter: the server that a report comes of.")]
 Source = Annotated[str | None, typer.Option(help="From this source: smtp, dsn, notice or provider.")]
 
 command = service_command("feedback", FeedbackSettings, serve)
@@ -72,19 +73,27 @@ async def _each(kept: KeptReports, ids: list[UUID]) -> AsyncIterator[Report]:
 
 @command.command("roll-back")
 def roll_back_command(
+    *,
     rule: Rule = None,
     source: Source = None,
+    reporter: Reporter = None,
     since: Since = None,
     until: Until = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Take off the list exactly the hard bounces that one rule, one source or one time caused.
+    """Take off the list exactly the hard bounces that one rule, one source, one reporter or one time caused.
 
     Opt-outs and complaints are never touched, and neither is an address that another bounce proves bad as well.
     """
-    mistake = Mistake(rule, source, since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC))
+    mistake = Mistake(
+        rule,
+        source,
+        reporter,
+        since and since.replace(tzinfo=UTC),
+        until and until.replace(tzinfo=UTC),
+    )
     if mistake == Mistake():
-        raise typer.BadParameter("Name a rule, a source or a time: not all bounces are wrong.")
+        raise typer.BadParameter("Name a rule, a source, a reporter or a time: not all bounces are wrong.")
     uvloop.run(_roll_back(load(FeedbackSettings), mistake, dry_run))
 
 

@@ -1,4 +1,4 @@
-"""Undoing what a wrong rule did: exactly the hard bounces' suppressions that one rule, one source or one time caused.
+"""Undoing what a wrong rule did: exactly the hard bounces' suppressions that one rule, one source, one reporter or one time caused.
 
 Opt-outs and complaints are a person's word, and no rule's mistake: they are never touched. Neither is a bounce that something else proves as well.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from services.sending.statuses import SuppressionReason
-from services.sending.suppression.announcements import announce_lifted
+from services.sending.suppression.announcements import announce_lifted, announce_rolled_back
 from services.sending.suppression_list import Suppressed
 
 _MATCHES = """
@@ -24,13 +24,18 @@ _MATCHES = """
 """
 # What bounced has a source; what was imported or comes from before there were rules has none.
 _ENTRY = f"entry.reason = 'hard_bounce' AND entry.source <> '' AND {_MATCHES.format(row='entry', moment='created_at')}"
+# Who reported it stands in what was found. The scheduler's role sees no findings: it tells of more organizations, in which nothing is wrong.
 _CAUSED = f"""
-    {_ENTRY} AND NOT EXISTS (
+    {_ENTRY} AND (CAST(:reporter AS text) IS NULL OR EXISTS (
+        SELECT FROM feedback_findings AS cause
+        WHERE cause.message_id = entry.message_id AND cause.report_id = entry.report_id AND cause.reporter = :reporter
+    )) AND NOT EXISTS (
         SELECT FROM feedback_findings AS finding
         WHERE finding.email_digest = entry.email_digest AND finding.kind = 'hard'
-          AND NOT ({_MATCHES.format(row="finding", moment="occurred_at")})
+          AND NOT ({_MATCHES.format(row="finding", moment="occurred_at")}
+            AND (CAST(:reporter AS text) IS NULL OR finding.reporter = :reporter))
     )
-"""
+"""  # noqa: S608 - of our own words alone
 # For the scheduler's role.
 _WHOSE = text(f"SELECT DISTINCT organization_id FROM sending.suppressions AS entry WHERE {_ENTRY} ORDER BY 1")  # noqa: S608
 _COUNT = text(f"SELECT count(*) FROM suppressions AS entry WHERE {_CAUSED}")  # noqa: S608
@@ -43,6 +48,7 @@ class Mistake:
 
     rule: str | None = None
     source: str | None = None
+    reporter: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -64,7 +70,7 @@ class RollBack:
         return counts
 
     async def apply(self, mistake: Mistake) -> Mapping[UUID, int]:
-        """Take them off, and let others know; answers how many. Doing it again finds none. Raises Unavailable."""
+        """Take them off, and let others know, the audit trail too; answers how many. Doing it again finds none. Raises Unavailable."""
         counts: dict[UUID, int] = {}
         for organization in await self._organizations(mistake):
             context = RequestContext.of_process("feedback", organization)
@@ -77,6 +83,7 @@ class RollBack:
                 ]
                 if lifted:
                     announce_lifted(session, lifted)
+                    announce_rolled_back(session, len(lifted), **asdict(mistake))
                 counts[organization] = len(lifted)
         return counts
 

@@ -1,7 +1,10 @@
 """What the rest of the platform hears of the list."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.database import TenantSession
 from flownurture.context.v1.context_pb2 import Actor
@@ -12,6 +15,7 @@ from flownurture.suppression.v1.events_pb2 import (
     SuppressedAddress,
     SuppressionRemoved,
     SuppressionsLifted,
+    SuppressionsRolledBack,
 )
 from services.sending.suppression_list import Suppressed
 
@@ -41,6 +45,40 @@ def announce_removed(session: TenantSession, suppression_id: UUID, entry: Suppre
             request_id=context.request_id,
         )
     )
+
+
+def announce_rolled_back(
+    session: TenantSession,
+    entries: int,
+    *,
+    rule: str | None,
+    source: str | None,
+    reporter: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> None:
+    """Tell the audit trail that an operator took so many off the list, and as what mistake."""
+    context = session.context
+    session.publish(
+        SuppressionsRolledBack(
+            entries=entries,
+            rule=rule or "",
+            source=source or "",
+            reporter=reporter or "",
+            since=_timestamp(since),
+            until=_timestamp(until),
+            actor=Actor(kind=Actor.Kind.ValueType(context.actor_kind.value), id=context.actor_id),
+            request_id=context.request_id,
+        )
+    )
+
+
+def _timestamp(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
 
 
 def _as_message(entry: Suppressed) -> SuppressedAddress:

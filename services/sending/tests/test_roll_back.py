@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 
 from chassis.database import Database, RoleDatabase
-from flownurture.suppression.v1.events_pb2 import SuppressionsLifted
+from chassis.identifiers import new_id
+from flownurture.suppression.v1.events_pb2 import SuppressionsLifted, SuppressionsRolledBack
 from services.sending.bounces import Kind
 from services.sending.feedback.roll_back import Mistake, RollBack
 from services.sending.findings import Noted, note_findings
@@ -71,7 +72,11 @@ async def test_what_one_rule_caused_is_previewed_and_taken_back_and_nothing_else
     assert await listed(stranger) == []
     (lifted,) = await tenant.published(SuppressionsLifted)
     assert len(lifted.addresses) == 2
+    (told,) = await tenant.published(SuppressionsRolledBack)
+    assert (told.entries, told.rule, told.source, told.actor.id) == (2, rule, "", "feedback")
+    assert not told.HasField("since")
     assert await roll_back.apply(mistake) == {}
+    assert len(await tenant.published(SuppressionsRolledBack)) == 1
 
 
 async def test_one_source_or_time_of_it_can_be_taken_back_alone(tenant: Tenant, roll_back: RollBack) -> None:
@@ -82,6 +87,31 @@ async def test_one_source_or_time_of_it_can_be_taken_back_alone(tenant: Tenant, 
     assert await roll_back.preview(Mistake(rule=rule, since=now + timedelta(hours=1))) == {}
     await roll_back.apply(Mistake(rule=rule, source="smtp", since=now - timedelta(hours=1)))
     assert await listed(tenant) == [("a@example.com", "hard_bounce")]
+
+
+async def test_what_one_reporter_told_can_be_taken_back_alone(tenant: Tenant, roll_back: RollBack) -> None:
+    rule = f"wrong_{tenant.context.organization}"
+    for email, reporter in (("a@example.com", "mx.broken.test"), ("b@example.com", "mx.sound.test")):
+        queued, report_id = await _queued(tenant, email), new_id()
+        digest = bytes(queued.email_digest)
+        found = Noted(queued.id, digest, Kind.HARD, "", rule, "dsn", reporter, report_id)
+        reason = SuppressionReason.HARD_BOUNCE
+        async with tenant.database.tenant_transaction(tenant.context) as session:
+            await note_findings(session, [found])
+            entry = Suppressed(
+                digest,
+                reason,
+                email,
+                message_id=queued.id,
+                rule=rule,
+                source="dsn",
+                report_id=report_id,
+            )
+            await suppress(session, [entry])
+    mistake = Mistake(rule=rule, reporter="mx.broken.test")
+    assert await roll_back.preview(mistake) == {tenant.context.organization: 1}
+    await roll_back.apply(mistake)
+    assert await listed(tenant) == [("b@example.com", "hard_bounce")]
 
 
 async def test_what_a_person_said_stays(tenant: Tenant, roll_back: RollBack) -> None:

@@ -9,6 +9,7 @@ from flownurture.options.v1 import access_pb2 as _access_pb2
 from flownurture.sending.v1 import messages_pb2 as _messages_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -224,3 +225,48 @@ class SuppressionRemoved(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SuppressionRemoved: _TypeAlias = SuppressionRemoved  # noqa: Y015
+
+@_typing.final
+class SuppressionsRolledBack(_message.Message):
+    """An operator took off the list what a wrong rule had put on it: what the audit trail tells of it. What is empty was no part of the mistake."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REPORTER_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    entries: _builtins.int
+    rule: _builtins.str
+    source: _builtins.str
+    reporter: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def actor(self) -> _context_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        entries: _builtins.int = ...,
+        rule: _builtins.str = ...,
+        source: _builtins.str = ...,
+        reporter: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        actor: _context_pb2.Actor | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "entries", b"entries", "reporter", b"reporter", "request_id", b"request_id", "rule", b"rule", "since", b"since", "source", b"source", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuppressionsRolledBack: _TypeAlias = SuppressionsRolledBack  # noqa: Y015
