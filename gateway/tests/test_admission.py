@@ -1,6 +1,7 @@
 """Admission: revocation acts at once, limits hold, and nobody is let in on a guess."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -129,8 +130,12 @@ async def test_over_the_limit_is_429_until_there_is_room_again(house: House) -> 
 
 async def test_the_limit_holds_for_requests_at_the_same_moment(house: House) -> None:
     key, _ = house.identity.api_key("contacts:read", requests_per_minute=10)
+    began = time.monotonic()
     answers = await asyncio.gather(*(house.call("GET", "/v1/contacts", key) for _ in range(40)))
-    assert sorted(response.status_code for response in answers) == [200] * 10 + [429] * 30
+    statuses = [response.status_code for response in answers]
+    assert set(statuses) == {200, 429}
+    # One more for every six seconds that it takes.
+    assert 10 <= statuses.count(200) <= 10 + (time.monotonic() - began) / 6
 
 
 async def test_one_keys_limit_is_not_anothers(house: House) -> None:
