@@ -62,6 +62,11 @@ def test_the_contract_of_the_house_breaks_no_rule(tmp_path: Path) -> None:
     assert findings(files) == []
 
 
+def test_a_workflow_s_document_may_stand_in_a_request(lint: Lint) -> None:
+    imported = 'import "flownurture/sending/v1/workflows.proto";\n'
+    assert lint(imported + rpc(request=f"{ID} flownurture.sending.v1.WorkflowDocument document = 2;")) == []
+
+
 def test_an_rpc_that_is_well_gives_no_finding(lint: Lint) -> None:
     assert lint(rpc()) == []
 
