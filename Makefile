@@ -80,7 +80,7 @@ test: install chromium opendkim ## Run the whole suite against real servers
 FUZZ_EXAMPLES ?= 200
 FUZZ_MAILS ?= 20000
 .PHONY: fuzz
-fuzz: install ## Call a house of its own with what schemathesis makes of its OpenAPI (FUZZ_EXAMPLES, FUZZ_SEED), and send FUZZ_MAILS broken mails
+fuzz: install ## Call a house of its own with what schemathesis makes of its OpenAPI (FUZZ_EXAMPLES, FUZZ_SEED), and read FUZZ_MAILS broken mails, a tenth of them in the feedback process itself
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) python -m pytest -n 0 tests/integration/test_openapi.py
 	@FUZZ_MAILS=$(FUZZ_MAILS) python -m pytest -n 0 services/sending/feedback/tests/test_fuzz.py services/sending/tests/test_feedback_fuzz.py
 
