@@ -184,6 +184,9 @@ def _branch(node: IfNode) -> Step | None:
 
 
 def _block(block: BlockNode) -> list[Step]:
+    if block.blank:
+        # The library does what is in it and keeps nothing of what that says.
+        return [_left_to_the_library(block)]
     return [_step(node) for node in block.nodes]
 
 
