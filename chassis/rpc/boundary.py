@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from time import perf_counter
 from typing import Any
 
@@ -29,6 +29,7 @@ from chassis.stamp import STAMP_METADATA, StampVerifier
 
 # Without a deadline of the caller's; a stream takes as long as the line of who sends or reads it.
 _STREAM_SECONDS = 600.0
+_HEARD_OUT_SECONDS = 2.0
 
 
 class _Gate:
@@ -100,12 +101,16 @@ class Boundary(_Gate):
     async def answer(self, request: Any, call: Any) -> bytes:
         """Answer a call, or abort it with the status of the error it met."""
         async with self._measured(call):
-            with self._admitted(call) as context:
+            try:
+                with self._admitted(call) as context:
+                    requests = _whole(request, call) if self._method.client_streaming else request
+                    async with _limited(call.time_remaining() or self._without_deadline):
+                        response = await self._method.run(requests, context)
+                    return self._encoded(response)
+            except DomainError:
                 if self._method.client_streaming:
-                    request = _whole(request, call)
-                async with _limited(call.time_remaining() or self._without_deadline):
-                    response = await self._method.run(request, context)
-                return self._encoded(response)
+                    await _heard_out(request)
+                raise
 
 
 class StreamBoundary(_Gate):
@@ -150,6 +155,17 @@ async def _whole(requests: AsyncIterable[Any], call: Any) -> AsyncIterator[Any]:
     async for request in requests:
         yield request
     await call.send_initial_metadata(())
+
+
+async def _heard_out(requests: AsyncIterable[Any]) -> None:
+    """Read on, for a moment, what is sent to a call that is refused already.
+
+    A message that meets a call which has ended is a failure to gRPC's writer, and its sender would not learn why it was refused.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_HEARD_OUT_SECONDS):
+            async for _ in requests:
+                pass
 
 
 def _context_of(metadata: dict[str, Any], verifier: StampVerifier) -> RequestContext:
