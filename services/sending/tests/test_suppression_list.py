@@ -2,23 +2,30 @@
 
 import asyncio
 import csv
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO, StringIO
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis import connections
 from chassis.context import ActorKind
+from chassis.database import Database
 from chassis.email_address import EmailAddress
 from chassis.errors import Conflict, InvalidRequest
 from chassis.identifiers import new_id
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.options.v1.access_pb2 import ROLE_ORG_ADMIN
 from flownurture.sending.v1 import messages_pb2
+from flownurture.suppression.v1 import files_pb2
 from flownurture.suppression.v1 import suppressions_pb2 as pb
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved
+from services.sending.delivery.settings import DeliverySettings
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.address_files import RowError, read_addresses
+from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.tests.tenant import Tenant
 
@@ -173,6 +180,24 @@ async def test_of_two_imports_at_once_under_one_key_one_is_told_that_the_other_r
     assert done.added_addresses == 2_500
     assert refused.reason == "IDEMPOTENCY_IN_FLIGHT"
     assert await tenant.import_suppressions(file, key="k1") == done
+
+
+async def test_an_import_keeps_its_key_for_longer_than_others_may_do_nothing(
+    tenant: Tenant, settings: DeliverySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = connections._SERVER_SETTINGS | {"idle_in_transaction_session_timeout": "300ms"}
+    monkeypatch.setattr(connections, "_SERVER_SETTINGS", brief)
+    rows = "".join(f"p{number}@example.com\n" for number in range(20_000)).encode()
+
+    async def sent() -> AsyncIterator[files_pb2.ImportSuppressionsRequest]:
+        yield files_pb2.ImportSuppressionsRequest(options=files_pb2.SuppressionImportOptions())
+        yield files_pb2.ImportSuppressionsRequest(chunk=rows)
+
+    keyed = replace(tenant.context, idempotency_key="k1")
+    async with Database(settings.database_url, schema="sending") as database:
+        answer = await SuppressionFileApi(database).import_suppressions(sent(), keyed)
+    assert answer.added_addresses == 20_000
+    assert await tenant.import_suppressions(rows, key="k1") == answer
 
 
 async def test_an_import_lifts_and_changes_nothing_that_is_on_the_list(tenant: Tenant) -> None:

@@ -7,6 +7,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO
 
 from google.api.httpbody_pb2 import HttpBody
+from sqlalchemy import text
 
 from chassis.context import RequestContext
 from chassis.csv_files import CSV
@@ -22,6 +23,8 @@ from services.sending.suppression.search import Wanted
 _IN_MEMORY = 1 << 20
 # So that who opts out finds a connection, whatever is imported.
 _AT_ONCE = 2
+# As long as an upload may take. What the transaction holds meanwhile is the key alone, for which nobody but its owner waits.
+_HOLD_FOR_LONG = text("SET LOCAL idle_in_transaction_session_timeout = '10min'")
 
 
 class SuppressionFileApi:
@@ -66,6 +69,7 @@ class SuppressionFileApi:
             return _as_message(await import_addresses(self._database, context, file, note))
 
         async with self._slots, self._database.tenant_transaction(context) as session:
+            await session.execute(_HOLD_FOR_LONG)
             method = f"{self.service.full_name}.ImportSuppressions"
             return await remembered(session, context, method, fingerprint, add)
 
