@@ -372,6 +372,107 @@ event_retention = Table(
     moment("next_look_at"),
 )
 
+workflows = Table(
+    "workflows",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    # The newest; those under way may be on older ones.
+    Column("version", Integer, nullable=False),
+    moment("created_at"),
+    moment("updated_at"),
+    Column("activated_at", DateTime(timezone=True)),
+)
+
+workflow_versions = Table(
+    "workflow_versions",
+    metadata,
+    organization_id(),
+    Column("workflow_id", Uuid, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    # The contract's WorkflowDocument, as JSON by its own names.
+    Column("document", JSONB, nullable=False),
+    moment("created_at"),
+)
+
+# Which events a version that may run begins with, or waits for; of no subject: whatever it is about.
+workflow_listeners = Table(
+    "workflow_listeners",
+    metadata,
+    organization_id(),
+    Column("kind", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("workflow_id", Uuid, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("begins", Boolean, primary_key=True),
+)
+
+# Each time that a contact is, or was, in a workflow.
+enrollments = Table(
+    "enrollments",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("workflow_id", Uuid, nullable=False),
+    Column("contact_id", Uuid, nullable=False),
+    Column("email_digest", LargeBinary),
+    Column("source", Text, nullable=False),
+    Column("began_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("cause", Text),
+    _text("reason"),
+)
+
+# Where those are who are under way.
+enrollment_places = Table(
+    "enrollment_places",
+    metadata,
+    organization_id(),
+    Column("enrollment_id", Uuid, primary_key=True),
+    Column("workflow_id", Uuid, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("step_id", Text, nullable=False),
+    Column("visit", Integer, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("wake_at", DateTime(timezone=True), nullable=False),
+    Column("waiting", Boolean, nullable=False),
+    # How many lines its trace has.
+    Column("traced", Integer, nullable=False, server_default="0"),
+    # The last event that ordered something of the contacts service.
+    Column("change_id", Uuid),
+    # Why a step that is due was not taken yet.
+    _text("held"),
+)
+
+# What became of each visit of a step, in its order.
+enrollment_trace = Table(
+    "enrollment_trace",
+    metadata,
+    organization_id(),
+    Column("enrollment_id", Uuid, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("step_id", Text, nullable=False),
+    Column("visit", Integer, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+# How many came in, took a step, left and why, by version.
+workflow_counts = Table(
+    "workflow_counts",
+    metadata,
+    organization_id(),
+    Column("workflow_id", Uuid, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("step_id", Text, primary_key=True),
+    Column("what", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
 # Platform tables: they belong to no organization.
 delivery_leases = Table(
     "delivery_leases",
