@@ -25,6 +25,7 @@ class GatewaySettings(ProcessSettings):
     suppression_target: str = Field(description="host:port or gRPC target of suppression")
     delivery_target: str = Field(description="host:port or gRPC target of delivery")
     feedback_target: str = Field(description="host:port or gRPC target of feedback")
+    workflows_target: str = Field(description="host:port or gRPC target of workflows")
     webhooks_target: str = Field(description="host:port or gRPC target of webhooks")
     integrations_target: str = Field(description="host:port or gRPC target of integrations")
 

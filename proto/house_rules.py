@@ -26,6 +26,7 @@ PROCESSES = {
     "sending",
     "suppression",
     "webhooks",
+    "workflows",
 }
 ADMIN = "/v1/admin/"
 SCOPE = re.compile(r"[a-z][a-z_]*:(read|write)")

@@ -39,6 +39,7 @@ DOMAINS = (
     "suppression",
     "delivery",
     "feedback",
+    "workflows",
     "webhooks",
     "integrations",
 )

@@ -20,6 +20,7 @@ _SCHEMAS = {
     "suppression": "sending",
     "delivery": "sending",
     "feedback": "sending",
+    "workflows": "sending",
     "webhooks": "webhooks",
     "integrations": "integrations",
 }
@@ -141,5 +142,9 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "JOURNAL_FOLDER": addresses.journals,
         },
         "feedback": links | {"SMTP_LISTEN": addresses.feedback_smtp},
+        "workflows": {
+            "CONTACTS_TARGET": addresses.listen["contacts"],
+            "IDENTITY_TARGET": addresses.listen["identity"],
+        },
     }
     return own.get(process, {})

@@ -13,7 +13,7 @@ from deploy.local.supervisor.plan import Plan, Preparation
 from deploy.local.supervisor.program import PythonProgram, Room, Turn
 
 _PYTHON = Path(sys.executable)
-_SERVICE_OF = {name: f"sending.{name}" for name in ("suppression", "delivery", "feedback")}
+_SERVICE_OF = {name: f"sending.{name}" for name in ("suppression", "delivery", "feedback", "workflows")}
 
 
 def plan(premises: Premises) -> Plan:

@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 
 # A process takes two: what it serves, and its side port (metrics, health).
 _PORTS_OF_A_PROCESS = 2
-_ROOM_FOR_PROCESSES = 9
+_ROOM_FOR_PROCESSES = 10
 
 # Below what systems hand out for outgoing connections, so that none of those sits on a port of ours.
 _FREE_RANGE = range(20_000, 32_000)

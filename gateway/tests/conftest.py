@@ -22,6 +22,7 @@ DOMAINS = (
     "suppression",
     "delivery",
     "feedback",
+    "workflows",
     "webhooks",
     "integrations",
 )

@@ -23,6 +23,7 @@ PROCESSES = (
     "suppression",
     "delivery",
     "feedback",
+    "workflows",
     "webhooks",
     "integrations",
 )

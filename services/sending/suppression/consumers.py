@@ -12,6 +12,7 @@ from flownurture.contacts.v1.events_pb2 import AddressChanged, AddressResubscrib
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1.events_pb2 import MessagesRequested, SendsRequested
 from flownurture.sending.v1.messages_pb2 import MESSAGE_STATUS_BOUNCED, MESSAGE_STATUS_FAILED
+from flownurture.workflows.v1.events_pb2 import WorkflowMailsRequested
 from services.sending.gathering import Gathering
 from services.sending.suppression.bounces import announce_bounces_of
 from services.sending.suppression.deciding import deciding_together
@@ -20,7 +21,7 @@ from services.sending.suppression.suppressions import follow_to, welcome_back
 
 
 def consumers(bus: EventBus, database: Database, resubscriptions: Resubscriptions) -> list[Consumer]:
-    """Readers of the streams SENDS_REQUESTED, MESSAGES_REQUESTED, DELIVERY and CONTACTS."""
+    """Readers of the streams SENDS_REQUESTED, MESSAGES_REQUESTED, WORKFLOW_MAILS_REQUESTED, DELIVERY and CONTACTS."""
 
     async def on_address_resubscribed(
         event: AddressResubscribed, context: RequestContext, inbox: Inbox
@@ -51,6 +52,13 @@ def consumers(bus: EventBus, database: Database, resubscriptions: Resubscription
         ),
         Consumer(
             bus,
+            stream="WORKFLOW_MAILS_REQUESTED",
+            durable="suppression",
+            database=database,
+            handlers={WorkflowMailsRequested: _decided_by(deciding_together(database))},
+        ),
+        Consumer(
+            bus,
             stream="DELIVERY",
             durable="suppression",
             database=database,
@@ -70,7 +78,9 @@ def consumers(bus: EventBus, database: Database, resubscriptions: Resubscription
 
 
 def _decided_by(gathering: Gathering[UUID]) -> Handler:
-    async def on_requested(event: SendsRequested | MessagesRequested, context: RequestContext) -> None:
+    async def on_requested(
+        event: SendsRequested | MessagesRequested | WorkflowMailsRequested, context: RequestContext
+    ) -> None:
         await gathering.work_on(context, parse_id(event.batch_id), event.message_count)
 
     return idempotent(on_requested)

@@ -23,6 +23,7 @@ _MODULES = {
     "suppression": "services.sending.suppression",
     "delivery": "services.sending.delivery",
     "feedback": "services.sending.feedback",
+    "workflows": "services.sending.workflows",
 }
 # Below what systems hand out for outgoing connections, and of each test process its own.
 _FIRST_PORT = 20_000 + os.getpid() % 120 * 100
