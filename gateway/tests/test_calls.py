@@ -37,6 +37,7 @@ async def test_a_post_becomes_one_stamped_call_and_its_answer_json(house: House)
         "email": "ada@example.com",
         "first_name": "",
         "last_name": "",
+        "time_zone": "",
         "status": "subscribed",
         "list_ids": [],
         "tags": [],

@@ -23,6 +23,7 @@ class Contact:
     first_name: str
     last_name: str
     status: str
+    time_zone: str
     created_at: datetime
     updated_at: datetime
     list_ids: Sequence[UUID]
@@ -87,6 +88,7 @@ SELECT_CONTACTS = select(
     contacts.c.first_name,
     contacts.c.last_name,
     contacts.c.status,
+    contacts.c.time_zone,
     contacts.c.created_at,
     contacts.c.updated_at,
     _LIST_IDS.label("list_ids"),

@@ -46,6 +46,7 @@ class Changes:
     email: EmailAddress | None = None
     first_name: str | None = None
     last_name: str | None = None
+    time_zone: str | None = None
     # Of custom fields, by their numbers; None takes a value away.
     values: Mapping[str, object | None] = field(default_factory=dict)
     add_tags: Collection[str] = ()
@@ -92,6 +93,8 @@ async def update_contact(session: TenantSession, contact_id: UUID, changes: Chan
         values["first_name"] = changes.first_name
     if changes.last_name is not None:
         values["last_name"] = changes.last_name
+    if changes.time_zone is not None:
+        values["time_zone"] = changes.time_zone
     if changes.values:
         merged = contacts.c.custom_fields.concat(literal(dict(changes.values), JSONB))
         values["custom_fields"] = func.jsonb_strip_nulls(merged)

@@ -9,7 +9,7 @@ from services.contacts.custom_fields import CustomField
 from services.contacts.jobs import Unworkable
 
 # What a column may be beside the key of a custom field.
-OWN = ("email", "first_name", "last_name", "tags")
+OWN = ("email", "first_name", "last_name", "time_zone", "tags")
 IGNORE = "ignore"
 
 # Names of columns as people's tools write them, in lower case with spaces for hyphens and underscores.
@@ -30,6 +30,8 @@ _ALIASES = {
     "family name": "last_name",
     "surname": "last_name",
     "lname": "last_name",
+    "time zone": "time_zone",
+    "timezone": "time_zone",
     "tags": "tags",
 }
 _DELIMITERS = (",", ";", "\t")
@@ -55,6 +57,7 @@ class Header:
     # Where there is such a column.
     first_name: int | None
     last_name: int | None
+    time_zone: int | None
     tags: int | None
     custom: Sequence[tuple[CustomField, int]]
     end: Position
@@ -105,6 +108,7 @@ def read_header(data: bytes, columns: Columns, *, at_end: bool) -> Header:
         places["email"],
         places.get("first_name"),
         places.get("last_name"),
+        places.get("time_zone"),
         places.get("tags"),
         [(field, places[key]) for key, field in columns.fields.items() if key in places],
         end,

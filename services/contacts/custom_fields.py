@@ -34,6 +34,7 @@ _RESERVED = frozenset(
         "first_name",
         "last_name",
         "status",
+        "time_zone",
         "tags",
         "list_ids",
         "created_at",

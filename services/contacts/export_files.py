@@ -16,7 +16,17 @@ from services.contacts.exports import stream_contacts
 from services.contacts.sets import among
 from services.contacts.tables import consent_addresses, contact_events, lists
 
-_OWN = ("email", "first_name", "last_name", "status", "created_at", "updated_at", "tags", "lists")
+_OWN = (
+    "email",
+    "first_name",
+    "last_name",
+    "time_zone",
+    "status",
+    "created_at",
+    "updated_at",
+    "tags",
+    "lists",
+)
 
 
 async def csv_file(database: Database, context: RequestContext, export_id: UUID) -> AsyncIterator[bytes]:
@@ -47,6 +57,7 @@ def _csv_row(contact: Contact, names: dict[UUID, str], keys: Sequence[str]) -> l
         contact.email,
         contact.first_name,
         contact.last_name,
+        contact.time_zone,
         contact.status,
         contact.created_at.isoformat(),
         contact.updated_at.isoformat(),
@@ -70,6 +81,7 @@ def _json_object(
         "email": contact.email,
         "first_name": contact.first_name,
         "last_name": contact.last_name,
+        "time_zone": contact.time_zone,
         "status": contact.status,
         "custom_fields": contact.custom_fields,
         "tags": contact.tags,

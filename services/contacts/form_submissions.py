@@ -188,9 +188,9 @@ async def _subscribe(
         email,
         submission.first_name or None,
         submission.last_name or None,
-        submission.custom_fields,
-        frozenset(await _present(session, lists, form.list_ids)),
-        frozenset(await _present(session, tags, form.tag_ids)),
+        values=submission.custom_fields,
+        list_ids=frozenset(await _present(session, lists, form.list_ids)),
+        tag_ids=frozenset(await _present(session, tags, form.tag_ids)),
     )
     (result,) = await upsert(session, [person], Origin(Source.FORM, form.id))
     await record(session, _consents(submission, result.contact_id, confirmed_from, had_opted_out))

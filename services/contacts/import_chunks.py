@@ -29,11 +29,12 @@ from services.contacts.upserts import Effect, announce_upserted, upsert_statemen
 # Policies refuse COPY into a tenant's table.
 _STAGE = text("""
     CREATE TEMPORARY TABLE import_rows (
-        id uuid, email text, email_digest bytea, first_name text, last_name text, custom text
+        id uuid, email text, email_digest bytea, first_name text, last_name text, time_zone text,
+        custom text
     ) ON COMMIT DROP
 """)
 _COPY = "COPY import_rows FROM STDIN (FORMAT BINARY)"
-_COPY_TYPES = ("uuid", "text", "bytea", "text", "text", "text")
+_COPY_TYPES = ("uuid", "text", "bytea", "text", "text", "text", "text")
 _UPSERT = upsert_statement("import_rows AS given")
 
 
@@ -162,6 +163,7 @@ def _as_the_file_says(
             person.email.text,
             first_name=person.first_name or "",
             last_name=person.last_name or "",
+            time_zone=person.time_zone or "",
             status=Status.SUBSCRIBED.value,
             created_at=created_at,
             list_ids=list_ids,
@@ -234,6 +236,7 @@ async def _stage(session: TenantSession, people: Sequence[Person]) -> None:
                     person.email.digest,
                     person.first_name,
                     person.last_name,
+                    person.time_zone,
                     orjson.dumps(person.values).decode() if person.values else "{}",
                 )
             )

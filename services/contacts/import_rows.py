@@ -12,6 +12,7 @@ from chassis.identifiers import new_id
 from services.contacts.csv_header import Header
 from services.contacts.custom_fields import parse_text
 from services.contacts.names import parse_name
+from services.contacts.time_zones import parse_time_zone
 
 _MOST_EMAIL_CHARACTERS = 320
 _LONGEST_TAG = 100
@@ -22,12 +23,13 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A row that can become a contact. What it leaves empty it does not know: None for a name, no value of a field."""
+    """A row that can become a contact. What it leaves empty it does not know: None for a name or zone, no value of a field."""
 
     line: int
     email: EmailAddress
     first_name: str | None = None
     last_name: str | None = None
+    time_zone: str | None = None
     # Of custom fields, by their numbers.
     values: Mapping[str, object] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -92,6 +94,8 @@ def _judge(row: Row | UnreadableRow, header: Header) -> Person | RowError | None
         first_name = _name(row, header.first_name)
         place = "last_name"
         last_name = _name(row, header.last_name)
+        place = "time_zone"
+        time_zone = _time_zone(row, header.time_zone)
         place = "tags"
         tags = () if header.tags is None else _tags(row.cells[header.tags])
         values: dict[str, object] = {}
@@ -102,7 +106,7 @@ def _judge(row: Row | UnreadableRow, header: Header) -> Person | RowError | None
                 values[str(custom.number)] = parse_text(custom, unguarded(cell))
     except ValueError as error:
         return RowError(row.line, place, str(error))
-    return Person(row.line, email, first_name, last_name, values, tags)
+    return Person(row.line, email, first_name, last_name, time_zone, values, tags)
 
 
 def _email(cell: str) -> EmailAddress:
@@ -119,6 +123,10 @@ def _name(row: Row, index: int | None) -> str | None:
         return None
     _refuse_undecoded(cell)
     return parse_name(unguarded(cell)) or None
+
+
+def _time_zone(row: Row, index: int | None) -> str | None:
+    return None if index is None else parse_time_zone(row.cells[index]) or None
 
 
 def _tags(cell: str) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ contacts = Table(
     Column("first_name", Text, nullable=False, server_default=""),
     Column("last_name", Text, nullable=False, server_default=""),
     Column("status", Text, nullable=False),
+    # An IANA name; empty when it is not known.
+    _text("time_zone"),
     # The import that touched the contact last: how an import knows the rows it has seen already.
     Column("last_import_id", Uuid),
     # Values by the number of their field.

@@ -31,11 +31,12 @@ from services.contacts.statuses import STATUS_OF_GIVEN, hold_statuses
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """What is to be known of whoever has an address. None leaves a name as it is; lists and tags are added."""
+    """What is to be known of whoever has an address. None leaves a name or zone as it is; lists and tags are added."""
 
     email: EmailAddress
     first_name: str | None = None
     last_name: str | None = None
+    time_zone: str | None = None
     # Of custom fields, by their numbers; None takes a value away, what is not named stays.
     values: Mapping[str, object | None] = field(default_factory=dict)
     list_ids: frozenset[UUID] = frozenset()
@@ -52,8 +53,9 @@ class Upserted:
 
 _GIVEN = """unnest(
     CAST(:ids AS uuid[]), CAST(:emails AS text[]), CAST(:digests AS bytea[]),
-    CAST(:first_names AS text[]), CAST(:last_names AS text[]), CAST(:customs AS text[])
-) AS given (id, email, email_digest, first_name, last_name, custom)"""
+    CAST(:first_names AS text[]), CAST(:last_names AS text[]), CAST(:time_zones AS text[]),
+    CAST(:customs AS text[])
+) AS given (id, email, email_digest, first_name, last_name, time_zone, custom)"""
 _MERGED = "jsonb_strip_nulls(contact.custom_fields || CAST(given.custom AS jsonb))"
 
 
@@ -72,10 +74,10 @@ def upsert_statement(given: str) -> TextClause:
             FROM {given} LEFT JOIN contacts AS contact ON contact.email_digest = given.email_digest
         ), created AS (
             INSERT INTO contacts
-                (id, email, email_digest, first_name, last_name, custom_fields, status, last_import_id,
+                (id, email, email_digest, first_name, last_name, time_zone, custom_fields, status, last_import_id,
                  created_at, updated_at)
             SELECT id, email, email_digest, coalesce(first_name, ''), coalesce(last_name, ''),
-                   jsonb_strip_nulls(CAST(custom AS jsonb)), {STATUS_OF_GIVEN}, CAST(:import_id AS uuid),
+                   coalesce(time_zone, ''), jsonb_strip_nulls(CAST(custom AS jsonb)), {STATUS_OF_GIVEN}, CAST(:import_id AS uuid),
                    CAST(:moment AS timestamptz), CAST(:moment AS timestamptz)
             FROM given WHERE contact_id IS NULL
             RETURNING id, status
@@ -86,9 +88,10 @@ def upsert_statement(given: str) -> TextClause:
             FROM created
         ), known AS (
             SELECT contact.id, :only_new OR (
-                coalesce(given.first_name, contact.first_name), coalesce(given.last_name, contact.last_name), {_MERGED}
-            ) = (contact.first_name, contact.last_name, contact.custom_fields) AS stays, given.first_name,
-                given.last_name, given.custom
+                coalesce(given.first_name, contact.first_name), coalesce(given.last_name, contact.last_name),
+                coalesce(given.time_zone, contact.time_zone), {_MERGED}
+            ) = (contact.first_name, contact.last_name, contact.time_zone, contact.custom_fields) AS stays,
+                given.first_name, given.last_name, given.time_zone, given.custom
             FROM given JOIN contacts AS contact ON contact.id = given.contact_id WHERE NOT given.seen
         ), changed AS (
             UPDATE contacts AS contact SET
@@ -96,6 +99,8 @@ def upsert_statement(given: str) -> TextClause:
                                   ELSE coalesce(given.first_name, contact.first_name) END,
                 last_name = CASE WHEN stays THEN contact.last_name
                                  ELSE coalesce(given.last_name, contact.last_name) END,
+                time_zone = CASE WHEN stays THEN contact.time_zone
+                                 ELSE coalesce(given.time_zone, contact.time_zone) END,
                 custom_fields = CASE WHEN stays THEN contact.custom_fields ELSE {_MERGED} END,
                 updated_at = CASE WHEN stays THEN contact.updated_at ELSE now() END,
                 last_import_id = coalesce(CAST(:import_id AS uuid), contact.last_import_id)
@@ -198,6 +203,7 @@ def _parameters(people: Sequence[Upsert], origin: Origin) -> dict[str, object]:
         "digests": [person.email.digest for person in people],
         "first_names": [person.first_name for person in people],
         "last_names": [person.last_name for person in people],
+        "time_zones": [person.time_zone for person in people],
         "customs": [orjson.dumps(person.values).decode() if person.values else "{}" for person in people],
         "source": origin.source.value,
         "source_id": origin.id,

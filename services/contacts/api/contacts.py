@@ -17,7 +17,7 @@ from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.contacts.v1 import contacts_pb2 as pb
 from services.contacts import contacts, events
-from services.contacts.api.fields import ids_of, name_of, names_of
+from services.contacts.api.fields import ids_of, name_of, names_of, time_zone_of
 from services.contacts.contact_memberships import Membership, page_memberships
 from services.contacts.contact_messages import SOURCES, STATUSES, as_message
 from services.contacts.custom_fields import CustomField, parse_values, read_fields
@@ -48,6 +48,7 @@ class ContactApi:
             EmailAddress.parse(request.email),
             name_of("first_name", request.first_name),
             name_of("last_name", request.last_name),
+            time_zone_of(request.time_zone),
             await _values(session, request.custom_fields),
             frozenset(ids_of(request.list_ids)),
             frozenset((await tags_named(session, names_of("tags", request.tags))).values()),
@@ -112,6 +113,7 @@ class ContactApi:
             email=EmailAddress.parse(request.email) if request.HasField("email") else None,
             first_name=name_of("first_name", request.first_name) if request.HasField("first_name") else None,
             last_name=name_of("last_name", request.last_name) if request.HasField("last_name") else None,
+            time_zone=time_zone_of(request.time_zone) if request.HasField("time_zone") else None,
             values=await _values(session, request.custom_fields),
             add_tags=names_of("add_tags", request.add_tags),
             remove_tags=names_of("remove_tags", request.remove_tags),
@@ -189,6 +191,7 @@ def _person(request: pb.UpsertContactRequest, fields: Fields) -> Upsert:
         EmailAddress.parse(request.email),
         name_of("first_name", request.first_name) if request.HasField("first_name") else None,
         name_of("last_name", request.last_name) if request.HasField("last_name") else None,
+        time_zone_of(request.time_zone) if request.HasField("time_zone") else None,
         parse_values(fields, MessageToDict(request.custom_fields)) if request.custom_fields.fields else {},
         frozenset(ids_of(request.list_ids)),
     )

@@ -6,6 +6,7 @@ from uuid import UUID
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
 from services.contacts.names import parse_name
+from services.contacts.time_zones import parse_time_zone
 
 
 def name_of(field: str, text: str, *, required: bool = False) -> str:
@@ -17,6 +18,14 @@ def name_of(field: str, text: str, *, required: bool = False) -> str:
     if required and not name:
         raise InvalidRequest(FieldViolation(field, "must be given"))
     return name
+
+
+def time_zone_of(text: str) -> str:
+    """The zone in the field `time_zone`. Raises InvalidRequest when there is no such zone."""
+    try:
+        return parse_time_zone(text)
+    except ValueError as error:
+        raise InvalidRequest(FieldViolation("time_zone", str(error))) from None
 
 
 def ids_of(texts: Iterable[str]) -> set[UUID]:

@@ -33,7 +33,12 @@ async def test_an_export_has_all_that_is_known_of_each(tenant: Tenant) -> None:
     known = Struct()
     known.update({"city": "London", "vip": True})
     ada = await tenant.add(
-        "ada@example.com", first_name="Ada", list_ids=[readers.id], tags=["b", "A"], custom_fields=known
+        "ada@example.com",
+        first_name="Ada",
+        time_zone="Europe/London",
+        list_ids=[readers.id],
+        tags=["b", "A"],
+        custom_fields=known,
     )
     await tenant.suppress("ada@example.com", SUPPRESSION_REASON_UNSUBSCRIBE)
     await tenant.add("eve@example.com")
@@ -44,6 +49,7 @@ async def test_an_export_has_all_that_is_known_of_each(tenant: Tenant) -> None:
         "email": "ada@example.com",
         "first_name": "Ada",
         "last_name": "",
+        "time_zone": "Europe/London",
         "status": "unsubscribed",
         "created_at": "",
         "updated_at": "",
@@ -54,7 +60,8 @@ async def test_an_export_has_all_that_is_known_of_each(tenant: Tenant) -> None:
     }
     assert second["email"] == "eve@example.com"
     told, _ = await json_of(tenant, export)
-    assert (told["id"], told["custom_fields"]) == (ada.id, {"city": "London", "vip": True})
+    assert (told["id"], told["time_zone"]) == (ada.id, "Europe/London")
+    assert told["custom_fields"] == {"city": "London", "vip": True}
     assert told["lists"] == [{"id": readers.id, "name": "Readers"}]
     assert [event["type"] for event in told["events"]] == [
         "subscribed",

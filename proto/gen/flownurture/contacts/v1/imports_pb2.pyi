@@ -105,8 +105,8 @@ class ImportOptions(_message.Message):
     """Leaves the contacts that there are as they are, but for joining list and tags."""
     @_builtins.property
     def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What each column is, by its name in the file's header: email, first_name, last_name, tags (separated by commas), the key of a custom
-        field, or ignore. Columns that are not named are known by their usual names and by the keys and labels of custom fields, or ignored.
+        """What each column is, by its name in the file's header: email, first_name, last_name, time_zone, tags (separated by commas), the key of a
+        custom field, or ignore. Columns that are not named are known by their usual names and by the keys and labels of custom fields, or ignored.
         """
 
     @_builtins.property
