@@ -68,6 +68,7 @@ class ContactField(StrEnum):
     STATUS = "status"
     CREATED_AT = "created_at"
     UPDATED_AT = "updated_at"
+    TIME_ZONE = "time_zone"
 
 
 class Engagement(StrEnum):
@@ -175,6 +176,7 @@ _FIELD_KINDS = {
     ContactField.STATUS: Kind.CHOICE,
     ContactField.CREATED_AT: Kind.MOMENT,
     ContactField.UPDATED_AT: Kind.MOMENT,
+    ContactField.TIME_ZONE: Kind.TEXT,
 }
 _CUSTOM_KINDS = {kind: Kind(kind.value) for kind in FieldType}
 _MEMBERS = ("all", "any", "not", "field", "custom_field", "list", "tag", "engagement")

@@ -44,6 +44,7 @@ WORDS = [
     "漢字",
     "ΣΟΦΊΑ",
 ]
+ZONES = ["", "UTC", "Europe/Berlin", "America/New_York"]
 DAYS = [NOW.date() + timedelta(days=days) for days in (-40_000, -400, -31, -30, -1, 0, 1, 7, 400)]
 MOMENTS = [NOW - timedelta(days=days, seconds=offset) for days in (0, 1, 7, 30, 400) for offset in (-1, 0, 1)]
 NUMBERS = [-1e300, -2.5, -1.0, 0.0, 0.1, 1.0, 3.0, 1e15, 1.7976931348623157e308]
@@ -61,6 +62,7 @@ FIELD_KINDS = {
     "status": Kind.CHOICE,
     "created_at": Kind.MOMENT,
     "updated_at": Kind.MOMENT,
+    "time_zone": Kind.TEXT,
 }
 
 
@@ -75,6 +77,7 @@ class Somebody:
     status: str
     created_at: datetime
     updated_at: datetime
+    time_zone: str
     custom: dict[str, Any] = field(default_factory=dict)
     lists: set[UUID] = field(default_factory=set)
     tags: set[UUID] = field(default_factory=set)
@@ -106,6 +109,7 @@ def somebody(chance: random.Random, number: int) -> Somebody:
         chance.choice(STATUSES),
         chance.choice(MOMENTS),
         chance.choice(MOMENTS),
+        chance.choice(ZONES),
         {key: value for key, value in values.items() if chance.random() < 0.7},
         {each for each in LISTS if chance.random() < 0.4},
         {each for each in TAGS if chance.random() < 0.4},
@@ -289,6 +293,7 @@ async def crowd(tenant: Tenant, database: Database) -> Crowd:
                     status=person.status,
                     created_at=person.created_at,
                     updated_at=person.updated_at,
+                    time_zone=person.time_zone,
                     custom_fields={str(fields[key].number): value for key, value in person.custom.items()},
                 )
             )

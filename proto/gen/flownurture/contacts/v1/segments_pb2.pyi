@@ -35,6 +35,7 @@ class _ContactFieldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactF
     CONTACT_FIELD_STATUS: _ContactField.ValueType  # 4
     CONTACT_FIELD_CREATED_AT: _ContactField.ValueType  # 5
     CONTACT_FIELD_UPDATED_AT: _ContactField.ValueType  # 6
+    CONTACT_FIELD_TIME_ZONE: _ContactField.ValueType  # 7
 
 class ContactField(_ContactField, metaclass=_ContactFieldEnumTypeWrapper): ...
 
@@ -45,6 +46,7 @@ CONTACT_FIELD_LAST_NAME: ContactField.ValueType  # 3
 CONTACT_FIELD_STATUS: ContactField.ValueType  # 4
 CONTACT_FIELD_CREATED_AT: ContactField.ValueType  # 5
 CONTACT_FIELD_UPDATED_AT: ContactField.ValueType  # 6
+CONTACT_FIELD_TIME_ZONE: ContactField.ValueType  # 7
 Global___ContactField: _TypeAlias = ContactField  # noqa: Y015
 
 class _Operator:
