@@ -186,7 +186,7 @@ async def start_campaign(session: TenantSession, campaign_id: UUID) -> Campaign 
         return None
     campaign = _campaign(row)
     if campaign.track_clicks:
-        await keep_links(session, campaign_id, campaign.html)
+        await keep_links(session, {campaign_id: campaign.html})
     session.publish(CampaignLaunched(campaign_id=str(campaign_id), name=campaign.name))
     return campaign
 

@@ -11,7 +11,14 @@ from chassis.database import TenantSession
 from chassis.errors import NotFound
 from services.sending.statuses import MessageStatus
 from services.sending.subject_tests import FIRST
-from services.sending.tables import batches, campaigns, message_contents, message_events, messages
+from services.sending.tables import (
+    batches,
+    campaigns,
+    message_contents,
+    message_events,
+    messages,
+    workflow_mails,
+)
 
 # A batch is approved as a whole.
 _IS_APPROVED = and_(messages.c.status == MessageStatus.QUEUED.value, batches.c.decided_at.is_not(None))
@@ -113,8 +120,12 @@ def _select_messages() -> Select[tuple[object, ...]]:
             messages.c.campaign_id,
             messages.c.contact_id,
             messages.c.email,
-            func.coalesce(message_contents.c.from_email, campaigns.c.from_email).label("from_email"),
-            func.coalesce(message_contents.c.subject, _TRIED_SUBJECT, campaigns.c.subject).label("subject"),
+            func.coalesce(
+                message_contents.c.from_email, campaigns.c.from_email, workflow_mails.c.from_email
+            ).label("from_email"),
+            func.coalesce(
+                message_contents.c.subject, _TRIED_SUBJECT, campaigns.c.subject, workflow_mails.c.subject
+            ).label("subject"),
             messages.c.category,
             _SHOWN_STATUS.label("status"),
             messages.c.veto_reason,
@@ -141,6 +152,13 @@ def _select_messages() -> Select[tuple[object, ...]]:
             and_(
                 campaigns.c.organization_id == messages.c.organization_id,
                 campaigns.c.id == messages.c.campaign_id,
+            ),
+        )
+        .outerjoin(
+            workflow_mails,
+            and_(
+                workflow_mails.c.organization_id == messages.c.organization_id,
+                workflow_mails.c.id == messages.c.workflow_mail_id,
             ),
         )
     )

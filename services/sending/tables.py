@@ -127,9 +127,11 @@ messages = Table(
     Column("email", Text, nullable=False),
     Column("email_digest", LargeBinary, nullable=False),
     Column("category", Text, nullable=False, server_default="marketing"),
+    # Which mail of a workflow it is, where one made it.
+    Column("workflow_mail_id", Uuid),
     # Which of its campaign's subjects is tried on it.
     Column("variant", SmallInteger),
-    # Those fields, as they were when the campaign reached the contact; only until the message is settled.
+    # Those fields, as they were when the campaign or workflow reached the contact; only until the message is settled.
     Column("merge_fields", JSONB),
     Column("status", Text, nullable=False, server_default="queued"),
     Column("veto_reason", Text),
@@ -471,6 +473,36 @@ workflow_counts = Table(
     Column("what", Text, primary_key=True),
     Column("reason", Text, primary_key=True),
     Column("number", BigInteger, nullable=False),
+)
+
+# What the steps of a workflow's versions write, each as it was when the version was made ready to run.
+workflow_mails = Table(
+    "workflow_mails",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("workflow_id", Uuid, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("step_id", Text, nullable=False),
+    _text("from_name"),
+    Column("from_email", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    _text("html"),
+    _text("text"),
+    # Which fields of a contact its templates name.
+    Column("merge_fields", ARRAY(Text), nullable=False, server_default="{}"),
+)
+
+# By which step of which enrollment a message came to be. An effect makes one message.
+workflow_messages = Table(
+    "workflow_messages",
+    metadata,
+    organization_id(),
+    Column("message_id", Uuid, primary_key=True),
+    Column("effect_id", Uuid, nullable=False),
+    Column("enrollment_id", Uuid, nullable=False),
+    Column("workflow_id", Uuid, nullable=False),
+    Column("step_id", Text, nullable=False),
 )
 
 # Platform tables: they belong to no organization.

@@ -14,7 +14,7 @@ from services.sending.confirmation_mail import send_confirmation
 from services.sending.preference_links import Preferences, Return
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.pages import return_mail
-from services.sending.tables import campaigns, message_contents, messages, suppressions
+from services.sending.tables import campaigns, message_contents, messages, suppressions, workflow_mails
 
 # To one address, whoever asks for them.
 _MOST_MAILS = 3
@@ -54,8 +54,12 @@ async def ask_to_return(
     found = await session.execute(
         select(
             messages.c.email,
-            func.coalesce(campaigns.c.from_name, message_contents.c.from_name).label("from_name"),
-            func.coalesce(campaigns.c.from_email, message_contents.c.from_email).label("from_email"),
+            func.coalesce(
+                campaigns.c.from_name, message_contents.c.from_name, workflow_mails.c.from_name
+            ).label("from_name"),
+            func.coalesce(
+                campaigns.c.from_email, message_contents.c.from_email, workflow_mails.c.from_email
+            ).label("from_email"),
             func.now().label("now"),
         )
         .outerjoin(
@@ -70,6 +74,13 @@ async def ask_to_return(
             and_(
                 message_contents.c.organization_id == messages.c.organization_id,
                 message_contents.c.message_id == messages.c.id,
+            ),
+        )
+        .outerjoin(
+            workflow_mails,
+            and_(
+                workflow_mails.c.organization_id == messages.c.organization_id,
+                workflow_mails.c.id == messages.c.workflow_mail_id,
             ),
         )
         .where(messages.c.id == link.message_id, messages.c.email_digest == link.digest)

@@ -28,7 +28,7 @@ _DECIDE = text(f"""
         SELECT id, campaign_id FROM batches
         WHERE id = ANY(CAST(:batch_ids AS uuid[])) AND status = 'requested' ORDER BY id FOR UPDATE
     ), verdicts AS MATERIALIZED (
-        SELECT message.id, message.batch_id, message.contact_id, (
+        SELECT message.id, message.batch_id, message.contact_id, message.workflow_mail_id, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
               AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
@@ -42,7 +42,8 @@ _DECIDE = text(f"""
         FROM verdicts
         WHERE message.id = verdicts.id AND message.status = 'queued' AND verdicts.reason IS NOT NULL
     ), counted AS MATERIALIZED (
-        SELECT batch.id, batch.campaign_id, count(verdicts.id) FILTER (WHERE verdicts.reason IS NULL) AS approved
+        SELECT batch.id, batch.campaign_id, count(verdicts.id) FILTER (WHERE verdicts.reason IS NULL) AS approved,
+            batch.campaign_id IS NULL AND NOT coalesce(bool_or(verdicts.workflow_mail_id IS NOT NULL), false) AS of_singles
         FROM batch LEFT JOIN verdicts ON verdicts.batch_id = batch.id GROUP BY batch.id, batch.campaign_id
     ), decided AS (
         UPDATE batches
@@ -52,7 +53,8 @@ _DECIDE = text(f"""
             ) THEN 'approved' ELSE 'settled' END
         FROM counted WHERE batches.id = counted.id
     ), {logging(Gate.VETO, "verdicts")}
-    SELECT counted.id AS batch_id, counted.campaign_id, counted.approved, verdicts.id, verdicts.contact_id, verdicts.reason
+    SELECT counted.id AS batch_id, counted.campaign_id, counted.approved, counted.of_singles, verdicts.id, verdicts.contact_id,
+        verdicts.reason
     FROM counted LEFT JOIN verdicts ON verdicts.batch_id = counted.id AND verdicts.reason IS NOT NULL
     ORDER BY counted.id
 """)  # noqa: S608 - of our own words alone
@@ -79,7 +81,7 @@ async def decide(session: TenantSession, *batch_ids: UUID) -> None:
     rows = decided.all()
     for batch in {row.batch_id: row for row in rows}.values():
         if batch.approved:
-            approved = MessagesApproved if batch.campaign_id is None else SendsApproved
+            approved = MessagesApproved if batch.of_singles else SendsApproved
             session.publish(approved(batch_id=str(batch.batch_id), message_count=batch.approved))
     vetoed = [row for row in rows if row.id is not None]
     if vetoed:

@@ -16,14 +16,20 @@ _CAMPAIGNS_KNOWN = 1_000
 
 _KEEP = text("""
     INSERT INTO campaign_links (campaign_id, number, url)
-    SELECT :campaign_id, given.number, given.url
-    FROM unnest(CAST(:urls AS text[])) WITH ORDINALITY AS given (url, number)
+    SELECT * FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:numbers AS int[]), CAST(:urls AS text[]))
 """)
 
 
-async def keep_links(session: TenantSession, campaign_id: UUID, html: str) -> None:
-    """Number the links of a campaign that is being launched."""
-    await session.execute(_KEEP, {"campaign_id": campaign_id, "urls": tracked_urls(html)})
+async def keep_links(session: TenantSession, htmls: Mapping[UUID, str]) -> None:
+    """Number the links of campaigns, or of workflows' mails, that begin to be sent: of each by itself."""
+    links = [
+        (campaign_id, number, url)
+        for campaign_id, html in htmls.items()
+        for number, url in enumerate(tracked_urls(html), 1)
+    ]
+    if links:
+        campaign_ids, numbers, urls = map(list, zip(*links, strict=True))
+        await session.execute(_KEEP, {"campaign_ids": campaign_ids, "numbers": numbers, "urls": urls})
 
 
 async def numbers_of(session: TenantSession, campaign_id: UUID) -> Mapping[str, int]:
