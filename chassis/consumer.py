@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -39,6 +40,7 @@ class Inbox:
     database: Database
     reader: str
     event_id: UUID
+    occurred_at: datetime
 
     async def receive(self, session: TenantSession) -> bool:
         """Note the event in this transaction; False when an earlier one has, and this is a repetition."""
@@ -122,7 +124,8 @@ class Consumer:
             return
         event_type, handler = self._handlers[envelope.type]
         event = _parsed(event_type, envelope.payload)
-        inbox = Inbox(self._database, self.durable, _id(envelope.id))
+        occurred_at = envelope.occurred_at.ToDatetime(tzinfo=UTC)
+        inbox = Inbox(self._database, self.durable, _id(envelope.id), occurred_at)
         context = RequestContext.of_process(
             self.durable, _id(envelope.organization_id), request_id=envelope.id
         )

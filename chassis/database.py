@@ -27,7 +27,7 @@ class TenantSession:
         self.context = context
         self._connection = connection
         self._driver = driver
-        self._events: list[Message] = []
+        self._events: list[outbox.Outgoing] = []
 
     @property
     def driver(self) -> Driver:
@@ -44,9 +44,11 @@ class TenantSession:
         """The first column of the first row, or None."""
         return await self._connection.scalar(statement, parameters)
 
-    def publish(self, event: Message) -> None:
-        """Let an event go out once the transaction has committed, and not otherwise."""
-        self._events.append(event)
+    def publish(self, event: Message) -> UUID:
+        """Let an event go out once the transaction has committed, and not otherwise. Answers the id that it goes by."""
+        outgoing = outbox.Outgoing(event)
+        self._events.append(outgoing)
+        return outgoing.id
 
     @property
     def has_published(self) -> bool:

@@ -1,6 +1,7 @@
 """The transactional outbox: events become rows of the transaction that they tell about."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -21,20 +22,27 @@ _INSERT = """
 """
 
 
-async def write(driver: Driver, organization: UUID, events: Sequence[Message]) -> None:
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event that is to go out, under its id."""
+
+    event: Message
+    id: UUID = field(default_factory=new_id)
+
+
+async def write(driver: Driver, organization: UUID, events: Sequence[Outgoing]) -> None:
     """Insert the events in one statement, in their order.
 
     Raises LookupError for a message that is no event, ValueError for one over `MOST_BYTES`.
     """
     traceparent = tracing.current()
     ids, domains, subjects, envelopes = [], [], [], []
-    for event in events:
-        event_id = new_id()
-        subject = subject_of(type(event))
-        ids.append(event_id)
+    for outgoing in events:
+        subject = subject_of(type(outgoing.event))
+        ids.append(outgoing.id)
         domains.append(domain_of(subject))
         subjects.append(subject)
-        envelopes.append(_envelope(event_id, organization, event, traceparent))
+        envelopes.append(_envelope(outgoing, organization, traceparent))
     await driver.execute(_INSERT, (ids, domains, subjects, envelopes))
 
 
@@ -43,11 +51,12 @@ def domain_of(subject: str) -> str:
     return subject.split(".", 2)[1]
 
 
-def _envelope(event_id: UUID, organization: UUID, event: Message, traceparent: str) -> bytes:
+def _envelope(outgoing: Outgoing, organization: UUID, traceparent: str) -> bytes:
+    event = outgoing.event
     occurred_at = Timestamp()
     occurred_at.GetCurrentTime()
     envelope = Envelope(
-        id=str(event_id),
+        id=str(outgoing.id),
         organization_id=str(organization),
         type=event.DESCRIPTOR.full_name,
         occurred_at=occurred_at,
