@@ -134,7 +134,7 @@ async def enroll(
         if isinstance(outcome, Enrolled)
     }
     if entering:
-        await _let_in(session, workflow_id, version, entering, source, moment)
+        await _let_in(session, workflow_id, version, entering, source=source, moment=moment)
     return outcomes
 
 
@@ -158,6 +158,7 @@ async def _let_in(
     workflow_id: UUID,
     version: Version,
     entering: Mapping[UUID, Enrollee],
+    *,
     source: Source,
     moment: datetime,
 ) -> None:

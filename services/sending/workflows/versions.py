@@ -61,4 +61,4 @@ def keep_document(document: WorkflowDocument) -> Mapping[str, Any]:
 
 def parse_document(kept: Mapping[str, Any]) -> WorkflowDocument:
     """As `keep_document` made it."""
-    return json_format.ParseDict(kept, WorkflowDocument())
+    return json_format.ParseDict(dict(kept), WorkflowDocument())
