@@ -290,7 +290,7 @@ reputation_overrides = Table(
     Column("until", DateTime(timezone=True), nullable=False),
 )
 
-# Where each link of a campaign leads.
+# Where each link of a mailing leads. Here and in the counts below, what is called a campaign may be the mail of a workflow.
 campaign_links = Table(
     "campaign_links",
     metadata,
@@ -323,6 +323,7 @@ engagement_events = Table(
     Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
     Column("kind", Text, nullable=False),
     Column("campaign_id", Uuid),
+    Column("workflow_mail_id", Uuid),
     Column("message_id", Uuid, nullable=False),
     Column("contact_id", Uuid),
     Column("link_number", Integer, nullable=False, server_default="0"),

@@ -83,6 +83,20 @@ async def test_a_timeline_tells_of_mail_newest_told_first(tenant: Tenant) -> Non
     assert await fit(tenant, segments_pb2.ENGAGEMENT_BOUNCED, within_days=1) == 1
 
 
+async def test_mail_of_a_workflow_counts_as_mail_of_no_campaign(tenant: Tenant) -> None:
+    ada = await tenant.add("ada@example.com")
+    engagement = told(ada.id, 1, campaign_id="")
+    engagement.workflow_id, engagement.enrollment_id, engagement.step_id = (
+        str(new_id()),
+        str(new_id()),
+        "hello",
+    )
+    await tenant.hear(EmailsOpened(engagements=[engagement]))
+    assert await fit(tenant, segments_pb2.ENGAGEMENT_OPENED, within_days=2) == 1
+    assert await tenant.count("engagements") == 1
+    assert await tenant.count("contact_events WHERE type = 'email_opened' AND about_id IS NULL") == 1
+
+
 async def test_an_event_that_comes_twice_is_told_once(tenant: Tenant) -> None:
     ada = await tenant.add("ada@example.com")
     event, event_id = EmailsOpened(engagements=[told(ada.id, 1)]), new_id()

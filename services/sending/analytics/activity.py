@@ -90,9 +90,8 @@ async def page_of_campaign(
 
 def _did(after: Place | None, size: int) -> Any:
     event = engagement_events.c
-    link = and_(
-        campaign_links.c.campaign_id == event.campaign_id, campaign_links.c.number == event.link_number
-    )
+    mailing_id = func.coalesce(event.campaign_id, event.workflow_mail_id)
+    link = and_(campaign_links.c.campaign_id == mailing_id, campaign_links.c.number == event.link_number)
     columns = (
         event.occurred_at,
         event.id,

@@ -18,14 +18,15 @@ class Refusal(StrEnum):
 
 _NOTE = text("""
     WITH refused AS (
-        SELECT id, campaign_id, contact_id FROM messages WHERE id = ANY(CAST(:message_ids AS uuid[]))
+        SELECT id, campaign_id, workflow_mail_id, coalesce(campaign_id, workflow_mail_id) AS mailing_id, contact_id
+        FROM messages WHERE id = ANY(CAST(:message_ids AS uuid[]))
     ), written AS (
-        INSERT INTO engagement_events (occurred_at, kind, campaign_id, message_id, contact_id)
-        SELECT now(), :kind, campaign_id, id, contact_id FROM refused
+        INSERT INTO engagement_events (occurred_at, kind, campaign_id, workflow_mail_id, message_id, contact_id)
+        SELECT now(), :kind, campaign_id, workflow_mail_id, id, contact_id FROM refused
     )
     INSERT INTO engagement_counts AS held (campaign_id, kind, link_number, hour, total, messages, by_bots)
-    SELECT campaign_id, :kind, 0, date_trunc('hour', now(), 'UTC'), count(*), count(*), 0
-    FROM refused WHERE campaign_id IS NOT NULL GROUP BY campaign_id ORDER BY campaign_id
+    SELECT mailing_id, :kind, 0, date_trunc('hour', now(), 'UTC'), count(*), count(*), 0
+    FROM refused WHERE mailing_id IS NOT NULL GROUP BY mailing_id ORDER BY mailing_id
     ON CONFLICT (organization_id, campaign_id, kind, link_number, hour)
     DO UPDATE SET total = held.total + excluded.total, messages = held.messages + excluded.messages
 """)

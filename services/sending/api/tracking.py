@@ -37,9 +37,9 @@ class TrackingApi:
         return _PIXEL
 
     async def follow_link(self, request: pb.FollowLinkRequest, context: RequestContext) -> Redirect:
-        """On to where it leads; NOT_FOUND for a forged token, or a number that the campaign does not have."""
+        """On to where it leads; NOT_FOUND for a forged token, or a number that its mail does not have."""
         message, number = self._links.clicked(request.token)
-        target = await self._targets.of(message.context, message.campaign_id, number)
+        target = await self._targets.of(message.context, message.mailing_id, number)
         rule = bot_rule(Kind.CLICKED, context.user_agent, head_only=context.head_only)
         self._recorder.record(Hit.now(Kind.CLICKED, message, link_number=number, bot_rule=rule))
         return Redirect(location=target)

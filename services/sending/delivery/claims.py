@@ -25,7 +25,7 @@ from services.sending.suppression_list import HOLD_STILL
 _ORDER = [reason.value for reason in SuppressionReason]
 _MESSAGE = """message.id, message.batch_id, message.campaign_id, message.contact_id, message.email,
               message.email_digest, message.category, message.attempts, message.merge_fields,
-              message.variant"""
+              message.variant, message.workflow_mail_id"""
 
 # A statement of its own: once we have the batches, the next one sees what whoever had them before has written. In one order, so that
 # two claims cannot wait for each other in a circle.
@@ -75,10 +75,16 @@ class Claimed:
     category: Category
     attempts: int
     token: UUID
-    # What its campaign's templates say of the contact.
+    # What the templates of its campaign or workflow say of the contact.
     merge_fields: Mapping[str, object] | None = None
     # Which of its campaign's subjects is tried on it.
     variant: int | None = None
+    workflow_mail_id: UUID | None = None
+
+    @property
+    def mailing_id(self) -> UUID | None:
+        """The campaign, or the mail of a workflow, that it is of; None for a single message, which somebody waits for."""
+        return self.campaign_id or self.workflow_mail_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +150,5 @@ def _claimed(row: Any, token: UUID) -> Claimed:
         token,
         row.merge_fields,
         row.variant,
+        row.workflow_mail_id,
     )

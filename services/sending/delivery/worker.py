@@ -40,7 +40,7 @@ class _Chunk:
     @property
     def urgent(self) -> bool:
         """Whether somebody waits for them."""
-        return any(message.campaign_id is None for message in self.messages)
+        return any(message.mailing_id is None for message in self.messages)
 
 
 class Worker:

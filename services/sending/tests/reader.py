@@ -89,6 +89,11 @@ async def letter(tenant: Tenant, worker: Worker, relay: MailRelay, **fields: Any
     """A campaign's mail, as it was received a moment ago."""
     campaign_id = await tenant.launch("reader@example.com", **{"html": HTML, **fields})
     await tenant.deliver(worker)
+    return await received(tenant, relay, campaign_id)
+
+
+async def received(tenant: Tenant, relay: MailRelay, campaign_id: str = "") -> Letter:
+    """The only mail of the organization, as its reader has it."""
     (message,) = await tenant.rows("SELECT id, contact_id FROM messages")
     mail = message_from_bytes(relay.mail_to("reader@example.com"), policy=policy.default)
     assert isinstance(mail, EmailMessage)

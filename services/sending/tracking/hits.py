@@ -127,7 +127,7 @@ async def write_hits(session: TenantSession, hits: Sequence[Hit]) -> None:
         _WRITE,
         {
             "kinds": [hit.kind.value for hit in hits],
-            "campaign_ids": [hit.message.campaign_id for hit in hits],
+            "campaign_ids": [hit.message.mailing_id for hit in hits],
             "message_ids": [hit.message.message_id for hit in hits],
             "numbers": [hit.link_number for hit in hits],
             "bot_rules": [hit.bot_rule for hit in hits],

@@ -1,6 +1,7 @@
 """The pixel and the links of tracked mails: one signature a message, whatever the number of its links.
 
-A pixel is `/t/o/<message>`, a link `/t/c/<number><message>`. `<message>` is signed and names organization, campaign and message.
+A pixel is `/t/o/<message>`, a link `/t/c/<number><message>`. `<message>` is signed and names organization, mailing and message: a mailing is a
+campaign, or the mail of a workflow's step.
 The number is two characters and not signed: it picks one of the addresses that stand in the very mail that the signed part comes
 from. So a link is 80 characters long, and its number the same in every mail of a campaign.
 """
@@ -28,7 +29,8 @@ class TrackedMessage:
     """The message that a pixel or link stands in."""
 
     context: RequestContext
-    campaign_id: UUID
+    # The campaign, or the mail of a workflow, whose links it has.
+    mailing_id: UUID
     message_id: UUID
 
 
@@ -39,9 +41,9 @@ class TrackingLinks:
         self._signer = LinkSigner(keys, mac_bytes=LEAST_MAC_BYTES)
         self._prefix = f"{public_url.rstrip('/')}/t"
 
-    def token(self, organization_id: UUID, campaign_id: UUID, message_id: UUID) -> str:
+    def token(self, organization_id: UUID, mailing_id: UUID, message_id: UUID) -> str:
         """What the pixel and all links of a message end with."""
-        return self._signer.sign(_PURPOSE, organization_id, campaign_id.bytes + message_id.bytes)
+        return self._signer.sign(_PURPOSE, organization_id, mailing_id.bytes + message_id.bytes)
 
     @property
     def pixel(self) -> str:

@@ -41,7 +41,7 @@ _TALLY = text("""
         SELECT * FROM engagement_hits WHERE occurred_at < now() - CAST(:patience AS interval)
         ORDER BY occurred_at LIMIT :most
     ), judged AS (
-        SELECT due.*, message.contact_id, CASE
+        SELECT due.*, message.contact_id, message.workflow_mail_id, CASE
             WHEN due.bot_rule <> '' OR due.kind <> 'clicked' THEN due.bot_rule
             WHEN message.settled_at IS NULL OR due.occurred_at < message.settled_at + CAST(:soon AS interval)
                 THEN 'soon_after_handover'
@@ -64,8 +64,10 @@ _TALLY = text("""
         DELETE FROM engagement_hits USING due WHERE engagement_hits.id = due.id
     ), written AS (
         INSERT INTO engagement_events
-            (occurred_at, id, kind, campaign_id, message_id, contact_id, link_number, bot_rule)
-        SELECT occurred_at, id, kind, campaign_id, message_id, contact_id, link_number, verdict FROM judged
+            (occurred_at, id, kind, campaign_id, workflow_mail_id, message_id, contact_id, link_number, bot_rule)
+        SELECT occurred_at, id, kind, CASE WHEN workflow_mail_id IS NULL THEN campaign_id END, workflow_mail_id,
+               message_id, contact_id, link_number, verdict
+        FROM judged
     ), each AS (
         SELECT kind, campaign_id, message_id, link.number, occurred_at, verdict
         FROM judged CROSS JOIN LATERAL (SELECT 0 AS number UNION SELECT judged.link_number) AS link
@@ -91,9 +93,11 @@ _TALLY = text("""
         SET total = held.total + excluded.total, messages = held.messages + excluded.messages,
             by_bots = held.by_bots + excluded.by_bots
     )
-    SELECT judged.kind, judged.campaign_id, judged.message_id, judged.contact_id, judged.occurred_at, judged.verdict,
-           link.url
+    SELECT judged.kind, judged.message_id, judged.contact_id, judged.occurred_at, judged.verdict, link.url,
+           CASE WHEN judged.workflow_mail_id IS NULL THEN judged.campaign_id END AS campaign_id,
+           step.workflow_id, step.enrollment_id, step.step_id
     FROM judged
+    LEFT JOIN workflow_messages AS step ON step.message_id = judged.message_id
     LEFT JOIN campaign_links AS link ON link.campaign_id = judged.campaign_id AND link.number = judged.link_number
     ORDER BY judged.occurred_at
 """)
@@ -150,9 +154,12 @@ def _tell(
 def _engagement(row: Row[Any]) -> Engagement:
     engagement = Engagement(
         message_id=str(row.message_id),
-        campaign_id=str(row.campaign_id),
+        campaign_id=str(row.campaign_id or ""),
         contact_id=str(row.contact_id or ""),
         url=row.url or "",
+        workflow_id=str(row.workflow_id or ""),
+        enrollment_id=str(row.enrollment_id or ""),
+        step_id=row.step_id or "",
     )
     engagement.occurred_at.FromDatetime(row.occurred_at)
     return engagement

@@ -23,7 +23,7 @@ def test_a_link_tells_what_it_was_made_of_in_eighty_characters(
     token = (LINKS.link(number) + LINKS.token(organization, campaign, message)).rpartition("/")[2]
     assert len(token) == 80
     tracked, told = LINKS.clicked(token)
-    assert (tracked.context.organization, tracked.campaign_id, tracked.message_id, told) == (
+    assert (tracked.context.organization, tracked.mailing_id, tracked.message_id, told) == (
         organization,
         campaign,
         message,

@@ -257,12 +257,19 @@ class Engagement(_message.Message):
     CONTACT_ID_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    ENROLLMENT_ID_FIELD_NUMBER: _builtins.int
+    STEP_ID_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     campaign_id: _builtins.str
-    """Empty for a message that was written alone."""
+    """Empty for a message that was written alone, and for a workflow's."""
     contact_id: _builtins.str
     url: _builtins.str
     """Where a link that was clicked leads."""
+    workflow_id: _builtins.str
+    """Of the mail of a workflow's step: where in which workflow the contact was. Else empty."""
+    enrollment_id: _builtins.str
+    step_id: _builtins.str
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -273,10 +280,13 @@ class Engagement(_message.Message):
         contact_id: _builtins.str = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         url: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        enrollment_id: _builtins.str = ...,
+        step_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact_id", b"contact_id", "message_id", b"message_id", "occurred_at", b"occurred_at", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact_id", b"contact_id", "enrollment_id", b"enrollment_id", "message_id", b"message_id", "occurred_at", b"occurred_at", "step_id", b"step_id", "url", b"url", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
