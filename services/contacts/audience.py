@@ -13,28 +13,25 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Select,
-    Text,
     and_,
-    cast,
     exists,
-    func,
     lateral,
-    literal,
     not_,
     or_,
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB, distinct_on
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
+from services.contacts.contact_rows import values_of
 from services.contacts.custom_fields import read_fields
 from services.contacts.lists import require_lists
 from services.contacts.references import require
 from services.contacts.segments import fitting
 from services.contacts.sets import among, rows_of
-from services.contacts.tables import contacts, custom_fields, lists, memberships, segments, taggings
+from services.contacts.tables import contacts, lists, memberships, segments, taggings
 from services.contacts.tags import existing_tags_named
 
 
@@ -111,7 +108,7 @@ async def page_recipients(
     await _require(session, include)
     await _require(session, exclude)
     unwanted = not_(await _in_any(session, exclude)) if exclude else true()
-    columns = (*_RECIPIENT, await _values(session, keys)) if keys else _RECIPIENT
+    columns = (*_RECIPIENT, values_of(await read_fields(session), keys)) if keys else _RECIPIENT
     if include.tags or include.segment_ids:
         page = _scan(columns, and_(await _in_any(session, include), unwanted), after, size)
     else:
@@ -124,27 +121,6 @@ async def _require(session: TenantSession, selection: Selection) -> None:
         await require_lists(session, selection.list_ids)
     if selection.segment_ids:
         await require(session, "segment", segments, selection.segment_ids)
-
-
-async def _values(session: TenantSession, keys: Sequence[str]) -> ColumnElement[str]:
-    """Of a contact: a JSON object of those of its custom fields, by key."""
-    declared = await read_fields(session)
-    known = [declared[key] for key in keys if key in declared]
-    wanted = rows_of(
-        "wanted",
-        key=(custom_fields.c.key, [field.key for field in known]),
-        number=(custom_fields.c.number, [field.number for field in known]),
-    )
-    number = cast(wanted.c.number, Text)
-    value = contacts.c.custom_fields[number]
-    values = (
-        select(func.coalesce(func.jsonb_object_agg(wanted.c.key, value), literal({}, JSONB)))
-        .select_from(wanted)
-        .where(contacts.c.custom_fields.has_key(number))
-        .correlate(contacts)
-        .scalar_subquery()
-    )
-    return cast(values, Text).label("custom_fields")
 
 
 def _scan(

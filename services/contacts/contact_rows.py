@@ -1,16 +1,17 @@
 """How a contact is read, wherever one is shown or told of."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, case, cast, column, func, literal, select
+from sqlalchemy import ColumnElement, Text, Uuid, case, cast, column, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chassis.database import TenantSession
-from services.contacts.sets import among
+from services.contacts.custom_fields import CustomField
+from services.contacts.sets import among, rows_of
 from services.contacts.tables import contacts, custom_fields, memberships, taggings, tags
 
 
@@ -95,6 +96,29 @@ SELECT_CONTACTS = select(
     _TAGS.label("tags"),
     _CUSTOM_FIELDS.label("custom_fields"),
 )
+
+
+def values_of(declared: Mapping[str, CustomField], keys: Iterable[str]) -> ColumnElement[str]:
+    """Of a contact: a JSON object, as text, of the custom fields among these that it has a value for, by key."""
+    known = [declared[key] for key in keys if key in declared]
+    wanted = rows_of(
+        "wanted",
+        key=(custom_fields.c.key, [field.key for field in known]),
+        number=(custom_fields.c.number, [field.number for field in known]),
+    )
+    number = cast(wanted.c.number, Text)
+    values = (
+        select(
+            func.coalesce(
+                func.jsonb_object_agg(wanted.c.key, contacts.c.custom_fields[number]), literal({}, JSONB)
+            )
+        )
+        .select_from(wanted)
+        .where(contacts.c.custom_fields.has_key(number))
+        .correlate(contacts)
+        .scalar_subquery()
+    )
+    return cast(values, Text).label("custom_fields")
 
 
 async def read_contacts(session: TenantSession, ids: Collection[UUID]) -> list[Contact]:

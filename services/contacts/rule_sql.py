@@ -22,6 +22,8 @@ from sqlalchemy import (
     literal,
     not_,
     or_,
+    select,
+    true,
 )
 from sqlalchemy.types import Boolean
 
@@ -56,23 +58,34 @@ _SQL_TYPES: dict[Kind, Any] = {
 
 Value: TypeAlias = ColumnElement[Any]
 Condition: TypeAlias = ColumnElement[bool]
+# That rows of the table, for which these conditions hold, are a contact's.
+Belongs: TypeAlias = Callable[..., Condition]
 
 
-def condition(rule: Rule, now: datetime) -> Condition:  # noqa: PLR0911 - one for each kind of rule
-    """What holds for the contacts that fit the rule at this time."""
+def condition(rule: Rule, now: datetime) -> Condition:
+    """What holds for the contacts that fit the rule at this time, for a look at many contacts."""
+    return _translated(rule, now, _belongs)
+
+
+def probing_condition(rule: Rule, now: datetime) -> Condition:
+    """The same, for a look at a few: the work grows with them, whatever there is in the lists that the rule names."""
+    return _translated(rule, now, _belongs_by_probe)
+
+
+def _translated(rule: Rule, now: datetime, belongs: Belongs) -> Condition:  # noqa: PLR0911 - one for each kind of rule
     match rule:
         case All(rules):
-            return and_(*(condition(inner, now) for inner in rules))
+            return and_(*(_translated(inner, now, belongs) for inner in rules))
         case AnyOf(rules):
-            return or_(*(condition(inner, now) for inner in rules))
+            return or_(*(_translated(inner, now, belongs) for inner in rules))
         case Not(inner):
-            return not_(condition(inner, now))
+            return not_(_translated(inner, now, belongs))
         case InList(list_id):
-            return _belongs(memberships, memberships.c.list_id == list_id)
+            return belongs(memberships, memberships.c.list_id == list_id)
         case HasTag(tag_id):
-            return _belongs(taggings, taggings.c.tag_id == tag_id)
+            return belongs(taggings, taggings.c.tag_id == tag_id)
         case Engaged():
-            return _engaged(rule, now)
+            return belongs(engagements, *_engaged(rule, now))
         case Comparison():
             return _compared(rule, now)
         case Nobody():
@@ -80,17 +93,25 @@ def condition(rule: Rule, now: datetime) -> Condition:  # noqa: PLR0911 - one fo
 
 
 def _belongs(table: Table, *to: Condition) -> Condition:
-    return exists().where(
-        table.c.organization_id == contacts.c.organization_id, table.c.contact_id == contacts.c.id, *to
-    )
+    return exists().where(*_of_contact(table), *to)
 
 
-def _engaged(engaged: Engaged, now: datetime) -> Condition:
+def _belongs_by_probe(table: Table, *to: Condition) -> Condition:
+    # With an offset PostgreSQL looks it up for each contact. It would else read all rows of the list into a hash table, where it takes
+    # them to be few; how many an organization has of its own, it does not know.
+    return select(true()).where(*_of_contact(table), *to).offset(0).correlate_except(table).exists()
+
+
+def _of_contact(table: Table) -> tuple[Condition, Condition]:
+    return table.c.organization_id == contacts.c.organization_id, table.c.contact_id == contacts.c.id
+
+
+def _engaged(engaged: Engaged, now: datetime) -> list[Condition]:
     held = engagements
     wanted = [held.c.kind == engaged.event.value, held.c.campaign_id == (engaged.campaign_id or ANY_CAMPAIGN)]
     if engaged.within_days:
         wanted.append(held.c.last_at >= now - engaged.within_days * _DAY)
-    return _belongs(held, *wanted)
+    return wanted
 
 
 def _compared(comparison: Comparison, now: datetime) -> Condition:

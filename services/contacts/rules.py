@@ -5,7 +5,7 @@ A document has exactly one member: `all`, `any` or `not` hold rules again; `fiel
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -18,6 +18,9 @@ from services.contacts.statuses import Status
 
 DEEPEST = 5
 MOST_CONDITIONS = 100
+# Of all rules that are looked at in one statement.
+MOST_CONDITIONS_TOGETHER = 1_000
+MOST_VALUES_TOGETHER = 10_000
 MOST_DAYS = 36_500
 _LONGEST_TEXT = 1_000
 _MOST_VALUES = 100
@@ -222,6 +225,21 @@ def kept_rule(document: Document, fields: Mapping[str, CustomField]) -> Rule:
     return Nobody() if field is None else parse_rule(document, {content["key"]: field})
 
 
+def standing_rule(document: Document, fields: Mapping[str, CustomField]) -> Rule:
+    """The rule of a document that was well when it was written. A condition that is so no longer fits nobody."""
+    return _Reader(fields).read(document, "", 1)
+
+
+def excess_of(rules: Iterable[Rule]) -> str | None:
+    """Why these rules are too much for one statement, as the end of a sentence; None when they are not."""
+    conditions = [condition for rule in rules for condition in conditions_of(rule)]
+    if len(conditions) > MOST_CONDITIONS_TOGETHER:
+        return f"may have at most {MOST_CONDITIONS_TOGETHER:,} conditions in all rules together"
+    if sum(map(_count_of_values, conditions)) > MOST_VALUES_TOGETHER:
+        return f"may have at most {MOST_VALUES_TOGETHER:,} values in all rules together"
+    return None
+
+
 def conditions_of(rule: Rule) -> Iterator[Rule]:
     """The conditions of a rule, however deep."""
     match rule:
@@ -238,6 +256,14 @@ def is_advanced(rule: Rule) -> bool:
     """Whether the rule takes the plan feature `advanced_segments`: groups within groups, engagement, dates relative to now."""
     groups = rule.rules if isinstance(rule, All | AnyOf) else (rule,)
     return any(map(_is_nested, groups)) or any(map(_is_advanced_condition, conditions_of(rule)))
+
+
+def _count_of_values(condition: Rule) -> int:
+    match condition:
+        case Comparison(operand=tuple(values)):
+            return len(values)
+        case _:
+            return 1
 
 
 def _is_nested(rule: Rule) -> bool:

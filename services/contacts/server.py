@@ -22,6 +22,7 @@ from services.contacts.api.lists import ListApi
 from services.contacts.api.segments import SegmentApi
 from services.contacts.api.tags import TagApi
 from services.contacts.api.usage import ContactUsageApi
+from services.contacts.api.workflow_contacts import WorkflowContactApi
 from services.contacts.bulk_changes import bulk_change_worker
 from services.contacts.confirmation_links import ConfirmationLinks
 from services.contacts.consumers import consumers
@@ -73,6 +74,7 @@ async def serve(settings: ContactsSettings) -> None:
             AudienceApi(database),
             ListChoiceApi(),
             ContactUsageApi(),
+            WorkflowContactApi(),
             DeadLetterService(relay, "contacts"),
         )
         await process.serve(server)

@@ -262,6 +262,16 @@ form_submissions = Table(
     Column("contact_id", Uuid),
 )
 
+# What the chassis keeps of events that were read: each is there from the commit that carried it out.
+inbox = Table(
+    "inbox",
+    metadata,
+    organization_id(),
+    Column("reader", Text, primary_key=True),
+    Column("event_id", Uuid, primary_key=True),
+    moment("created_at"),
+)
+
 usage = Table(
     "usage",
     metadata,

@@ -22,6 +22,7 @@ from services.contacts.api.lists import ListApi
 from services.contacts.api.segments import SegmentApi
 from services.contacts.api.tags import TagApi
 from services.contacts.api.usage import ContactUsageApi
+from services.contacts.api.workflow_contacts import WorkflowContactApi
 from services.contacts.bulk_changes import bulk_change_worker
 from services.contacts.confirmation_links import ConfirmationLinks
 from services.contacts.form_lookup import FormLookup
@@ -107,6 +108,7 @@ async def server(
         AudienceApi(database),
         ListChoiceApi(),
         ContactUsageApi(),
+        WorkflowContactApi(),
     )
     async with server:
         yield server

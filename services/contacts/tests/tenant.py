@@ -34,6 +34,7 @@ from flownurture.contacts.v1 import (
     lists_pb2,
     segments_pb2,
     tags_pb2,
+    workflow_contacts_pb2,
 )
 from flownurture.contacts.v1.audience_pb2_grpc import AudienceServiceStub
 from flownurture.events.v1.envelope_pb2 import Envelope
@@ -61,6 +62,7 @@ _SERVICES = [
         lists_pb2,
         segments_pb2,
         tags_pb2,
+        workflow_contacts_pb2,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
 ]

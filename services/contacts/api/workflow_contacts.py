@@ -1,0 +1,86 @@
+"""WorkflowContactService: decode, call the domain, encode."""
+
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from chassis.context import RequestContext
+from chassis.database import TenantSession
+from chassis.errors import FieldViolation, InvalidRequest
+from flownurture.contacts.v1 import workflow_contacts_pb2 as pb
+from services.contacts.api.rules import document_of
+from services.contacts.descriptions import Asked, Description, describe
+
+# Of an answer: below what a call takes, with room for one description more.
+_MOST_BYTES = 3_000_000
+
+
+class WorkflowContactApi:
+    """What workflows ask of contacts."""
+
+    service = pb.DESCRIPTOR.services_by_name["WorkflowContactService"]
+
+    async def describe_people(
+        self, request: pb.DescribePeopleRequest, context: RequestContext, session: TenantSession
+    ) -> pb.DescribePeopleResponse:
+        """Who they are, and which rules fit them. INVALID for an index of no rule, and for too many conditions."""
+        described = await describe(
+            session,
+            _asked(request),
+            [document_of(rule) for rule in request.rules],
+            request.custom_fields,
+        )
+        return pb.DescribePeopleResponse(people=_as_many_as_fit(map(_description, described)))
+
+
+def _asked(request: pb.DescribePeopleRequest) -> list[Asked]:
+    found = []
+    for index, person in enumerate(request.people):
+        if not person.contact_id and not person.email_digest:
+            found.append(
+                FieldViolation(
+                    f"people[{index}].contact_id", "must be given, unless there is an email_digest"
+                )
+            )
+        if any(rule >= len(request.rules) for rule in person.rules):
+            found.append(FieldViolation(f"people[{index}].rules", "must be indices of the rules"))
+    if found:
+        raise InvalidRequest(*found)
+    return [
+        Asked(
+            _id(person.contact_id),
+            person.email_digest or None,
+            _id(person.after_change_id),
+            frozenset(person.rules),
+        )
+        for person in request.people
+    ]
+
+
+def _id(given: bytes) -> UUID | None:
+    return UUID(bytes=given) if given else None
+
+
+def _description(found: Description | None) -> pb.PersonDescription:
+    if found is None:
+        return pb.PersonDescription(presence=pb.PRESENCE_UNKNOWN)
+    if found.behind:
+        return pb.PersonDescription(presence=pb.PRESENCE_BEHIND)
+    return pb.PersonDescription(
+        presence=pb.PRESENCE_PRESENT,
+        contact_id=found.id.bytes,
+        email=found.email,
+        email_digest=found.email_digest,
+        first_name=found.first_name,
+        last_name=found.last_name,
+        custom_fields=getattr(found, "custom_fields", ""),
+        time_zone=found.time_zone,
+        fitting=found.fitting,
+    )
+
+
+def _as_many_as_fit(descriptions: Iterable[pb.PersonDescription]) -> Iterator[pb.PersonDescription]:
+    """The descriptions, as long as there is room in the answer; for the others, that they are to be asked about again."""
+    size = 0
+    for description in descriptions:
+        size += description.ByteSize()
+        yield description if size <= _MOST_BYTES else pb.PersonDescription(presence=pb.PRESENCE_BEHIND)
