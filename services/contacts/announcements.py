@@ -4,12 +4,14 @@ An event goes out with the transaction that made it true, and tells what its rea
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from chassis.database import TenantSession
 from flownurture.contacts.v1 import contacts_pb2, events_pb2
+from services.contacts.changed_fields import ChangedFields
 from services.contacts.contact_messages import SOURCES, as_message
 from services.contacts.contact_rows import Contact, read_contacts
 from services.contacts.events import Source
@@ -19,23 +21,33 @@ from services.contacts.statuses import Status
 _MOST_CONTACTS = 500
 _MOST_BYTES = 500_000
 
+_Told = TypeVar("_Told")
+
 
 def announce_created(session: TenantSession, created: Iterable[contacts_pb2.Contact], source: Source) -> None:
     """Tell of new contacts."""
-    for batch in _batches_of(created):
+    for batch in _batches_of(created, contacts_pb2.Contact.ByteSize):
         session.publish(events_pb2.ContactsCreated(contacts=batch, source=SOURCES[source]))
 
 
-def announce_updated(session: TenantSession, updated: Iterable[Contact]) -> None:
-    """Tell what contacts are like now that they have changed."""
-    for batch in _batches(updated):
-        session.publish(events_pb2.ContactsUpdated(contacts=batch))
+def announce_updated(session: TenantSession, updated: Iterable[Contact], changed: ChangedFields) -> None:
+    """Tell what contacts are like now that they have changed, and which of their own fields did."""
+    told = (
+        (as_message(contact), events_pb2.ChangedFields(names=changed.get(contact.id, ())))
+        for contact in updated
+    )
+    for batch in _batches_of(told, lambda pair: pair[0].ByteSize() + pair[1].ByteSize()):
+        session.publish(
+            events_pb2.ContactsUpdated(
+                contacts=[contact for contact, _ in batch], changed=[fields for _, fields in batch]
+            )
+        )
 
 
-async def announce_updated_by_id(session: TenantSession, ids: Collection[UUID]) -> None:
-    """Read what contacts are like after a change, and tell of it."""
+async def announce_moved(session: TenantSession, ids: Collection[UUID]) -> None:
+    """Read what contacts are like that have other lists or tags than before, and tell of it."""
     if ids:
-        announce_updated(session, await read_contacts(session, ids))
+        announce_updated(session, await read_contacts(session, ids), {})
 
 
 async def announce_statuses(session: TenantSession, ids: Collection[UUID]) -> None:
@@ -43,7 +55,7 @@ async def announce_statuses(session: TenantSession, ids: Collection[UUID]) -> No
     if not ids:
         return
     changed = await read_contacts(session, ids)
-    announce_updated(session, changed)
+    announce_updated(session, changed, dict.fromkeys(ids, ("status",)))
     for batch in _batches(contact for contact in changed if contact.status == Status.SUBSCRIBED.value):
         session.publish(events_pb2.ContactsSubscribed(contacts=batch))
     for batch in _batches(contact for contact in changed if contact.status == Status.UNSUBSCRIBED.value):
@@ -131,18 +143,19 @@ def _by_target(pairs: Sequence[tuple[UUID, UUID]]) -> Iterator[tuple[str, list[s
 
 
 def _batches(contacts: Iterable[Contact]) -> Iterator[list[contacts_pb2.Contact]]:
-    return _batches_of(map(as_message, contacts))
+    return _batches_of(map(as_message, contacts), contacts_pb2.Contact.ByteSize)
 
 
-def _batches_of(messages: Iterable[contacts_pb2.Contact]) -> Iterator[list[contacts_pb2.Contact]]:
-    batch: list[contacts_pb2.Contact] = []
+def _batches_of(told: Iterable[_Told], bytes_of: Callable[[_Told], int]) -> Iterator[list[_Told]]:
+    """What is told of contacts, one each, as many in a batch as an event may hold."""
+    batch: list[_Told] = []
     size = 0
-    for message in messages:
-        length = message.ByteSize()
+    for each in told:
+        length = bytes_of(each)
         if batch and (len(batch) == _MOST_CONTACTS or size + length > _MOST_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(message)
+        batch.append(each)
         size += length
     if batch:
         yield batch

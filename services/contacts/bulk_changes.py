@@ -19,7 +19,7 @@ from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase, TenantSession
 from chassis.errors import NotFound
 from chassis.identifiers import new_id
-from services.contacts.announcements import announce_joined, announce_tag_added, announce_updated_by_id
+from services.contacts.announcements import announce_joined, announce_moved, announce_tag_added
 from services.contacts.custom_fields import CustomField
 from services.contacts.events import Origin, Source
 from services.contacts.jobs import (
@@ -166,7 +166,7 @@ async def _change_page(session: TenantSession, lease: Lease, page: int) -> bool:
     ids = list((await session.execute(wanted.with_for_update(key_share=True, read=True))).scalars())
     changed = await _act(session, action, job, ids)
     if action is not Action.FORGET_FIELD:
-        await announce_updated_by_id(session, changed)
+        await announce_moved(session, changed)
     await advance(
         session,
         lease,

@@ -1,11 +1,11 @@
 """The people an organization writes to: created, read, changed and erased one by one."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Text, delete, exists, func, literal, literal_column, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import IntegrityError
 
 from chassis.database import TenantSession
@@ -18,6 +18,7 @@ from services.contacts.announcements import (
     announce_tag_added,
     announce_updated,
 )
+from services.contacts.changed_fields import CHANGED_FIELDS
 from services.contacts.contact_rows import Contact, read_contacts
 from services.contacts.events import BY_API
 from services.contacts.list_choices import carry_refusals_over
@@ -98,14 +99,15 @@ async def update_contact(session: TenantSession, contact_id: UUID, changes: Chan
     if changes.values:
         merged = contacts.c.custom_fields.concat(literal(dict(changes.values), JSONB))
         values["custom_fields"] = func.jsonb_strip_nulls(merged)
+    changed: Sequence[str] = ()
     if values:
-        await _change(session, contact_id, values, changes.email)
+        changed = await _change(session, contact_id, values, changes.email)
     else:
         await require_contact(session, contact_id)
     await _retag(session, contact_id, changes)
     contact = await get_contact(session, contact_id)
     if values or changes.add_tags or changes.remove_tags:
-        announce_updated(session, [contact])
+        announce_updated(session, [contact], {contact_id: changed})
     return contact
 
 
@@ -148,13 +150,14 @@ async def _retag(session: TenantSession, contact_id: UUID, changes: Changes) -> 
 
 async def _change(
     session: TenantSession, contact_id: UUID, values: dict[str, object], email: EmailAddress | None
-) -> None:
+) -> Sequence[str]:
+    """Write it; answers which fields have another value by it."""
     try:
-        changed = await session.scalar(
+        changed: Sequence[str] | None = await session.scalar(
             update(contacts)
             .where(contacts.c.id == contact_id)
             .values(**values, updated_at=func.now())
-            .returning(contacts.c.id)
+            .returning(literal_column(CHANGED_FIELDS, ARRAY(Text)))
         )
     except IntegrityError as error:
         if email is None:
@@ -162,6 +165,7 @@ async def _change(
         raise EmailTaken(email) from error
     if changed is None:
         raise _no_such_contact(contact_id)
+    return changed
 
 
 def _no_such_contact(contact_id: UUID) -> NotFound:

@@ -142,7 +142,7 @@ async def _write(session: TenantSession, job: Row[Any], people: Sequence[Person]
     in_list = [person.id for person in plain] + [row.contact_id for row in met if row.joined]
     effect = Effect(
         created,
-        {row.contact_id for row in met if row.changed},
+        {row.contact_id: row.changed_fields for row in met if row.changed},
         [(contact_id, list_id) for contact_id in in_list] if list_id else [],
         tagged,
         {} if job.tags else _as_the_file_says(plain, list_id, now),

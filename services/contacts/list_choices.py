@@ -12,7 +12,7 @@ from sqlalchemy import delete, exists, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
-from services.contacts.announcements import announce_joined, announce_updated_by_id
+from services.contacts.announcements import announce_joined, announce_moved
 from services.contacts.events import BY_PREFERENCES, Origin, Source
 from services.contacts.lists import join, leave
 from services.contacts.sets import among
@@ -78,7 +78,7 @@ async def choose(
     left = await leave(session, [contact_id], await _public(session, unwanted), BY_PREFERENCES)
     held = await _public(session, wanted)
     joined = await join(session, [(contact_id, list_id) for list_id in held], BY_PREFERENCES)
-    await announce_updated_by_id(session, left | {contact_id for contact_id, _ in joined})
+    await announce_moved(session, left | {contact_id for contact_id, _ in joined})
     announce_joined(session, joined, BY_PREFERENCES.source)
 
 

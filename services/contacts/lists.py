@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from chassis.database import TenantSession
 from chassis.errors import NotFound
 from chassis.identifiers import new_id
-from services.contacts.announcements import announce_joined, announce_left, announce_updated_by_id
+from services.contacts.announcements import announce_joined, announce_left, announce_moved
 from services.contacts.contact_rows import SELECT_CONTACTS, Contact
 from services.contacts.events import BY_API, Origin
 from services.contacts.references import hold, no_such, require
@@ -84,7 +84,7 @@ async def add_contacts(session: TenantSession, list_id: UUID, contact_ids: Colle
     await hold_lists(session, [list_id])
     await hold(session, "contact", contacts, contact_ids)
     joined = await join(session, [(contact_id, list_id) for contact_id in contact_ids], BY_API)
-    await announce_updated_by_id(session, {contact_id for contact_id, _ in joined})
+    await announce_moved(session, {contact_id for contact_id, _ in joined})
     announce_joined(session, joined, BY_API.source)
     return len(joined)
 
@@ -165,7 +165,7 @@ async def remove_contact(session: TenantSession, list_id: UUID, contact_id: UUID
     if not await leave(session, [contact_id], [list_id], BY_API):
         await require_lists(session, [list_id])
         raise NotFound(f"contact in the list as {contact_id}")
-    await announce_updated_by_id(session, [contact_id])
+    await announce_moved(session, [contact_id])
 
 
 async def page_contacts_of(

@@ -23,6 +23,7 @@ from services.contacts.announcements import (
     announce_tag_added,
     announce_updated,
 )
+from services.contacts.changed_fields import CHANGED_FIELDS, ChangedFields
 from services.contacts.contact_messages import as_message
 from services.contacts.contact_rows import read_contacts
 from services.contacts.events import Origin, Source
@@ -106,6 +107,7 @@ def upsert_statement(given: str) -> TextClause:
                 last_import_id = coalesce(CAST(:import_id AS uuid), contact.last_import_id)
             FROM known AS given
             WHERE contact.id = given.id AND (NOT stays OR CAST(:import_id AS uuid) IS NOT NULL)
+            RETURNING new.id, {CHANGED_FIELDS} AS fields
         ), joined AS (
             INSERT INTO memberships (list_id, contact_id, source)
             SELECT CAST(:list_id AS uuid), id, :source
@@ -121,8 +123,9 @@ def upsert_statement(given: str) -> TextClause:
         )
         SELECT given.email_digest, coalesce(given.contact_id, given.id) AS contact_id,
                given.contact_id IS NULL AS created, known.stays IS FALSE AS changed,
-               joined.contact_id IS NOT NULL AS joined, created.status, given.seen
+               changed.fields AS changed_fields, joined.contact_id IS NOT NULL AS joined, created.status, given.seen
         FROM given LEFT JOIN known ON known.id = given.contact_id LEFT JOIN created ON created.id = given.id
+        LEFT JOIN changed ON changed.id = given.contact_id
         LEFT JOIN joined ON joined.contact_id = coalesce(given.contact_id, given.id)
         WHERE NOT (:terse AND coalesce(created.status = 'subscribed', false)
                    AND (CAST(:list_id AS uuid) IS NULL OR joined.contact_id IS NOT NULL))
@@ -152,7 +155,7 @@ async def upsert(session: TenantSession, people: Sequence[Upsert], origin: Origi
     tagged = await tags.tag_contacts(
         session, [(ids[digest], each) for digest, each in _of(people, "tag_ids")], origin
     )
-    changed = {row.contact_id for row in rows if row.changed}
+    changed = {row.contact_id: row.changed_fields for row in rows if row.changed}
     await announce_upserted(session, Effect(created, changed, joined, tagged), origin.source)
     return [Upserted(ids[person.email.digest], ids[person.email.digest] in created) for person in people]
 
@@ -161,11 +164,11 @@ async def upsert(session: TenantSession, people: Sequence[Upsert], origin: Origi
 class Effect:
     """What an upsert brought about: contacts created, changed in themselves, joined to lists, tagged.
 
-    Those that are known as messages already need not be read.
+    Of who is changed, which fields. Those that are known as messages already need not be read.
     """
 
     created: Collection[UUID]
-    changed: Collection[UUID]
+    changed: ChangedFields
     joined: Sequence[lists.Pair]
     tagged: Sequence[tags.Pair]
     known: Mapping[UUID, contacts_pb2.Contact] = field(default_factory=dict)
@@ -178,7 +181,8 @@ async def announce_upserted(session: TenantSession, effect: Effect, source: Sour
     told = await read_contacts(session, unknown) if unknown else []
     created = map(as_message, (contact for contact in told if contact.id in effect.created))
     announce_created(session, chain(effect.known.values(), created), source)
-    announce_updated(session, (contact for contact in told if contact.id not in effect.created))
+    updated = (contact for contact in told if contact.id not in effect.created)
+    announce_updated(session, updated, effect.changed)
     announce_joined(session, effect.joined, source)
     announce_tag_added(session, effect.tagged, source)
 

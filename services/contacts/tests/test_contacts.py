@@ -78,7 +78,8 @@ async def test_an_update_changes_what_is_present_alone(tenant: Tenant) -> None:
     updated = await tenant(pb.UpdateContactRequest(contact_id=ada.id, last_name=""))
     assert (updated.email, updated.first_name, updated.last_name) == ("ada@example.com", "Ada", "")
     assert updated.updated_at.ToNanoseconds() > ada.updated_at.ToNanoseconds()
-    assert (await tenant.published())[-1] == events_pb2.ContactsUpdated(contacts=[updated])
+    fields = events_pb2.ChangedFields(names=["last_name"])
+    assert (await tenant.published())[-1] == events_pb2.ContactsUpdated(contacts=[updated], changed=[fields])
     assert await tenant(pb.UpdateContactRequest(contact_id=ada.id)) == updated
     assert len(await tenant.published()) == 2
 

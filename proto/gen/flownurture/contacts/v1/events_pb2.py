@@ -27,7 +27,7 @@ from flownurture.contacts.v1 import contacts_pb2 as flownurture_dot_contacts_dot
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/contacts/v1/events.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a\"flownurture/options/v1/event.proto\"\xa8\x01\n\x0f\x43ontactsCreated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x36\n\x06source\x18\x02 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:)\xaa\xb5\x18%flownurture.contacts.contacts_created\"p\n\x0f\x43ontactsUpdated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:)\xaa\xb5\x18%flownurture.contacts.contacts_updated\"h\n\x0f\x43ontactsDeleted\x12\x13\n\x0b\x63ontact_ids\x18\x01 \x03(\t\x12\x15\n\remail_digests\x18\x02 \x03(\x0c:)\xaa\xb5\x18%flownurture.contacts.contacts_deleted\"v\n\x12\x43ontactsSubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:,\xaa\xb5\x18(flownurture.contacts.contacts_subscribed\"z\n\x14\x43ontactsUnsubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:.\xaa\xb5\x18*flownurture.contacts.contacts_unsubscribed\"\x90\x01\n\nListJoined\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.list_joined\"\x8c\x01\n\x08ListLeft\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.list_left\"\x8b\x01\n\x08TagAdded\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.tag_added\"\x8f\x01\n\nTagRemoved\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.tag_removed\"\x93\x01\n\rFormSubmitted\x12\x0f\n\x07\x66orm_id\x18\x01 \x01(\t\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x31\n\x07\x63ontact\x18\x03 \x01(\x0b\x32 .flownurture.contacts.v1.Contact:\'\xaa\xb5\x18#flownurture.contacts.form_submitted\"\x98\x01\n\x0fImportCompleted\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x18\n\x10\x63reated_contacts\x18\x02 \x01(\r\x12\x18\n\x10updated_contacts\x18\x03 \x01(\r\x12\x13\n\x0b\x66\x61iled_rows\x18\x04 \x01(\r:)\xaa\xb5\x18%flownurture.contacts.import_completed\"\xb1\x01\n\x13\x41\x64\x64ressResubscribed\x12\x14\n\x0c\x65mail_digest\x18\x01 \x01(\x0c\x12\x30\n\x0c\x63onfirmed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x0f\n\x07\x66orm_id\x18\x04 \x01(\t:-\xaa\xb5\x18)flownurture.contacts.address_resubscribed\"\x82\x01\n\x0e\x41\x64\x64ressChanged\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x18\n\x10old_email_digest\x18\x02 \x01(\x0c\x12\x18\n\x10new_email_digest\x18\x03 \x01(\x0c:(\xaa\xb5\x18$flownurture.contacts.address_changed\"\xc3\x01\n\x14SendConfirmationMail\x12\x15\n\rsubmission_id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\x12\n\nfrom_email\x18\x03 \x01(\t\x12\x11\n\tfrom_name\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0c\n\x04html\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t:4\xaa\xb5\x18\x30\x66lownurture.contacts.work.send_confirmation_mailb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/contacts/v1/events.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a\"flownurture/options/v1/event.proto\"\xa8\x01\n\x0f\x43ontactsCreated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x36\n\x06source\x18\x02 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:)\xaa\xb5\x18%flownurture.contacts.contacts_created\"\xa9\x01\n\x0f\x43ontactsUpdated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x37\n\x07\x63hanged\x18\x02 \x03(\x0b\x32&.flownurture.contacts.v1.ChangedFields:)\xaa\xb5\x18%flownurture.contacts.contacts_updated\"\x1e\n\rChangedFields\x12\r\n\x05names\x18\x01 \x03(\t\"h\n\x0f\x43ontactsDeleted\x12\x13\n\x0b\x63ontact_ids\x18\x01 \x03(\t\x12\x15\n\remail_digests\x18\x02 \x03(\x0c:)\xaa\xb5\x18%flownurture.contacts.contacts_deleted\"v\n\x12\x43ontactsSubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:,\xaa\xb5\x18(flownurture.contacts.contacts_subscribed\"z\n\x14\x43ontactsUnsubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:.\xaa\xb5\x18*flownurture.contacts.contacts_unsubscribed\"\x90\x01\n\nListJoined\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.list_joined\"\x8c\x01\n\x08ListLeft\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.list_left\"\x8b\x01\n\x08TagAdded\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.tag_added\"\x8f\x01\n\nTagRemoved\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.tag_removed\"\x93\x01\n\rFormSubmitted\x12\x0f\n\x07\x66orm_id\x18\x01 \x01(\t\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x31\n\x07\x63ontact\x18\x03 \x01(\x0b\x32 .flownurture.contacts.v1.Contact:\'\xaa\xb5\x18#flownurture.contacts.form_submitted\"\x98\x01\n\x0fImportCompleted\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x18\n\x10\x63reated_contacts\x18\x02 \x01(\r\x12\x18\n\x10updated_contacts\x18\x03 \x01(\r\x12\x13\n\x0b\x66\x61iled_rows\x18\x04 \x01(\r:)\xaa\xb5\x18%flownurture.contacts.import_completed\"\xb1\x01\n\x13\x41\x64\x64ressResubscribed\x12\x14\n\x0c\x65mail_digest\x18\x01 \x01(\x0c\x12\x30\n\x0c\x63onfirmed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x0f\n\x07\x66orm_id\x18\x04 \x01(\t:-\xaa\xb5\x18)flownurture.contacts.address_resubscribed\"\x82\x01\n\x0e\x41\x64\x64ressChanged\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x18\n\x10old_email_digest\x18\x02 \x01(\x0c\x12\x18\n\x10new_email_digest\x18\x03 \x01(\x0c:(\xaa\xb5\x18$flownurture.contacts.address_changed\"\xc3\x01\n\x14SendConfirmationMail\x12\x15\n\rsubmission_id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\x12\n\nfrom_email\x18\x03 \x01(\t\x12\x11\n\tfrom_name\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0c\n\x04html\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t:4\xaa\xb5\x18\x30\x66lownurture.contacts.work.send_confirmation_mailb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,30 +64,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDCONFIRMATIONMAIL']._serialized_options = b'\252\265\0300flownurture.contacts.work.send_confirmation_mail'
   _globals['_CONTACTSCREATED']._serialized_start=175
   _globals['_CONTACTSCREATED']._serialized_end=343
-  _globals['_CONTACTSUPDATED']._serialized_start=345
-  _globals['_CONTACTSUPDATED']._serialized_end=457
-  _globals['_CONTACTSDELETED']._serialized_start=459
-  _globals['_CONTACTSDELETED']._serialized_end=563
-  _globals['_CONTACTSSUBSCRIBED']._serialized_start=565
-  _globals['_CONTACTSSUBSCRIBED']._serialized_end=683
-  _globals['_CONTACTSUNSUBSCRIBED']._serialized_start=685
-  _globals['_CONTACTSUNSUBSCRIBED']._serialized_end=807
-  _globals['_LISTJOINED']._serialized_start=810
-  _globals['_LISTJOINED']._serialized_end=954
-  _globals['_LISTLEFT']._serialized_start=957
-  _globals['_LISTLEFT']._serialized_end=1097
-  _globals['_TAGADDED']._serialized_start=1100
-  _globals['_TAGADDED']._serialized_end=1239
-  _globals['_TAGREMOVED']._serialized_start=1242
-  _globals['_TAGREMOVED']._serialized_end=1385
-  _globals['_FORMSUBMITTED']._serialized_start=1388
-  _globals['_FORMSUBMITTED']._serialized_end=1535
-  _globals['_IMPORTCOMPLETED']._serialized_start=1538
-  _globals['_IMPORTCOMPLETED']._serialized_end=1690
-  _globals['_ADDRESSRESUBSCRIBED']._serialized_start=1693
-  _globals['_ADDRESSRESUBSCRIBED']._serialized_end=1870
-  _globals['_ADDRESSCHANGED']._serialized_start=1873
-  _globals['_ADDRESSCHANGED']._serialized_end=2003
-  _globals['_SENDCONFIRMATIONMAIL']._serialized_start=2006
-  _globals['_SENDCONFIRMATIONMAIL']._serialized_end=2201
+  _globals['_CONTACTSUPDATED']._serialized_start=346
+  _globals['_CONTACTSUPDATED']._serialized_end=515
+  _globals['_CHANGEDFIELDS']._serialized_start=517
+  _globals['_CHANGEDFIELDS']._serialized_end=547
+  _globals['_CONTACTSDELETED']._serialized_start=549
+  _globals['_CONTACTSDELETED']._serialized_end=653
+  _globals['_CONTACTSSUBSCRIBED']._serialized_start=655
+  _globals['_CONTACTSSUBSCRIBED']._serialized_end=773
+  _globals['_CONTACTSUNSUBSCRIBED']._serialized_start=775
+  _globals['_CONTACTSUNSUBSCRIBED']._serialized_end=897
+  _globals['_LISTJOINED']._serialized_start=900
+  _globals['_LISTJOINED']._serialized_end=1044
+  _globals['_LISTLEFT']._serialized_start=1047
+  _globals['_LISTLEFT']._serialized_end=1187
+  _globals['_TAGADDED']._serialized_start=1190
+  _globals['_TAGADDED']._serialized_end=1329
+  _globals['_TAGREMOVED']._serialized_start=1332
+  _globals['_TAGREMOVED']._serialized_end=1475
+  _globals['_FORMSUBMITTED']._serialized_start=1478
+  _globals['_FORMSUBMITTED']._serialized_end=1625
+  _globals['_IMPORTCOMPLETED']._serialized_start=1628
+  _globals['_IMPORTCOMPLETED']._serialized_end=1780
+  _globals['_ADDRESSRESUBSCRIBED']._serialized_start=1783
+  _globals['_ADDRESSRESUBSCRIBED']._serialized_end=1960
+  _globals['_ADDRESSCHANGED']._serialized_start=1963
+  _globals['_ADDRESSCHANGED']._serialized_end=2093
+  _globals['_SENDCONFIRMATIONMAIL']._serialized_start=2096
+  _globals['_SENDCONFIRMATIONMAIL']._serialized_end=2291
 # @@protoc_insertion_point(module_scope)
