@@ -240,6 +240,18 @@ def excess_of(rules: Iterable[Rule]) -> str | None:
     return None
 
 
+def ids_named(document: Document, path: str) -> Iterator[tuple[str, str, UUID]]:
+    """The lists and tags in a document: the path of each, whether it is a `list` or a `tag`, and its id."""
+    for member, content in document.items():
+        if member in ("all", "any"):
+            for index, inner in enumerate(content):
+                yield from ids_named(inner, f"{path}.{member}[{index}]")
+        elif member == "not":
+            yield from ids_named(content, f"{path}.not")
+        elif member in ("list", "tag"):
+            yield f"{path}.{member}.{member}_id", member, UUID(content[f"{member}_id"])
+
+
 def conditions_of(rule: Rule) -> Iterator[Rule]:
     """The conditions of a rule, however deep."""
     match rule:

@@ -1,14 +1,18 @@
 """WorkflowContactService: decode, call the domain, encode."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
+from chassis.identifiers import parse_id
 from flownurture.contacts.v1 import workflow_contacts_pb2 as pb
+from services.contacts import named_things
 from services.contacts.api.rules import document_of
 from services.contacts.descriptions import Asked, Description, describe
+from services.contacts.field_settings import setting_of
+from services.contacts.named_things import ById, ByKey, Kind, Thing
 
 # Of an answer: below what a call takes, with room for one description more.
 _MOST_BYTES = 3_000_000
@@ -30,6 +34,18 @@ class WorkflowContactApi:
             request.custom_fields,
         )
         return pb.DescribePeopleResponse(people=_as_many_as_fit(map(_description, described)))
+
+    async def check_references(
+        self, request: pb.CheckReferencesRequest, context: RequestContext, session: TenantSession
+    ) -> pb.CheckReferencesResponse:
+        """What of a document's references is wrong. INVALID for a thing that is none."""
+        checked = await named_things.check(session, _things(request))
+        return pb.CheckReferencesResponse(
+            violations=[
+                pb.ReferenceViolation(path=wrong.field, message=wrong.message) for wrong in checked.violations
+            ],
+            advanced_paths=checked.advanced_paths,
+        )
 
 
 def _asked(request: pb.DescribePeopleRequest) -> list[Asked]:
@@ -84,3 +100,30 @@ def _as_many_as_fit(descriptions: Iterable[pb.PersonDescription]) -> Iterator[pb
     for description in descriptions:
         size += description.ByteSize()
         yield description if size <= _MOST_BYTES else pb.PersonDescription(presence=pb.PRESENCE_BEHIND)
+
+
+def _things(request: pb.CheckReferencesRequest) -> list[tuple[str, Thing]]:
+    return [(named.path, _thing(named, f"things[{index}]")) for index, named in enumerate(request.things)]
+
+
+def _thing(named: pb.NamedThing, place: str) -> Thing:
+    kind = named.WhichOneof("thing")
+    if kind == "rule":
+        return document_of(named.rule)
+    if kind == "field_value":
+        value = named.field_value.value if named.field_value.HasField("value") else None
+        if setting := setting_of(named.field_value, value):
+            return setting
+    elif kind is not None:
+        return _NAMED[kind](getattr(named, kind))
+    raise InvalidRequest(FieldViolation(place, "must name something"))
+
+
+_NAMED: dict[str, Callable[[str], Thing]] = {
+    "list_id": lambda text: ById(Kind.LIST, parse_id(text)),
+    "tag_id": lambda text: ById(Kind.TAG, parse_id(text)),
+    "form_id": lambda text: ById(Kind.FORM, parse_id(text)),
+    "segment_id": lambda text: ById(Kind.SEGMENT, parse_id(text)),
+    "custom_field": ByKey,
+    "date_field": lambda key: ByKey(key, is_date=True),
+}

@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from flownurture.contacts.v1 import segments_pb2 as flownurture_dot_contacts_dot_v1_dot_segments__pb2
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/flownurture/contacts/v1/workflow_contacts.proto\x12\x17\x66lownurture.contacts.v1\x1a&flownurture/contacts/v1/segments.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xa9\x01\n\x15\x44\x65scribePeopleRequest\x12\x38\n\x06people\x18\x01 \x03(\x0b\x32\x1f.flownurture.contacts.v1.PersonB\x07\x92\xb5\x18\x03\x30\xe8\x07\x12\x35\n\x05rules\x18\x02 \x03(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x07\x92\xb5\x18\x03\x30\xc8\x01\x12\x1f\n\rcustom_fields\x18\x03 \x03(\tB\x08\x92\xb5\x18\x04\x18\x32\x30\x64\"\x84\x01\n\x06Person\x12\x1c\n\ncontact_id\x18\x01 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x10\x10\x18\x10\x12\x1e\n\x0c\x65mail_digest\x18\x02 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x10 \x18 \x12!\n\x0f\x61\x66ter_change_id\x18\x03 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x10\x10\x18\x10\x12\x19\n\x05rules\x18\x04 \x03(\rB\n\x92\xb5\x18\x06(\x8e\x03\x30\xc8\x01\"T\n\x16\x44\x65scribePeopleResponse\x12:\n\x06people\x18\x01 \x03(\x0b\x32*.flownurture.contacts.v1.PersonDescription\"\xe3\x01\n\x11PersonDescription\x12\x33\n\x08presence\x18\x01 \x01(\x0e\x32!.flownurture.contacts.v1.Presence\x12\x12\n\ncontact_id\x18\x02 \x01(\x0c\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x14\n\x0c\x65mail_digest\x18\x04 \x01(\x0c\x12\x12\n\nfirst_name\x18\x05 \x01(\t\x12\x11\n\tlast_name\x18\x06 \x01(\t\x12\x15\n\rcustom_fields\x18\x07 \x01(\t\x12\x11\n\ttime_zone\x18\x08 \x01(\t\x12\x0f\n\x07\x66itting\x18\t \x03(\r*e\n\x08Presence\x12\x18\n\x14PRESENCE_UNSPECIFIED\x10\x00\x12\x14\n\x10PRESENCE_PRESENT\x10\x01\x12\x14\n\x10PRESENCE_UNKNOWN\x10\x02\x12\x13\n\x0fPRESENCE_BEHIND\x10\x03\x32\xa8\x01\n\x16WorkflowContactService\x12\x8d\x01\n\x0e\x44\x65scribePeople\x12..flownurture.contacts.v1.DescribePeopleRequest\x1a/.flownurture.contacts.v1.DescribePeopleResponse\"\x1a\x8a\xb5\x18\x16\x08\x04*\x07sending*\tworkflowsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/flownurture/contacts/v1/workflow_contacts.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a&flownurture/contacts/v1/segments.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xa9\x01\n\x15\x44\x65scribePeopleRequest\x12\x38\n\x06people\x18\x01 \x03(\x0b\x32\x1f.flownurture.contacts.v1.PersonB\x07\x92\xb5\x18\x03\x30\xe8\x07\x12\x35\n\x05rules\x18\x02 \x03(\x0b\x32\x1d.flownurture.contacts.v1.RuleB\x07\x92\xb5\x18\x03\x30\xc8\x01\x12\x1f\n\rcustom_fields\x18\x03 \x03(\tB\x08\x92\xb5\x18\x04\x18\x32\x30\x64\"\x84\x01\n\x06Person\x12\x1c\n\ncontact_id\x18\x01 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x10\x10\x18\x10\x12\x1e\n\x0c\x65mail_digest\x18\x02 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x10 \x18 \x12!\n\x0f\x61\x66ter_change_id\x18\x03 \x01(\x0c\x42\x08\x92\xb5\x18\x04\x10\x10\x18\x10\x12\x19\n\x05rules\x18\x04 \x03(\rB\n\x92\xb5\x18\x06(\x8e\x03\x30\xc8\x01\"T\n\x16\x44\x65scribePeopleResponse\x12:\n\x06people\x18\x01 \x03(\x0b\x32*.flownurture.contacts.v1.PersonDescription\"\xe3\x01\n\x11PersonDescription\x12\x33\n\x08presence\x18\x01 \x01(\x0e\x32!.flownurture.contacts.v1.Presence\x12\x12\n\ncontact_id\x18\x02 \x01(\x0c\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x14\n\x0c\x65mail_digest\x18\x04 \x01(\x0c\x12\x12\n\nfirst_name\x18\x05 \x01(\t\x12\x11\n\tlast_name\x18\x06 \x01(\t\x12\x15\n\rcustom_fields\x18\x07 \x01(\t\x12\x11\n\ttime_zone\x18\x08 \x01(\t\x12\x0f\n\x07\x66itting\x18\t \x03(\r\"V\n\x16\x43heckReferencesRequest\x12<\n\x06things\x18\x01 \x03(\x0b\x32#.flownurture.contacts.v1.NamedThingB\x07\x92\xb5\x18\x03\x30\xd0\x0f\"\xc7\x02\n\nNamedThing\x12\x15\n\x04path\x18\x01 \x01(\tB\x07\x92\xb5\x18\x03\x18\xf4\x03\x12\x19\n\x07list_id\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01H\x00\x12\x18\n\x06tag_id\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01H\x00\x12\x19\n\x07\x66orm_id\x18\x04 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01H\x00\x12\x1c\n\nsegment_id\x18\x05 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01H\x00\x12 \n\x0c\x63ustom_field\x18\x06 \x01(\tB\x08\x92\xb5\x18\x04\x10\x01\x18\x32H\x00\x12\x1e\n\ndate_field\x18\x07 \x01(\tB\x08\x92\xb5\x18\x04\x10\x01\x18\x32H\x00\x12:\n\x0b\x66ield_value\x18\x08 \x01(\x0b\x32#.flownurture.contacts.v1.FieldValueH\x00\x12-\n\x04rule\x18\t \x01(\x0b\x32\x1d.flownurture.contacts.v1.RuleH\x00\x42\x07\n\x05thing\"\x9e\x01\n\nFieldValue\x12\x35\n\x04name\x18\x01 \x01(\x0e\x32%.flownurture.contacts.v1.ContactFieldH\x00\x12 \n\x0c\x63ustom_field\x18\x02 \x01(\tB\x08\x92\xb5\x18\x04\x10\x01\x18\x32H\x00\x12.\n\x05value\x18\x03 \x01(\x0b\x32\x16.google.protobuf.ValueB\x07\x92\xb5\x18\x03@\x80@B\x07\n\x05\x66ield\"r\n\x17\x43heckReferencesResponse\x12?\n\nviolations\x18\x01 \x03(\x0b\x32+.flownurture.contacts.v1.ReferenceViolation\x12\x16\n\x0e\x61\x64vanced_paths\x18\x02 \x03(\t\"3\n\x12ReferenceViolation\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*e\n\x08Presence\x12\x18\n\x14PRESENCE_UNSPECIFIED\x10\x00\x12\x14\n\x10PRESENCE_PRESENT\x10\x01\x12\x14\n\x10PRESENCE_UNKNOWN\x10\x02\x12\x13\n\x0fPRESENCE_BEHIND\x10\x03\x32\xbb\x02\n\x16WorkflowContactService\x12\x8d\x01\n\x0e\x44\x65scribePeople\x12..flownurture.contacts.v1.DescribePeopleRequest\x1a/.flownurture.contacts.v1.DescribePeopleResponse\"\x1a\x8a\xb5\x18\x16\x08\x04*\x07sending*\tworkflows\x12\x90\x01\n\x0f\x43heckReferences\x12/.flownurture.contacts.v1.CheckReferencesRequest\x1a\x30.flownurture.contacts.v1.CheckReferencesResponse\"\x1a\x8a\xb5\x18\x16\x08\x04*\x07sending*\tworkflowsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,18 +49,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSON'].fields_by_name['after_change_id']._serialized_options = b'\222\265\030\004\020\020\030\020'
   _globals['_PERSON'].fields_by_name['rules']._loaded_options = None
   _globals['_PERSON'].fields_by_name['rules']._serialized_options = b'\222\265\030\006(\216\0030\310\001'
+  _globals['_CHECKREFERENCESREQUEST'].fields_by_name['things']._loaded_options = None
+  _globals['_CHECKREFERENCESREQUEST'].fields_by_name['things']._serialized_options = b'\222\265\030\0030\320\017'
+  _globals['_NAMEDTHING'].fields_by_name['path']._loaded_options = None
+  _globals['_NAMEDTHING'].fields_by_name['path']._serialized_options = b'\222\265\030\003\030\364\003'
+  _globals['_NAMEDTHING'].fields_by_name['list_id']._loaded_options = None
+  _globals['_NAMEDTHING'].fields_by_name['list_id']._serialized_options = b'\222\265\030\0028\001'
+  _globals['_NAMEDTHING'].fields_by_name['tag_id']._loaded_options = None
+  _globals['_NAMEDTHING'].fields_by_name['tag_id']._serialized_options = b'\222\265\030\0028\001'
+  _globals['_NAMEDTHING'].fields_by_name['form_id']._loaded_options = None
+  _globals['_NAMEDTHING'].fields_by_name['form_id']._serialized_options = b'\222\265\030\0028\001'
+  _globals['_NAMEDTHING'].fields_by_name['segment_id']._loaded_options = None
+  _globals['_NAMEDTHING'].fields_by_name['segment_id']._serialized_options = b'\222\265\030\0028\001'
+  _globals['_NAMEDTHING'].fields_by_name['custom_field']._loaded_options = None
+  _globals['_NAMEDTHING'].fields_by_name['custom_field']._serialized_options = b'\222\265\030\004\020\001\0302'
+  _globals['_NAMEDTHING'].fields_by_name['date_field']._loaded_options = None
+  _globals['_NAMEDTHING'].fields_by_name['date_field']._serialized_options = b'\222\265\030\004\020\001\0302'
+  _globals['_FIELDVALUE'].fields_by_name['custom_field']._loaded_options = None
+  _globals['_FIELDVALUE'].fields_by_name['custom_field']._serialized_options = b'\222\265\030\004\020\001\0302'
+  _globals['_FIELDVALUE'].fields_by_name['value']._loaded_options = None
+  _globals['_FIELDVALUE'].fields_by_name['value']._serialized_options = b'\222\265\030\003@\200@'
   _globals['_WORKFLOWCONTACTSERVICE'].methods_by_name['DescribePeople']._loaded_options = None
   _globals['_WORKFLOWCONTACTSERVICE'].methods_by_name['DescribePeople']._serialized_options = b'\212\265\030\026\010\004*\007sending*\tworkflows'
-  _globals['_PRESENCE']._serialized_start=812
-  _globals['_PRESENCE']._serialized_end=913
-  _globals['_DESCRIBEPEOPLEREQUEST']._serialized_start=190
-  _globals['_DESCRIBEPEOPLEREQUEST']._serialized_end=359
-  _globals['_PERSON']._serialized_start=362
-  _globals['_PERSON']._serialized_end=494
-  _globals['_DESCRIBEPEOPLERESPONSE']._serialized_start=496
-  _globals['_DESCRIBEPEOPLERESPONSE']._serialized_end=580
-  _globals['_PERSONDESCRIPTION']._serialized_start=583
-  _globals['_PERSONDESCRIPTION']._serialized_end=810
-  _globals['_WORKFLOWCONTACTSERVICE']._serialized_start=916
-  _globals['_WORKFLOWCONTACTSERVICE']._serialized_end=1084
+  _globals['_WORKFLOWCONTACTSERVICE'].methods_by_name['CheckReferences']._loaded_options = None
+  _globals['_WORKFLOWCONTACTSERVICE'].methods_by_name['CheckReferences']._serialized_options = b'\212\265\030\026\010\004*\007sending*\tworkflows'
+  _globals['_PRESENCE']._serialized_start=1590
+  _globals['_PRESENCE']._serialized_end=1691
+  _globals['_DESCRIBEPEOPLEREQUEST']._serialized_start=220
+  _globals['_DESCRIBEPEOPLEREQUEST']._serialized_end=389
+  _globals['_PERSON']._serialized_start=392
+  _globals['_PERSON']._serialized_end=524
+  _globals['_DESCRIBEPEOPLERESPONSE']._serialized_start=526
+  _globals['_DESCRIBEPEOPLERESPONSE']._serialized_end=610
+  _globals['_PERSONDESCRIPTION']._serialized_start=613
+  _globals['_PERSONDESCRIPTION']._serialized_end=840
+  _globals['_CHECKREFERENCESREQUEST']._serialized_start=842
+  _globals['_CHECKREFERENCESREQUEST']._serialized_end=928
+  _globals['_NAMEDTHING']._serialized_start=931
+  _globals['_NAMEDTHING']._serialized_end=1258
+  _globals['_FIELDVALUE']._serialized_start=1261
+  _globals['_FIELDVALUE']._serialized_end=1419
+  _globals['_CHECKREFERENCESRESPONSE']._serialized_start=1421
+  _globals['_CHECKREFERENCESRESPONSE']._serialized_end=1535
+  _globals['_REFERENCEVIOLATION']._serialized_start=1537
+  _globals['_REFERENCEVIOLATION']._serialized_end=1588
+  _globals['_WORKFLOWCONTACTSERVICE']._serialized_start=1694
+  _globals['_WORKFLOWCONTACTSERVICE']._serialized_end=2009
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from flownurture.contacts.v1 import segments_pb2 as _segments_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -182,3 +183,158 @@ class PersonDescription(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PersonDescription: _TypeAlias = PersonDescription  # noqa: Y015
+
+@_typing.final
+class CheckReferencesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def things(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedThing]: ...
+    def __init__(
+        self,
+        *,
+        things: _abc.Iterable[Global___NamedThing] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["things", b"things"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckReferencesRequest: _TypeAlias = CheckReferencesRequest  # noqa: Y015
+
+@_typing.final
+class NamedThing(_message.Message):
+    """Exactly one thing is given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    LIST_ID_FIELD_NUMBER: _builtins.int
+    TAG_ID_FIELD_NUMBER: _builtins.int
+    FORM_ID_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELD_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_FIELD_NUMBER: _builtins.int
+    FIELD_VALUE_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Of the field that names it; of a rule, the path that its members' begin with."""
+    list_id: _builtins.str
+    tag_id: _builtins.str
+    form_id: _builtins.str
+    segment_id: _builtins.str
+    custom_field: _builtins.str
+    """By key."""
+    date_field: _builtins.str
+    """The key of a custom field that must be a date."""
+    @_builtins.property
+    def field_value(self) -> Global___FieldValue: ...
+    @_builtins.property
+    def rule(self) -> _segments_pb2.Rule: ...
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        list_id: _builtins.str = ...,
+        tag_id: _builtins.str = ...,
+        form_id: _builtins.str = ...,
+        segment_id: _builtins.str = ...,
+        custom_field: _builtins.str = ...,
+        date_field: _builtins.str = ...,
+        field_value: Global___FieldValue | None = ...,
+        rule: _segments_pb2.Rule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["custom_field", b"custom_field", "date_field", b"date_field", "field_value", b"field_value", "form_id", b"form_id", "list_id", b"list_id", "rule", b"rule", "segment_id", b"segment_id", "tag_id", b"tag_id", "thing", b"thing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_field", b"custom_field", "date_field", b"date_field", "field_value", b"field_value", "form_id", b"form_id", "list_id", b"list_id", "path", b"path", "rule", b"rule", "segment_id", b"segment_id", "tag_id", b"tag_id", "thing", b"thing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_thing: _TypeAlias = _typing.Literal["list_id", "tag_id", "form_id", "segment_id", "custom_field", "date_field", "field_value", "rule"]  # noqa: Y015
+    _WhichOneofArgType_thing: _TypeAlias = _typing.Literal["thing", b"thing"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_thing) -> _WhichOneofReturnType_thing | None: ...
+
+Global___NamedThing: _TypeAlias = NamedThing  # noqa: Y015
+
+@_typing.final
+class FieldValue(_message.Message):
+    """What a field is to be set to; exactly one field is given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELD_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _segments_pb2.ContactField.ValueType
+    custom_field: _builtins.str
+    @_builtins.property
+    def value(self) -> _struct_pb2.Value:
+        """None takes its value away."""
+
+    def __init__(
+        self,
+        *,
+        name: _segments_pb2.ContactField.ValueType = ...,
+        custom_field: _builtins.str = ...,
+        value: _struct_pb2.Value | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["custom_field", b"custom_field", "field", b"field", "name", b"name", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_field", b"custom_field", "field", b"field", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_field: _TypeAlias = _typing.Literal["name", "custom_field"]  # noqa: Y015
+    _WhichOneofArgType_field: _TypeAlias = _typing.Literal["field", b"field"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_field) -> _WhichOneofReturnType_field | None: ...
+
+Global___FieldValue: _TypeAlias = FieldValue  # noqa: Y015
+
+@_typing.final
+class CheckReferencesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    ADVANCED_PATHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceViolation]:
+        """What is wrong, in the order of the things."""
+
+    @_builtins.property
+    def advanced_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The paths of the rules that take the plan feature advanced_segments."""
+
+    def __init__(
+        self,
+        *,
+        violations: _abc.Iterable[Global___ReferenceViolation] | None = ...,
+        advanced_paths: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advanced_paths", b"advanced_paths", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckReferencesResponse: _TypeAlias = CheckReferencesResponse  # noqa: Y015
+
+@_typing.final
+class ReferenceViolation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    message: _builtins.str
+    """The end of a sentence that the path begins."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferenceViolation: _TypeAlias = ReferenceViolation  # noqa: Y015

@@ -40,6 +40,11 @@ class WorkflowContactServiceStub:
                 request_serializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.DescribePeopleRequest.SerializeToString,
                 response_deserializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.DescribePeopleResponse.FromString,
                 _registered_method=True)
+        self.CheckReferences = channel.unary_unary(
+                '/flownurture.contacts.v1.WorkflowContactService/CheckReferences',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesResponse.FromString,
+                _registered_method=True)
 
 
 class WorkflowContactServiceServicer:
@@ -54,6 +59,13 @@ class WorkflowContactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckReferences(self, request, context):
+        """Whether what a workflow's document names is there, and its rules and values are well.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkflowContactServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +73,11 @@ def add_WorkflowContactServiceServicer_to_server(servicer, server):
                     servicer.DescribePeople,
                     request_deserializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.DescribePeopleRequest.FromString,
                     response_serializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.DescribePeopleResponse.SerializeToString,
+            ),
+            'CheckReferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckReferences,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +108,33 @@ class WorkflowContactService:
             '/flownurture.contacts.v1.WorkflowContactService/DescribePeople',
             flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.DescribePeopleRequest.SerializeToString,
             flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.DescribePeopleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckReferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.contacts.v1.WorkflowContactService/CheckReferences',
+            flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class WorkflowContactServiceStub:
     """Who people are now, and which rules fit them. A condition on what does not exist any more fits nobody. The rules of one request hold at
     most 1,000 conditions and 10,000 values to compare with, all together.
     """
+    CheckReferences: _grpc.UnaryUnaryMultiCallable[_workflow_contacts_pb2.CheckReferencesRequest, _workflow_contacts_pb2.CheckReferencesResponse]
+    """Whether what a workflow's document names is there, and its rules and values are well."""
 
 @_typing.type_check_only
 class WorkflowContactServiceAsyncStub(WorkflowContactServiceStub):
@@ -47,6 +49,8 @@ class WorkflowContactServiceAsyncStub(WorkflowContactServiceStub):
     """Who people are now, and which rules fit them. A condition on what does not exist any more fits nobody. The rules of one request hold at
     most 1,000 conditions and 10,000 values to compare with, all together.
     """
+    CheckReferences: _aio.UnaryUnaryMultiCallable[_workflow_contacts_pb2.CheckReferencesRequest, _workflow_contacts_pb2.CheckReferencesResponse]  # type: ignore[assignment]
+    """Whether what a workflow's document names is there, and its rules and values are well."""
 
 class WorkflowContactServiceServicer(metaclass=_abc_1.ABCMeta):
     """What workflows ask of contacts."""
@@ -60,5 +64,13 @@ class WorkflowContactServiceServicer(metaclass=_abc_1.ABCMeta):
         """Who people are now, and which rules fit them. A condition on what does not exist any more fits nobody. The rules of one request hold at
         most 1,000 conditions and 10,000 values to compare with, all together.
         """
+
+    @_abc_1.abstractmethod
+    def CheckReferences(
+        self,
+        request: _workflow_contacts_pb2.CheckReferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflow_contacts_pb2.CheckReferencesResponse, _abc.Awaitable[_workflow_contacts_pb2.CheckReferencesResponse]]:
+        """Whether what a workflow's document names is there, and its rules and values are well."""
 
 def add_WorkflowContactServiceServicer_to_server(servicer: WorkflowContactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
