@@ -21,6 +21,7 @@ from services.sending.api.reputation import ReputationAdminApi, ReputationApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
+from services.sending.api.workflows import WorkflowApi
 from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
 from services.sending.consumers import AccountMailReader, ContactsReader, OutcomeReader
@@ -96,6 +97,7 @@ async def serve(settings: SendingSettings) -> None:
             ReputationApi(),
             ReputationAdminApi(database, plans),
             EmailUsageApi(),
+            WorkflowApi(database),
             DeadLetterService(relay, "sending"),
         )
         await process.serve(server)

@@ -72,6 +72,20 @@ def _letter(_: Belongings) -> dict[str, Any]:
     return {"to": "friend@example.test", "from_email": "a@example.test", "subject": "Hello", "text": "Hello."}
 
 
+def _workflow(own: Belongings) -> dict[str, Any]:
+    mail = {"from_email": "news@green-grocer.test", "subject": "Welcome", "text": "Good to have you here."}
+    return {
+        "name": "Welcome",
+        "trigger": {"list_joined": {"list_id": own["list_id"]}},
+        "steps": [
+            {"id": "hello", "send_email": mail},
+            {"id": "mark", "add_tag": {"tag_id": own["tag_id"]}},
+            {"id": "pause", "wait": {"duration": {"days": 3}}},
+            {"id": "end", "exit": {}},
+        ],
+    }
+
+
 def _password(own: Belongings) -> dict[str, Any]:
     return {"password": own.get("password", "not the password")}
 
@@ -229,6 +243,16 @@ BODIES: dict[str, Body] = {
     "sending.v1.MessageService.BatchCreateMessages": lambda own: {"messages": [_letter(own)]},
     "sending.v1.MessageService.GetMessage": _nothing,
     "sending.v1.MessageService.ListMessages": _nothing,
+    "sending.v1.WorkflowService.CreateWorkflow": _workflow,
+    "sending.v1.WorkflowService.GetWorkflow": _nothing,
+    "sending.v1.WorkflowService.ListWorkflows": _nothing,
+    "sending.v1.WorkflowService.UpdateWorkflow": lambda _: {"name": "Mine"},
+    "sending.v1.WorkflowService.DeleteWorkflow": _nothing,
+    "sending.v1.WorkflowService.ActivateWorkflow": _nothing,
+    "sending.v1.WorkflowService.PauseWorkflow": _nothing,
+    "sending.v1.WorkflowService.ArchiveWorkflow": _nothing,
+    "sending.v1.WorkflowService.ListWorkflowVersions": _nothing,
+    "sending.v1.WorkflowService.GetWorkflowVersion": _nothing,
     "suppression.v1.SuppressionService.CreateSuppression": lambda _: {
         "email": f"{uuid4().hex}@example.test",
         "reason": "manual",
@@ -257,6 +281,9 @@ FURTHER_BODIES: tuple[tuple[str, Body], ...] = (
     ("contacts.v1.ExportService.CreateExport", lambda own: {"segment_id": own["segment_id"]}),
     ("contacts.v1.ExportService.CreateExport", lambda own: {"contact_id": own["contact_id"]}),
 )
+
+# What paths name that everybody has alike: it is no id.
+ALIKE = {"number": "1"}
 
 # What the query must hold.
 QUERIES = {

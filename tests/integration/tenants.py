@@ -19,6 +19,7 @@ SCOPES = frozenset({"analytics:read"}) | frozenset(
         "templates",
         "campaigns",
         "messages",
+        "workflows",
         "suppressions",
         "domains",
     )

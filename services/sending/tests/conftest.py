@@ -23,6 +23,7 @@ from services.sending.api.reputation import ReputationAdminApi, ReputationApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
+from services.sending.api.workflows import WorkflowApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.letters import Letters
@@ -217,6 +218,7 @@ def sending_apis(
         ip_pool_admin_api,
         ReputationApi(),
         ReputationAdminApi(database, allowances),
+        WorkflowApi(database),
     )
 
 

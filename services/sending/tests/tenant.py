@@ -26,6 +26,7 @@ from flownurture.sending.v1 import (
     reputation_pb2,
     templates_pb2,
     tracking_pb2,
+    workflow_service_pb2,
 )
 from flownurture.suppression.v1 import files_pb2, preferences_pb2, suppressions_pb2, unsubscribe_pb2
 from flownurture.suppression.v1.files_pb2_grpc import SuppressionFileServiceStub
@@ -51,6 +52,7 @@ _SERVICES = [
         tracking_pb2,
         suppressions_pb2,
         unsubscribe_pb2,
+        workflow_service_pb2,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
 ]
