@@ -74,7 +74,7 @@ async def serve(settings: ContactsSettings) -> None:
             AudienceApi(database),
             ListChoiceApi(),
             ContactUsageApi(),
-            WorkflowContactApi(),
+            WorkflowContactApi(database),
             DeadLetterService(relay, "contacts"),
         )
         await process.serve(server)

@@ -1,18 +1,20 @@
 """WorkflowContactService: decode, call the domain, encode."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
 from chassis.context import RequestContext
-from chassis.database import TenantSession
+from chassis.database import Database, TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
 from flownurture.contacts.v1 import workflow_contacts_pb2 as pb
 from services.contacts import named_things
 from services.contacts.api.rules import document_of
+from services.contacts.custom_fields import parse_date
 from services.contacts.descriptions import Asked, Description, describe
 from services.contacts.field_settings import setting_of
 from services.contacts.named_things import ById, ByKey, Kind, Thing
+from services.contacts.occasions import OccasionDay, stream_occasions
 
 # Of an answer: below what a call takes, with room for one description more.
 _MOST_BYTES = 3_000_000
@@ -22,6 +24,9 @@ class WorkflowContactApi:
     """What workflows ask of contacts."""
 
     service = pb.DESCRIPTOR.services_by_name["WorkflowContactService"]
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def describe_people(
         self, request: pb.DescribePeopleRequest, context: RequestContext, session: TenantSession
@@ -46,6 +51,39 @@ class WorkflowContactApi:
             ],
             advanced_paths=checked.advanced_paths,
         )
+
+    async def stream_occasions(
+        self, request: pb.StreamOccasionsRequest, context: RequestContext
+    ) -> AsyncIterator[pb.OccasionBatch]:
+        """Whose date it is, behind a contact, in batches. INVALID for what is no day."""
+        batches = stream_occasions(
+            self._database,
+            context,
+            request.custom_field,
+            _days(request.days),
+            yearly=request.yearly,
+            after=_id(request.after_contact_id),
+            size=request.batch_size,
+        )
+        async for batch in batches:
+            yield pb.OccasionBatch(
+                contact_ids=[found.id.bytes for found in batch],
+                email_digests=[found.email_digest for found in batch],
+                days=[found.day.isoformat() for found in batch],
+            )
+
+
+def _days(given: Sequence[pb.OccasionDay]) -> list[OccasionDay]:
+    days, found = [], []
+    for index, each in enumerate(given):
+        zones = frozenset(each.time_zones) | (frozenset([""]) if each.without_zone else frozenset())
+        try:
+            days.append(OccasionDay(parse_date(each.day), zones))
+        except ValueError as error:
+            found.append(FieldViolation(f"days[{index}].day", str(error)))
+    if found:
+        raise InvalidRequest(*found)
+    return days
 
 
 def _asked(request: pb.DescribePeopleRequest) -> list[Asked]:

@@ -108,7 +108,7 @@ async def server(
         AudienceApi(database),
         ListChoiceApi(),
         ContactUsageApi(),
-        WorkflowContactApi(),
+        WorkflowContactApi(database),
     )
     async with server:
         yield server

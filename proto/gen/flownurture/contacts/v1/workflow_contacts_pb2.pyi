@@ -338,3 +338,108 @@ class ReferenceViolation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReferenceViolation: _TypeAlias = ReferenceViolation  # noqa: Y015
+
+@_typing.final
+class StreamOccasionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOM_FIELD_FIELD_NUMBER: _builtins.int
+    YEARLY_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    AFTER_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    custom_field: _builtins.str
+    """The key of a custom field that is a date."""
+    yearly: _builtins.bool
+    """Month and day alone count, in the year of the field's date and in those after it; a 29th of February is the 28th in years without it."""
+    after_contact_id: _builtins.bytes
+    """The last contact that was received, 16 bytes; empty for the beginning."""
+    batch_size: _builtins.int
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___OccasionDay]:
+        """A contact whom several of them fit comes with the first of those."""
+
+    def __init__(
+        self,
+        *,
+        custom_field: _builtins.str = ...,
+        yearly: _builtins.bool = ...,
+        days: _abc.Iterable[Global___OccasionDay] | None = ...,
+        after_contact_id: _builtins.bytes = ...,
+        batch_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_contact_id", b"after_contact_id", "batch_size", b"batch_size", "custom_field", b"custom_field", "days", b"days", "yearly", b"yearly"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamOccasionsRequest: _TypeAlias = StreamOccasionsRequest  # noqa: Y015
+
+@_typing.final
+class OccasionDay(_message.Message):
+    """A day, and where it counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    TIME_ZONES_FIELD_NUMBER: _builtins.int
+    WITHOUT_ZONE_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """YYYY-MM-DD."""
+    without_zone: _builtins.bool
+    """For contacts whose zone is not known."""
+    @_builtins.property
+    def time_zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For contacts who live by the clocks of one of these, by their IANA names."""
+
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        time_zones: _abc.Iterable[_builtins.str] | None = ...,
+        without_zone: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "time_zones", b"time_zones", "without_zone", b"without_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OccasionDay: _TypeAlias = OccasionDay  # noqa: Y015
+
+@_typing.final
+class OccasionBatch(_message.Message):
+    """Columns of equal length, a contact in each row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    EMAIL_DIGESTS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """16 bytes each."""
+
+    @_builtins.property
+    def email_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """32 bytes each: SHA-256 of the normalized address."""
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which of the days that were asked for."""
+
+    def __init__(
+        self,
+        *,
+        contact_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+        email_digests: _abc.Iterable[_builtins.bytes] | None = ...,
+        days: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "days", b"days", "email_digests", b"email_digests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OccasionBatch: _TypeAlias = OccasionBatch  # noqa: Y015

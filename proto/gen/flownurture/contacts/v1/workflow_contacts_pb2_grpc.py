@@ -45,6 +45,11 @@ class WorkflowContactServiceStub:
                 request_serializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesRequest.SerializeToString,
                 response_deserializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesResponse.FromString,
                 _registered_method=True)
+        self.StreamOccasions = channel.unary_stream(
+                '/flownurture.contacts.v1.WorkflowContactService/StreamOccasions',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.StreamOccasionsRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.OccasionBatch.FromString,
+                _registered_method=True)
 
 
 class WorkflowContactServiceServicer:
@@ -66,6 +71,14 @@ class WorkflowContactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamOccasions(self, request, context):
+        """Whose date it is, in batches, by ascending contact id, each contact once and whatever its status. Who is cut off goes on behind the last
+        contact it got. A field that is not declared, or is no date, is no one's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkflowContactServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_WorkflowContactServiceServicer_to_server(servicer, server):
                     servicer.CheckReferences,
                     request_deserializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesRequest.FromString,
                     response_serializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesResponse.SerializeToString,
+            ),
+            'StreamOccasions': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamOccasions,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.StreamOccasionsRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.OccasionBatch.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class WorkflowContactService:
             '/flownurture.contacts.v1.WorkflowContactService/CheckReferences',
             flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesRequest.SerializeToString,
             flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.CheckReferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamOccasions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/flownurture.contacts.v1.WorkflowContactService/StreamOccasions',
+            flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.StreamOccasionsRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_workflow__contacts__pb2.OccasionBatch.FromString,
             options,
             channel_credentials,
             insecure,

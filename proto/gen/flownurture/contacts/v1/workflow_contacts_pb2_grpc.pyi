@@ -39,6 +39,10 @@ class WorkflowContactServiceStub:
     """
     CheckReferences: _grpc.UnaryUnaryMultiCallable[_workflow_contacts_pb2.CheckReferencesRequest, _workflow_contacts_pb2.CheckReferencesResponse]
     """Whether what a workflow's document names is there, and its rules and values are well."""
+    StreamOccasions: _grpc.UnaryStreamMultiCallable[_workflow_contacts_pb2.StreamOccasionsRequest, _workflow_contacts_pb2.OccasionBatch]
+    """Whose date it is, in batches, by ascending contact id, each contact once and whatever its status. Who is cut off goes on behind the last
+    contact it got. A field that is not declared, or is no date, is no one's.
+    """
 
 @_typing.type_check_only
 class WorkflowContactServiceAsyncStub(WorkflowContactServiceStub):
@@ -51,6 +55,10 @@ class WorkflowContactServiceAsyncStub(WorkflowContactServiceStub):
     """
     CheckReferences: _aio.UnaryUnaryMultiCallable[_workflow_contacts_pb2.CheckReferencesRequest, _workflow_contacts_pb2.CheckReferencesResponse]  # type: ignore[assignment]
     """Whether what a workflow's document names is there, and its rules and values are well."""
+    StreamOccasions: _aio.UnaryStreamMultiCallable[_workflow_contacts_pb2.StreamOccasionsRequest, _workflow_contacts_pb2.OccasionBatch]  # type: ignore[assignment]
+    """Whose date it is, in batches, by ascending contact id, each contact once and whatever its status. Who is cut off goes on behind the last
+    contact it got. A field that is not declared, or is no date, is no one's.
+    """
 
 class WorkflowContactServiceServicer(metaclass=_abc_1.ABCMeta):
     """What workflows ask of contacts."""
@@ -72,5 +80,15 @@ class WorkflowContactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workflow_contacts_pb2.CheckReferencesResponse, _abc.Awaitable[_workflow_contacts_pb2.CheckReferencesResponse]]:
         """Whether what a workflow's document names is there, and its rules and values are well."""
+
+    @_abc_1.abstractmethod
+    def StreamOccasions(
+        self,
+        request: _workflow_contacts_pb2.StreamOccasionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_workflow_contacts_pb2.OccasionBatch], _abc.AsyncIterator[_workflow_contacts_pb2.OccasionBatch]]:
+        """Whose date it is, in batches, by ascending contact id, each contact once and whatever its status. Who is cut off goes on behind the last
+        contact it got. A field that is not declared, or is no date, is no one's.
+        """
 
 def add_WorkflowContactServiceServicer_to_server(servicer: WorkflowContactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
