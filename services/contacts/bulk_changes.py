@@ -19,7 +19,7 @@ from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase, TenantSession
 from chassis.errors import NotFound
 from chassis.identifiers import new_id
-from services.contacts.announcements import announce_joined, announce_moved, announce_tag_added
+from services.contacts.announcements import announce_moved
 from services.contacts.custom_fields import CustomField
 from services.contacts.events import Origin, Source
 from services.contacts.jobs import (
@@ -33,12 +33,13 @@ from services.contacts.jobs import (
     finish,
     release,
 )
-from services.contacts.lists import hold_lists, join, leave
+from services.contacts.lists import hold_lists
+from services.contacts.moves import Move, move_contacts
 from services.contacts.references import require
 from services.contacts.segments import fitting
 from services.contacts.sets import among
 from services.contacts.tables import bulk_changes, contacts, custom_fields
-from services.contacts.tags import hold_tags, tag_contacts, untag_contacts
+from services.contacts.tags import hold_tags
 
 _PAGE = 1_000
 _GIVEN_UP = "The change could not be carried on. Nothing that was changed before is undone."
@@ -189,18 +190,7 @@ async def _act(session: TenantSession, action: Action, job: Row[Any], ids: Seque
         await _hold_target(session, action, job.target_id)
     except NotFound as gone:
         raise Unworkable(gone.message) from None
-    pairs = [(contact_id, job.target_id) for contact_id in ids]
-    if action is Action.ADD_TO_LIST:
-        joined = await join(session, pairs, origin)
-        announce_joined(session, joined, origin.source)
-        return {contact_id for contact_id, _ in joined}
-    if action is Action.ADD_TAG:
-        tagged = await tag_contacts(session, pairs, origin)
-        announce_tag_added(session, tagged, origin.source)
-        return {contact_id for contact_id, _ in tagged}
-    if action is Action.REMOVE_FROM_LIST:
-        return await leave(session, ids, [job.target_id], origin)
-    return await untag_contacts(session, ids, [job.target_id], origin)
+    return await move_contacts(session, Move(action.value), job.target_id, ids, origin)
 
 
 async def _hold_target(session: TenantSession, action: Action, target_id: UUID) -> None:

@@ -1,4 +1,6 @@
-"""Events in: what the suppression list says of addresses shows in the status of contacts, what mail does in their timeline."""
+"""Events in: what the suppression list says of addresses shows in the status of contacts, what mail does in their timeline; and the
+orders of workflows.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -16,8 +18,15 @@ from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1 import messages_pb2
 from flownurture.sending.v1.events_pb2 import EmailsClicked, EmailsOpened
 from flownurture.suppression.v1 import events_pb2
+from flownurture.workflows.v1.events_pb2 import ChangeContacts
+from flownurture.workflows.v1.events_pb2 import ContactChange as ContactChangeMessage
 from services.contacts.announcements import announce_statuses
+from services.contacts.change_orders import READER, require_carried_out
 from services.contacts.engagements import Engaged, take_in
+from services.contacts.events import Origin, Source
+from services.contacts.field_settings import FieldSetting, setting_of
+from services.contacts.moves import Move
+from services.contacts.ordered_changes import ContactChange, Moved, carry_out
 from services.contacts.rules import Engagement
 from services.contacts.statuses import Reason, record
 
@@ -34,8 +43,16 @@ _OUTCOMES = {
 }
 
 
+_MOVES = {
+    "add_tag_id": Move.ADD_TAG,
+    "remove_tag_id": Move.REMOVE_TAG,
+    "add_to_list_id": Move.ADD_TO_LIST,
+    "remove_from_list_id": Move.REMOVE_FROM_LIST,
+}
+
+
 def consumers(bus: EventBus, database: Database) -> list[Consumer]:
-    """Readers of the streams SUPPRESSION, DELIVERY and SENDING."""
+    """Readers of the streams SUPPRESSION, DELIVERY and SENDING, and of the orders in CONTACT_CHANGES."""
     handlers: dict[str, dict[type[Message], Handler]] = {
         "SUPPRESSION": {
             events_pb2.AddressesSuppressed: transactional(on_addresses_suppressed),
@@ -46,9 +63,10 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
             EmailsOpened: transactional(on_emails_opened),
             EmailsClicked: transactional(on_emails_clicked),
         },
+        "CONTACT_CHANGES": {ChangeContacts: transactional(on_change_contacts)},
     }
     return [
-        Consumer(bus, stream=stream, durable="contacts", database=database, handlers=handled)
+        Consumer(bus, stream=stream, durable=READER, database=database, handlers=handled)
         for stream, handled in handlers.items()
     ]
 
@@ -82,6 +100,28 @@ async def on_emails_opened(event: EmailsOpened, context: RequestContext, session
 async def on_emails_clicked(event: EmailsClicked, context: RequestContext, session: TenantSession) -> None:
     """Contacts have followed links in mail."""
     await _engaged(session, Engagement.CLICKED, event)
+
+
+async def on_change_contacts(event: ChangeContacts, context: RequestContext, session: TenantSession) -> None:
+    """Steps of a workflow change contacts. Raises Unavailable while what was ordered before is outstanding."""
+    before = {UUID(bytes=change.after_change_id) for change in event.changes if change.after_change_id}
+    await require_carried_out(session, before)
+    changes = [
+        ContactChange(UUID(bytes=ordered.contact_id), change)
+        for ordered in event.changes
+        if (change := _change(ordered)) is not None
+    ]
+    workflow_id = UUID(bytes=event.workflow_id) if event.workflow_id else None
+    await carry_out(session, changes, Origin(Source.WORKFLOW, workflow_id))
+
+
+def _change(ordered: ContactChangeMessage) -> Moved | FieldSetting | None:
+    """None for a setting of no field."""
+    kind = str(ordered.WhichOneof("change"))
+    if kind == "set_field":
+        wanted = ordered.set_field
+        return setting_of(wanted.field, wanted.value if wanted.HasField("value") else None)
+    return Moved(_MOVES[kind], parse_id(getattr(ordered, kind)))
 
 
 def _is_told(outcome: MessageOutcome) -> bool:

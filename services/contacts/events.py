@@ -28,11 +28,12 @@ class Source(StrEnum):
     ADDRESS_CHANGE = "address_change"
     MAIL = "mail"
     PREFERENCES = "preferences"
+    WORKFLOW = "workflow"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What brought something about, and which of them it was: the import, the form, the bulk change."""
+    """What brought something about, and which of them it was: the import, the form, the bulk change, the workflow."""
 
     source: Source
     id: UUID | None = None

@@ -21,8 +21,19 @@ async def require(session: TenantSession, what: str, table: Table, ids: Collecti
 
 async def hold(session: TenantSession, what: str, table: Table, ids: Collection[UUID]) -> None:
     """As `require`, and keep the rows from being deleted until the transaction ends."""
+    _refuse_missing(what, ids, await hold_those_of(session, table, ids))
+
+
+async def hold_those_of(session: TenantSession, table: Table, ids: Collection[UUID]) -> set[UUID]:
+    """Those of the ids that are in the table, whose rows are kept from being deleted until the transaction ends."""
     found = await session.execute(_ids_among(table, ids).with_for_update(key_share=True, read=True))
-    _refuse_missing(what, ids, found.scalars())
+    return set(found.scalars())
+
+
+async def hold_for_change(session: TenantSession, table: Table, ids: Collection[UUID]) -> set[UUID]:
+    """The same, and nobody else changes the rows meanwhile: for several changes, which others could cross in another order."""
+    found = await session.execute(_ids_among(table, ids).with_for_update(key_share=True))
+    return set(found.scalars())
 
 
 def no_such(what: str, ids: Collection[UUID]) -> NotFound:

@@ -142,7 +142,7 @@ contact_events = Table(
     Column("type", Text, nullable=False),
     moment("occurred_at"),
     Column("source", Text, nullable=False),
-    # The import, form, bulk change or message that brought it about.
+    # The import, form, bulk change, workflow or message that brought it about.
     Column("source_id", Uuid),
     # The list, tag or campaign that it is about.
     Column("about_id", Uuid),

@@ -83,6 +83,8 @@ class _ContactSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Contact
     CONTACT_SOURCE_MAIL: _ContactSource.ValueType  # 7
     CONTACT_SOURCE_PREFERENCES: _ContactSource.ValueType  # 8
     """The person, on the page of preferences."""
+    CONTACT_SOURCE_WORKFLOW: _ContactSource.ValueType  # 9
+    """A step of a workflow."""
 
 class ContactSource(_ContactSource, metaclass=_ContactSourceEnumTypeWrapper):
     """What brought something about."""
@@ -99,6 +101,8 @@ CONTACT_SOURCE_ADDRESS_CHANGE: ContactSource.ValueType  # 6
 CONTACT_SOURCE_MAIL: ContactSource.ValueType  # 7
 CONTACT_SOURCE_PREFERENCES: ContactSource.ValueType  # 8
 """The person, on the page of preferences."""
+CONTACT_SOURCE_WORKFLOW: ContactSource.ValueType  # 9
+"""A step of a workflow."""
 Global___ContactSource: _TypeAlias = ContactSource  # noqa: Y015
 
 class _ContactEventType:

@@ -177,21 +177,25 @@ Global___WorkflowMailsRequested: _TypeAlias = WorkflowMailsRequested  # noqa: Y0
 
 @_typing.final
 class ChangeContacts(_message.Message):
-    """An order to the contacts process: what steps do with contacts."""
+    """An order to the contacts process: what steps of a workflow do with contacts; of one contact in this order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANGES_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.bytes
+    """Which workflow: what becomes of the contacts is told with it. 16 bytes."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactChange]: ...
     def __init__(
         self,
         *,
         changes: _abc.Iterable[Global___ContactChange] | None = ...,
+        workflow_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
