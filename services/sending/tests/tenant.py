@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -227,7 +228,13 @@ class Tenant:
             payload=event.SerializeToString(),
         ).SerializeToString()
 
-    async def hear(self, consumers: list[Consumer], event: Message, event_id: UUID | None = None) -> UUID:
+    async def hear(
+        self,
+        consumers: list[Consumer],
+        event: Message,
+        event_id: UUID | None = None,
+        occurred_at: datetime | None = None,
+    ) -> UUID:
         """Let a process' consumers handle an event of another service; answers its id."""
         envelope = Envelope(
             id=str(event_id or new_id()),
@@ -235,6 +242,7 @@ class Tenant:
             type=event.DESCRIPTOR.full_name,
             payload=event.SerializeToString(),
         )
+        envelope.occurred_at.FromDatetime(occurred_at or datetime.now(UTC))
         for consumer in consumers:
             await consumer.handle(envelope.SerializeToString())
         return UUID(envelope.id)

@@ -1,0 +1,259 @@
+"""Sets of enrollments go on: what is asked of others for all of them at once, what follows for each, and what is written of it.
+
+All of a set commits together: places, traces, counts, the messages of their mails, and the orders to other services. A process that dies
+before leaves nothing of it, and one that comes after finds them where they were.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from chassis.context import RequestContext
+from chassis.database import Database, TenantSession
+from flownurture.contacts.v1.segments_pb2 import Rule
+from services.sending.recipients import Recipient
+from services.sending.statuses import SuppressionReason
+from services.sending.templating.merge_fields import MergeFields
+from services.sending.usage import Allowances, EmailLimitReached
+from services.sending.workflow_messages import Send, send_mails
+from services.sending.workflows.claims import Claimed, claim_due
+from services.sending.workflows.clock_times import Clocks
+from services.sending.workflows.events import Event
+from services.sending.workflows.interpreter import Advance, Circumstances, Effect
+from services.sending.workflows.journeys import SEND, Held, Journey
+from services.sending.workflows.orders import order
+from services.sending.workflows.people import Absent, Description, People, Person, Question
+from services.sending.workflows.programs import Programs
+from services.sending.workflows.records import write_down
+
+Clock: TypeAlias = Callable[[], datetime]
+
+# What a set does at most before it commits; whoever could go further goes on in the next.
+_MOST_ROUNDS = 10
+_LOOK_FOR_CHANGE = timedelta(milliseconds=300)
+_LOOK_AT_LIMIT = timedelta(minutes=1)
+_AFTER_FAILURE = timedelta(minutes=1)
+_UTC = ZoneInfo("UTC")
+# Where no clock is looked at.
+_ANY = Clocks(_UTC)
+
+
+def _by_the_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class Advancing:
+    """Takes enrollments on, as far as they come at this moment."""
+
+    def __init__(
+        self, database: Database, people: People, allowances: Allowances, clock: Clock = _by_the_clock
+    ) -> None:
+        self._database = database
+        self._people = people
+        self._allowances = allowances
+        self._programs = Programs()
+        self._clock = clock
+
+    @property
+    def moment(self) -> datetime:
+        """What its clock shows."""
+        return self._clock()
+
+    async def advance_due(self, context: RequestContext, workflow_id: UUID, most: int) -> int:
+        """Take up to so many of a workflow on that are due; answers how many there were. Raises Unavailable."""
+        async with self._database.tenant_transaction(context) as session:
+            moment = self.moment
+            claimed = await claim_due(session, workflow_id, moment, most)
+            journeys = await self._journeys(session, claimed)
+            await _Set(session, moment, self._people, self._allowances).go_on(journeys)
+            await write_down(session, journeys, order(session, journeys))
+        return len(claimed)
+
+    async def put_off_due(self, context: RequestContext, workflow_id: UUID) -> None:
+        """Let the one that is due first wait, since it fails by itself."""
+        async with self._database.tenant_transaction(context) as session:
+            moment = self.moment
+            journeys = await self._journeys(session, await claim_due(session, workflow_id, moment, 1))
+            for journey in journeys:
+                journey.hold(Held.FAILURE, moment + _AFTER_FAILURE)
+            await write_down(session, journeys, {})
+
+    async def happen(
+        self, session: TenantSession, claimed: Sequence[Claimed], events: Mapping[UUID, Sequence[Event]]
+    ) -> None:
+        """Let go on, or leave, for whom events, by contact, are what they wait for. No step is taken."""
+        moment = self.moment
+        journeys = await self._journeys(session, claimed)
+        for journey in journeys:
+            for event in events.get(journey.claimed.enrollment.contact_id, ()):
+                journey.accept(journey.ahead(Circumstances(moment, _ANY, journey.claimed.suppressed, event)))
+        await write_down(session, [journey for journey in journeys if journey.traces], {})
+
+    async def leave_suppressed(self, session: TenantSession, claimed: Sequence[Claimed]) -> None:
+        """Let those leave to whom no mail may go."""
+        moment = self.moment
+        journeys = await self._journeys(session, [each for each in claimed if each.suppressed is not None])
+        for journey in journeys:
+            journey.accept(journey.ahead(Circumstances(moment, _ANY, journey.claimed.suppressed)))
+        await write_down(session, journeys, {})
+
+    async def _journeys(self, session: TenantSession, claimed: Sequence[Claimed]) -> list[Journey]:
+        programs = await self._programs.of(session, {each.numbered for each in claimed})
+        return [Journey.of(each, programs[each.numbered]) for each in claimed]
+
+
+class _Set:
+    """Enrollments that go on together, at one moment, in one transaction."""
+
+    def __init__(
+        self, session: TenantSession, moment: datetime, people: People, allowances: Allowances
+    ) -> None:
+        self._session = session
+        self._moment = moment
+        self._people = people
+        self._allowances = allowances
+
+    async def go_on(self, journeys: Sequence[Journey]) -> None:
+        """As far as each comes."""
+        for _ in range(_MOST_ROUNDS):
+            if not journeys:
+                return
+            journeys = await self._round(journeys)
+
+    async def _round(self, journeys: Sequence[Journey]) -> list[Journey]:
+        """A step each; answers those of whom more may follow at once."""
+        known = await self._describe([each for each in journeys if each.takes_contact])
+        gone: list[Journey] = []
+        sending: list[_Sending] = []
+        for journey in journeys:
+            contact = known.get(journey.id, _NOT_ASKED)
+            if contact.described is Absent.BEHIND:
+                journey.hold(Held.CHANGE, self._moment + _LOOK_FOR_CHANGE)
+                continue
+            ahead = self._ahead(journey, contact)
+            if isinstance(contact.described, Person) and ahead.effect and ahead.effect.kind == SEND:
+                sending.append(_Sending(journey, ahead, ahead.effect, contact.described))
+            elif ahead.trace is not None:
+                journey.accept(ahead)
+                gone.append(journey)
+        gone += await self._send(sending)
+        return [journey for journey in gone if journey.goes_on]
+
+    def _ahead(self, journey: Journey, contact: "_Known") -> Advance:
+        suppressed = journey.claimed.suppressed
+        if suppressed is None and contact.described is Absent.UNKNOWN:
+            suppressed = SuppressionReason.ERASED
+        zone = contact.described.zone if isinstance(contact.described, Person) else None
+        return journey.ahead(
+            Circumstances(self._moment, Clocks(_UTC, zone), suppressed, answers=contact.answers)
+        )
+
+    async def _describe(self, journeys: Sequence[Journey]) -> Mapping[UUID, "_Known"]:
+        """Who their contacts are now, all of them asked about at once."""
+        if not journeys:
+            return {}
+        asked = _Asked(journeys)
+        described = await self._people.describe(
+            self._session.context, asked.questions, asked.rules, asked.custom_fields
+        )
+        return {
+            journey.id: _Known(each, asked.answers(journey, each))
+            for journey, each in zip(journeys, described, strict=True)
+        }
+
+    async def _send(self, sending: Sequence["_Sending"]) -> list[Journey]:
+        """Send their mails; answers those whose step is taken, or who leave since nothing may go to them."""
+        if not sending:
+            return []
+        allowance = await self._allowances.of(self._session.context)
+        outcomes = await send_mails(self._session, [each.send for each in sending], allowance)
+        gone: list[Journey] = []
+        for each, outcome in zip(sending, outcomes, strict=True):
+            if isinstance(outcome, EmailLimitReached):
+                each.journey.hold(Held.EMAIL_LIMIT, self._moment + _LOOK_AT_LIMIT)
+                continue
+            ahead = each.ahead
+            if isinstance(outcome, SuppressionReason):
+                ahead = each.journey.ahead(Circumstances(self._moment, _ANY, outcome))
+            each.journey.accept(ahead)
+            gone.append(each.journey)
+        return gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What contacts said of somebody, and of the rules that decide on their way, by their paths."""
+
+    described: Description | None
+    answers: Mapping[str, bool]
+
+
+_NOT_ASKED = _Known(None, {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A mail that is to go before its step counts as taken."""
+
+    journey: Journey
+    ahead: Advance
+    effect: Effect
+    person: Person
+
+    @property
+    def send(self) -> Send:
+        claimed, recipient = self.journey.claimed, self.person.recipient
+        mail = self.journey.program.mails[self.effect.step_id]
+        return Send(
+            self.effect.id,
+            self.journey.id,
+            claimed.workflow_id,
+            self.effect.step_id,
+            mail.id,
+            recipient.contact_id,
+            recipient.email,
+            recipient.digest,
+            _merged(mail.merge_fields, recipient),
+        )
+
+
+def _merged(fields: MergeFields, recipient: Recipient) -> str | None:
+    """Of what was asked for all mails of the set, what this one names."""
+    if not fields:
+        return None
+    known = recipient.custom_fields
+    named = {key: known[key] for key in fields.custom_fields if key in known}
+    return fields.of_recipient(replace(recipient, custom_fields=named))
+
+
+class _Asked:
+    """What is asked of contacts for a set: each rule once, whomever it may fit."""
+
+    def __init__(self, journeys: Sequence[Journey]) -> None:
+        self._places: dict[bytes, int] = {}
+        self.rules: list[Rule] = []
+        self.custom_fields: set[str] = set()
+        self.questions = [self._question(journey) for journey in journeys]
+
+    def answers(self, journey: Journey, described: Description) -> Mapping[str, bool]:
+        """What is answered to a journey's questions, by their paths."""
+        if not isinstance(described, Person):
+            return {}
+        return {path: self._place(rule) in described.fitting for path, rule in journey.questions.items()}
+
+    def _question(self, journey: Journey) -> Question:
+        if mail := journey.program.mails.get(journey.place.step_id):
+            self.custom_fields.update(mail.merge_fields.custom_fields)
+        claimed = journey.claimed
+        rules = sorted({self._place(rule) for rule in journey.questions.values()})
+        return Question(claimed.enrollment.contact_id, claimed.change_id, rules)
+
+    def _place(self, rule: Rule) -> int:
+        said = rule.SerializeToString(deterministic=True)
+        if said not in self._places:
+            self._places[said] = len(self.rules)
+            self.rules.append(rule)
+        return self._places[said]

@@ -1,0 +1,124 @@
+"""The contacts process as workflows ask it: who people are now, and which rules fit them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from chassis.context import RequestContext
+from chassis.rpc.client import Peer
+from flownurture.contacts.v1 import workflow_contacts_pb2 as pb
+from flownurture.contacts.v1.segments_pb2 import Rule
+from flownurture.contacts.v1.workflow_contacts_pb2_grpc import WorkflowContactServiceStub
+from services.sending.recipients import Recipient
+
+# As many as the contract allows.
+MOST_PEOPLE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whom is asked about, and which of the rules may fit them, by their places in the list."""
+
+    contact_id: UUID
+    # The event that ordered their last change: they are wanted as they are after it.
+    after_change_id: UUID | None = None
+    rules: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A contact as mail may speak of them, their zone where it is known, and which of the rules fit."""
+
+    recipient: Recipient
+    zone: ZoneInfo | None
+    fitting: frozenset[int]
+
+
+class Absent(Enum):
+    """Why somebody is not described."""
+
+    # There is no such contact, or no longer.
+    UNKNOWN = "unknown"
+    # The change after which they are wanted is not carried out yet.
+    BEHIND = "behind"
+
+
+Description: TypeAlias = Person | Absent
+
+
+class People(Protocol):
+    """Who knows contacts."""
+
+    async def describe(
+        self,
+        context: RequestContext,
+        questions: Sequence[Question],
+        rules: Sequence[Rule],
+        custom_fields: Iterable[str],
+    ) -> Sequence[Description]:
+        """Each of at most `MOST_PEOPLE`, in their order, with these custom fields. Raises Unavailable."""
+
+
+class PeoplePeer:
+    """By calls to WorkflowContactService."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    async def describe(
+        self,
+        context: RequestContext,
+        questions: Sequence[Question],
+        rules: Sequence[Rule],
+        custom_fields: Iterable[str],
+    ) -> Sequence[Description]:
+        """As `People` says."""
+        answer = await self._peer.call(
+            WorkflowContactServiceStub(self._peer.channel).DescribePeople,
+            pb.DescribePeopleRequest(
+                people=map(_asked, questions), rules=rules, custom_fields=sorted(custom_fields)
+            ),
+            RequestContext.of_process("workflows", context.organization, request_id=context.request_id),
+        )
+        return [_description(described) for described in answer.people]
+
+
+def _asked(question: Question) -> pb.Person:
+    after = question.after_change_id
+    return pb.Person(
+        contact_id=question.contact_id.bytes,
+        after_change_id=after.bytes if after else b"",
+        rules=question.rules,
+    )
+
+
+def _description(described: pb.PersonDescription) -> Description:
+    if described.presence == pb.PRESENCE_BEHIND:
+        return Absent.BEHIND
+    if described.presence != pb.PRESENCE_PRESENT:
+        return Absent.UNKNOWN
+    recipient = Recipient(
+        UUID(bytes=described.contact_id),
+        described.email,
+        described.email_digest,
+        described.first_name,
+        described.last_name,
+        _fields(described.custom_fields),
+    )
+    zone = ZoneInfo(described.time_zone) if described.time_zone else None
+    return Person(recipient, zone, frozenset(described.fitting))
+
+
+def _fields(told: str) -> Mapping[str, object]:
+    """By key; a whole number without a fraction, as people write it."""
+    known: Mapping[str, object] = json.loads(told or "{}", parse_float=_number)
+    return known
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
