@@ -124,6 +124,12 @@ def announce_tag_removed(session: TenantSession, pairs: Sequence[tuple[UUID, UUI
         session.publish(events_pb2.TagRemoved(tag_id=tag_id, contact_ids=contact_ids, source=SOURCES[source]))
 
 
+def announce_entered(session: TenantSession, segment_id: UUID, contact_ids: Sequence[UUID]) -> None:
+    """Tell of contacts that came into a segment that is watched."""
+    for target_id, batch in _by_target([(contact_id, segment_id) for contact_id in contact_ids]):
+        session.publish(events_pb2.SegmentEntered(segment_id=target_id, contact_ids=batch))
+
+
 def announce_import(session: TenantSession, import_id: UUID, created: int, updated: int, failed: int) -> None:
     """Tell that an import has come to its end."""
     session.publish(

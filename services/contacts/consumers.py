@@ -18,7 +18,7 @@ from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1 import messages_pb2
 from flownurture.sending.v1.events_pb2 import EmailsClicked, EmailsOpened
 from flownurture.suppression.v1 import events_pb2
-from flownurture.workflows.v1.events_pb2 import ChangeContacts
+from flownurture.workflows.v1.events_pb2 import ChangeContacts, SegmentsWatched
 from flownurture.workflows.v1.events_pb2 import ContactChange as ContactChangeMessage
 from services.contacts.announcements import announce_statuses
 from services.contacts.change_orders import READER, require_carried_out
@@ -28,6 +28,7 @@ from services.contacts.field_settings import FieldSetting, setting_of
 from services.contacts.moves import Move
 from services.contacts.ordered_changes import ContactChange, Moved, carry_out
 from services.contacts.rules import Engagement
+from services.contacts.segment_watches import watch
 from services.contacts.statuses import Reason, record
 
 # A manual suppression keeps mail from an address and says nothing about the contact.
@@ -52,7 +53,7 @@ _MOVES = {
 
 
 def consumers(bus: EventBus, database: Database) -> list[Consumer]:
-    """Readers of the streams SUPPRESSION, DELIVERY and SENDING, and of the orders in CONTACT_CHANGES."""
+    """Readers of the streams SUPPRESSION, DELIVERY, SENDING and WORKFLOWS, and of the orders in CONTACT_CHANGES."""
     handlers: dict[str, dict[type[Message], Handler]] = {
         "SUPPRESSION": {
             events_pb2.AddressesSuppressed: transactional(on_addresses_suppressed),
@@ -63,6 +64,7 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
             EmailsOpened: transactional(on_emails_opened),
             EmailsClicked: transactional(on_emails_clicked),
         },
+        "WORKFLOWS": {SegmentsWatched: transactional(on_segments_watched)},
         "CONTACT_CHANGES": {ChangeContacts: transactional(on_change_contacts)},
     }
     return [
@@ -100,6 +102,13 @@ async def on_emails_opened(event: EmailsOpened, context: RequestContext, session
 async def on_emails_clicked(event: EmailsClicked, context: RequestContext, session: TenantSession) -> None:
     """Contacts have followed links in mail."""
     await _engaged(session, Engagement.CLICKED, event)
+
+
+async def on_segments_watched(
+    event: SegmentsWatched, context: RequestContext, session: TenantSession
+) -> None:
+    """These segments are watched from now on, and no others."""
+    await watch(session, {parse_id(segment_id) for segment_id in event.segment_ids}, UUID(context.request_id))
 
 
 async def on_change_contacts(event: ChangeContacts, context: RequestContext, session: TenantSession) -> None:

@@ -30,6 +30,7 @@ from services.contacts.form_lookup import FormLookup
 from services.contacts.form_retention import ForgetUnconfirmed
 from services.contacts.identity_peer import IdentityPeer
 from services.contacts.import_worker import import_worker
+from services.contacts.segment_watches import SegmentWatcher
 from services.contacts.settings import ContactsSettings
 
 # Requests and the imports of one turn share them.
@@ -59,6 +60,7 @@ async def serve(settings: ContactsSettings) -> None:
         process.start(ForgetUnconfirmed(scheduler))
         process.start(imports)
         process.start(bulk_changes)
+        process.start(SegmentWatcher(database, scheduler))
         server = RpcServer("contacts", settings.listen, process.verifier, database)
         server.add(
             ContactApi(),

@@ -182,6 +182,39 @@ segments = Table(
     moment("updated_at"),
 )
 
+# The event that said last which segments are watched.
+segments_watched = Table(
+    "segments_watched",
+    metadata,
+    organization_id(),
+    Column("event_id", Uuid, nullable=False),
+)
+
+segment_watches = Table(
+    "segment_watches",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("segment_id", Uuid, nullable=False),
+    Column("began_at", DateTime(timezone=True), nullable=False),
+    # Whether all contacts have been looked at since it began: who is found in it from then on has come in.
+    Column("seen_whole", Boolean, nullable=False, server_default="false"),
+    # The look under way has come to this contact.
+    Column("after_contact_id", Uuid),
+    moment("next_look_at"),
+    # What it kept is left to be forgotten.
+    Column("ended_at", DateTime(timezone=True)),
+)
+
+# Who was in a watched segment when it was looked at last.
+segment_members = Table(
+    "segment_members",
+    metadata,
+    organization_id(),
+    Column("watch_id", Uuid, primary_key=True),
+    Column("contact_id", Uuid, primary_key=True),
+)
+
 bulk_changes = Table(
     "bulk_changes",
     metadata,

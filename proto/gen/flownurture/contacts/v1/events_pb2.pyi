@@ -270,6 +270,31 @@ class TagRemoved(_message.Message):
 Global___TagRemoved: _TypeAlias = TagRemoved  # noqa: Y015
 
 @_typing.final
+class SegmentEntered(_message.Message):
+    """Contacts fit a segment that is watched, and did not when it was looked at before: at the beginning of the watch, or a minute ago."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    @_builtins.property
+    def contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        contact_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_ids", b"contact_ids", "segment_id", b"segment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentEntered: _TypeAlias = SegmentEntered  # noqa: Y015
+
+@_typing.final
 class FormSubmitted(_message.Message):
     """A form was filled in and, where that is asked for, confirmed."""
 
