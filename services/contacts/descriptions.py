@@ -1,6 +1,5 @@
 """Who people are and which rules fit them, as workflows ask: one statement for all of them, however many rules there are."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ from services.contacts.contact_rows import values_of
 from services.contacts.custom_fields import read_fields
 from services.contacts.rule_sql import probing_condition
 from services.contacts.rules import Document, Rule, excess_of, standing_rule
-from services.contacts.sets import among, rows_of
+from services.contacts.sets import rows_of
 from services.contacts.tables import contacts
 
 
@@ -71,14 +70,14 @@ async def describe(
     standing = [standing_rule(document, fields) for document in rules]
     if excess := excess_of(standing):
         raise InvalidRequest(FieldViolation("rules", excess))
-    known = _known(people)
+    known = _known(people, len(rules))
     # A limit makes PostgreSQL look contacts up one by one. It would else read all that the organization has, where it takes them to be few.
     person = lateral(
         select(
             *_DESCRIBED,
             *([values_of(fields, keys)] if keys else []),
             is_outstanding(known.c.after_change_id).label("behind"),
-            _fitting(known, people, standing).label("fitting"),
+            _fitting(known, standing).label("fitting"),
         )
         .where(contacts.c.id == known.c.contact_id)
         .limit(1)
@@ -90,7 +89,7 @@ async def describe(
     return [by_place.get(place) for place in range(len(people))]
 
 
-def _known(people: Sequence[Asked]) -> CTE:
+def _known(people: Sequence[Asked], rules: int) -> CTE:
     """The people who are asked about: each with their place among them, and an id if they have one."""
     asked = rows_of(
         "asked",
@@ -98,6 +97,11 @@ def _known(people: Sequence[Asked]) -> CTE:
         contact_id=(contacts.c.id, [person.contact_id for person in people]),
         email_digest=(contacts.c.email_digest, [person.email_digest for person in people]),
         after_change_id=(contacts.c.id, [person.after_change_id for person in people]),
+        # A byte for each rule: 1 where it is asked about.
+        rules=(
+            contacts.c.email_digest,
+            [bytes(index in person.rules for index in range(rules)) for person in people],
+        ),
     )
     holder = contacts.alias("holder")
     by_address = select(holder.c.id).where(holder.c.email_digest == asked.c.email_digest).scalar_subquery()
@@ -105,6 +109,7 @@ def _known(people: Sequence[Asked]) -> CTE:
         select(
             asked.c.place,
             asked.c.after_change_id,
+            asked.c.rules,
             func.coalesce(asked.c.contact_id, by_address).label("contact_id"),
         )
         .cte("known")
@@ -112,20 +117,19 @@ def _known(people: Sequence[Asked]) -> CTE:
     )
 
 
-def _fitting(known: CTE, people: Sequence[Asked], rules: Sequence[Rule]) -> ColumnElement[Sequence[int]]:
+def _fitting(known: CTE, rules: Sequence[Rule]) -> ColumnElement[Sequence[int]]:
     """Of a contact: the indices of the rules that fit, of those that are asked about; no other is looked at."""
-    places: defaultdict[int, list[int]] = defaultdict(list)
-    for place, person in enumerate(people):
-        for index in person.rules:
-            places[index].append(place)
+    if not rules:
+        return literal([], ARRAY(Integer))
     now = datetime.now(UTC)
     answers: list[ColumnElement[int]] = [
         case(
-            (and_(among(known.c.place, places[index]), probing_condition(rules[index], now)), literal(index))
+            (
+                and_(func.get_byte(known.c.rules, index) == 1, probing_condition(rule, now)),
+                literal(index),
+            )
         )
-        for index in sorted(places)
+        for index, rule in enumerate(rules)
     ]
-    if not answers:
-        return literal([], ARRAY(Integer))
     fitting: ColumnElement[Sequence[int]] = func.array_remove(array(answers), null())
     return fitting

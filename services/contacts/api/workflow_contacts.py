@@ -95,7 +95,7 @@ def _asked(request: pb.DescribePeopleRequest) -> list[Asked]:
                     f"people[{index}].contact_id", "must be given, unless there is an email_digest"
                 )
             )
-        if any(rule >= len(request.rules) for rule in person.rules):
+        if max(person.rules, default=-1) >= len(request.rules):
             found.append(FieldViolation(f"people[{index}].rules", "must be indices of the rules"))
     if found:
         raise InvalidRequest(*found)
