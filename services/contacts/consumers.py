@@ -115,22 +115,23 @@ async def on_change_contacts(event: ChangeContacts, context: RequestContext, ses
     """Steps of a workflow change contacts. Raises Unavailable while what was ordered before is outstanding."""
     before = {UUID(bytes=change.after_change_id) for change in event.changes if change.after_change_id}
     await require_carried_out(session, before)
-    changes = [
-        ContactChange(UUID(bytes=ordered.contact_id), change)
-        for ordered in event.changes
-        if (change := _change(ordered)) is not None
-    ]
-    workflow_id = UUID(bytes=event.workflow_id) if event.workflow_id else None
-    await carry_out(session, changes, Origin(Source.WORKFLOW, workflow_id))
+    await carry_out(
+        session, [change for ordered in event.changes if (change := _change(ordered)) is not None]
+    )
 
 
-def _change(ordered: ContactChangeMessage) -> Moved | FieldSetting | None:
+def _change(ordered: ContactChangeMessage) -> ContactChange | None:
     """None for a setting of no field."""
     kind = str(ordered.WhichOneof("change"))
     if kind == "set_field":
         wanted = ordered.set_field
-        return setting_of(wanted.field, wanted.value if wanted.HasField("value") else None)
-    return Moved(_MOVES[kind], parse_id(getattr(ordered, kind)))
+        what: Moved | FieldSetting | None = setting_of(
+            wanted.field, wanted.value if wanted.HasField("value") else None
+        )
+    else:
+        workflow_id = UUID(bytes=ordered.workflow_id) if ordered.workflow_id else None
+        what = Moved(_MOVES[kind], parse_id(getattr(ordered, kind)), Origin(Source.WORKFLOW, workflow_id))
+    return None if what is None else ContactChange(UUID(bytes=ordered.contact_id), what)
 
 
 def _is_told(outcome: MessageOutcome) -> bool:

@@ -26,10 +26,11 @@ from services.contacts.tables import contacts, lists, tags
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Into a list or out of it, or a tag on or off."""
+    """Into a list or out of it, or a tag on or off; and which workflow brought it about."""
 
     move: Move
     target_id: UUID
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ _SET = text(f"""
 """)  # noqa: S608 - of our own names alone
 
 
-async def carry_out(session: TenantSession, changes: Sequence[ContactChange], origin: Origin) -> None:
+async def carry_out(session: TenantSession, changes: Sequence[ContactChange]) -> None:
     """Make these changes, as far as they still can be, and tell of what has become different."""
     held = await hold_for_change(session, contacts, {change.contact_id for change in changes})
     possible = [change for change in changes if change.contact_id in held]
@@ -70,7 +71,7 @@ async def carry_out(session: TenantSession, changes: Sequence[ContactChange], or
     for turn in _turns(possible):
         for how, contact_ids in _moves(turn).items():
             if how in targets:
-                moved |= await move_contacts(session, how.move, how.target_id, contact_ids, origin)
+                moved |= await move_contacts(session, how.move, how.target_id, contact_ids, how.origin)
         for contact_id, names in (await _set(session, _settings(turn, fields))).items():
             changed[contact_id].update(dict.fromkeys(names))
     if moved or changed:

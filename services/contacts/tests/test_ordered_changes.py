@@ -33,11 +33,10 @@ WORKFLOW = contacts_pb2.CONTACT_SOURCE_WORKFLOW
 FIRST_NAME = segments_pb2.CONTACT_FIELD_FIRST_NAME
 
 
-def change(contact: contacts_pb2.Contact | str, after: UUID | None = None, **what: Any) -> ContactChange:
-    contact_id = contact if isinstance(contact, str) else contact.id
+def change(contact: contacts_pb2.Contact, after: UUID | None = None, **what: Any) -> ContactChange:
     return ContactChange(
         effect_id=new_id().bytes,
-        contact_id=UUID(contact_id).bytes,
+        contact_id=UUID(contact.id).bytes,
         after_change_id=after.bytes if after else b"",
         **what,
     )
@@ -51,8 +50,8 @@ def set_name(name: "segments_pb2.ContactField.ValueType", text: str) -> SetField
     return SetField(field=FieldReference(name=name), value=Value(string_value=text))
 
 
-def order(*changes: ContactChange, workflow_id: UUID | None = None) -> ChangeContacts:
-    return ChangeContacts(changes=changes, workflow_id=workflow_id.bytes if workflow_id else b"")
+def order(*changes: ContactChange) -> ChangeContacts:
+    return ChangeContacts(changes=changes)
 
 
 async def add_tag(tenant: Tenant, name: str) -> str:
@@ -71,17 +70,16 @@ async def test_what_steps_do_with_contacts_is_done_and_told_as_theirs(tenant: Te
     cold, warm = await add_tag(tenant, "cold"), await add_tag(tenant, "warm")
     ada = await tenant.add("ada@example.com", list_ids=[old], tags=["cold"])
     bob = await tenant.add("bob@example.com", tags=["warm"])
-    before, workflow_id = len(await tenant.published()), new_id()
+    before, (first, second) = len(await tenant.published()), (new_id(), new_id())
     await tenant.hear(
         order(
-            change(ada, remove_tag_id=cold),
-            change(ada, add_tag_id=warm),
-            change(bob, add_tag_id=warm),
-            change(ada, add_to_list_id=new),
-            change(ada, remove_from_list_id=old),
+            change(ada, remove_tag_id=cold, workflow_id=first.bytes),
+            change(ada, add_tag_id=warm, workflow_id=first.bytes),
+            change(bob, add_tag_id=warm, workflow_id=second.bytes),
+            change(ada, add_to_list_id=new, workflow_id=first.bytes),
+            change(ada, remove_from_list_id=old, workflow_id=second.bytes),
             change(ada, set_field=set_custom("plan", string_value="pro")),
             change(bob, set_field=set_name(FIRST_NAME, " Bob ")),
-            workflow_id=workflow_id,
         )
     )
     people = await tenant.everybody()
@@ -106,7 +104,10 @@ async def test_what_steps_do_with_contacts_is_done_and_told_as_theirs(tenant: Te
         ),
     }
     found = await tenant(contacts_pb2.ListContactEventsRequest(contact_id=ada.id, page_size=4))
-    assert {(event.source, event.source_id) for event in found.events} == {(WORKFLOW, str(workflow_id))}
+    assert [(event.source, event.source_id) for event in found.events] == [
+        (WORKFLOW, str(second)),
+        *[(WORKFLOW, str(first))] * 3,
+    ]
 
 
 async def test_an_order_that_comes_again_changes_nothing_again(tenant: Tenant) -> None:

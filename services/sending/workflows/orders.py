@@ -42,7 +42,9 @@ def _of_kind(journeys: Sequence[Journey], kind: str) -> Iterator[tuple[Journey, 
 def _change(journey: Journey, effect: Effect) -> events_pb2.ContactChange:
     action = journey.program.version.step(effect.step_id)
     change = events_pb2.ContactChange(
-        effect_id=effect.id.bytes, contact_id=journey.claimed.enrollment.contact_id.bytes
+        effect_id=effect.id.bytes,
+        contact_id=journey.claimed.enrollment.contact_id.bytes,
+        workflow_id=journey.claimed.workflow_id.bytes,
     )
     if journey.claimed.change_id is not None:
         change.after_change_id = journey.claimed.change_id.bytes

@@ -27,7 +27,7 @@ from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_d
 from flownurture.sending.v1 import workflows_pb2 as flownurture_dot_sending_dot_v1_dot_workflows__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%flownurture/workflows/v1/events.proto\x12\x18\x66lownurture.workflows.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"flownurture/options/v1/event.proto\x1a&flownurture/sending/v1/workflows.proto\"\xa8\x01\n\x10\x43ontactsEnrolled\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x41\n\x0b\x65nrollments\x18\x03 \x03(\x0b\x32,.flownurture.workflows.v1.WorkflowEnrollment:+\xaa\xb5\x18\'flownurture.workflows.contacts_enrolled\"?\n\x12WorkflowEnrollment\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\"\x94\x01\n\x10\x45nrollmentsEnded\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12>\n\x0b\x65nrollments\x18\x02 \x03(\x0b\x32).flownurture.workflows.v1.EndedEnrollment:+\xaa\xb5\x18\'flownurture.workflows.enrollments_ended\"\x89\x01\n\x0f\x45ndedEnrollment\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12,\n\x08\x65nded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x0fSegmentsWatched\x12\x13\n\x0bsegment_ids\x18\x01 \x03(\t:*\xaa\xb5\x18&flownurture.workflows.segments_watched\"z\n\x16WorkflowMailsRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:7\xaa\xb5\x18\x33\x66lownurture.workflows.work.workflow_mails_requested\"\x8f\x01\n\x0e\x43hangeContacts\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.flownurture.workflows.v1.ContactChange\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\x0c:.\xaa\xb5\x18*flownurture.workflows.work.change_contacts\"\xf8\x01\n\rContactChange\x12\x11\n\teffect_id\x18\x01 \x01(\x0c\x12\x12\n\ncontact_id\x18\x02 \x01(\x0c\x12\x17\n\x0f\x61\x66ter_change_id\x18\x03 \x01(\x0c\x12\x14\n\nadd_tag_id\x18\x04 \x01(\tH\x00\x12\x17\n\rremove_tag_id\x18\x05 \x01(\tH\x00\x12\x18\n\x0e\x61\x64\x64_to_list_id\x18\x06 \x01(\tH\x00\x12\x1d\n\x13remove_from_list_id\x18\x07 \x01(\tH\x00\x12\x35\n\tset_field\x18\x08 \x01(\x0b\x32 .flownurture.sending.v1.SetFieldH\x00\x42\x08\n\x06\x63hange\"w\n\rNotifyMembers\x12\x37\n\x07notices\x18\x01 \x03(\x0b\x32&.flownurture.workflows.v1.MemberNotice:-\xaa\xb5\x18)flownurture.workflows.work.notify_members\"Q\n\x0cMemberNotice\x12\x11\n\teffect_id\x18\x01 \x01(\x0c\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"u\n\rCallEndpoints\x12\x35\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32&.flownurture.workflows.v1.EndpointCall:-\xaa\xb5\x18)flownurture.workflows.work.call_endpoints\"\x87\x01\n\x0c\x45ndpointCall\x12\x11\n\teffect_id\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65ndpoint_id\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x15\n\renrollment_id\x18\x04 \x01(\t\x12\x0f\n\x07step_id\x18\x05 \x01(\t\x12\x12\n\ncontact_id\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%flownurture/workflows/v1/events.proto\x12\x18\x66lownurture.workflows.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"flownurture/options/v1/event.proto\x1a&flownurture/sending/v1/workflows.proto\"\xa8\x01\n\x10\x43ontactsEnrolled\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x41\n\x0b\x65nrollments\x18\x03 \x03(\x0b\x32,.flownurture.workflows.v1.WorkflowEnrollment:+\xaa\xb5\x18\'flownurture.workflows.contacts_enrolled\"?\n\x12WorkflowEnrollment\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\"\x94\x01\n\x10\x45nrollmentsEnded\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12>\n\x0b\x65nrollments\x18\x02 \x03(\x0b\x32).flownurture.workflows.v1.EndedEnrollment:+\xaa\xb5\x18\'flownurture.workflows.enrollments_ended\"\x89\x01\n\x0f\x45ndedEnrollment\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12,\n\x08\x65nded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x0fSegmentsWatched\x12\x13\n\x0bsegment_ids\x18\x01 \x03(\t:*\xaa\xb5\x18&flownurture.workflows.segments_watched\"z\n\x16WorkflowMailsRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:7\xaa\xb5\x18\x33\x66lownurture.workflows.work.workflow_mails_requested\"z\n\x0e\x43hangeContacts\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.flownurture.workflows.v1.ContactChange:.\xaa\xb5\x18*flownurture.workflows.work.change_contacts\"\x8d\x02\n\rContactChange\x12\x11\n\teffect_id\x18\x01 \x01(\x0c\x12\x12\n\ncontact_id\x18\x02 \x01(\x0c\x12\x17\n\x0f\x61\x66ter_change_id\x18\x03 \x01(\x0c\x12\x14\n\nadd_tag_id\x18\x04 \x01(\tH\x00\x12\x17\n\rremove_tag_id\x18\x05 \x01(\tH\x00\x12\x18\n\x0e\x61\x64\x64_to_list_id\x18\x06 \x01(\tH\x00\x12\x1d\n\x13remove_from_list_id\x18\x07 \x01(\tH\x00\x12\x35\n\tset_field\x18\x08 \x01(\x0b\x32 .flownurture.sending.v1.SetFieldH\x00\x12\x13\n\x0bworkflow_id\x18\t \x01(\x0c\x42\x08\n\x06\x63hange\"w\n\rNotifyMembers\x12\x37\n\x07notices\x18\x01 \x03(\x0b\x32&.flownurture.workflows.v1.MemberNotice:-\xaa\xb5\x18)flownurture.workflows.work.notify_members\"Q\n\x0cMemberNotice\x12\x11\n\teffect_id\x18\x01 \x01(\x0c\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"u\n\rCallEndpoints\x12\x35\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32&.flownurture.workflows.v1.EndpointCall:-\xaa\xb5\x18)flownurture.workflows.work.call_endpoints\"\x87\x01\n\x0c\x45ndpointCall\x12\x11\n\teffect_id\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65ndpoint_id\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x15\n\renrollment_id\x18\x04 \x01(\t\x12\x0f\n\x07step_id\x18\x05 \x01(\t\x12\x12\n\ncontact_id\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,16 +60,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENTSWATCHED']._serialized_end=785
   _globals['_WORKFLOWMAILSREQUESTED']._serialized_start=787
   _globals['_WORKFLOWMAILSREQUESTED']._serialized_end=909
-  _globals['_CHANGECONTACTS']._serialized_start=912
-  _globals['_CHANGECONTACTS']._serialized_end=1055
-  _globals['_CONTACTCHANGE']._serialized_start=1058
-  _globals['_CONTACTCHANGE']._serialized_end=1306
-  _globals['_NOTIFYMEMBERS']._serialized_start=1308
-  _globals['_NOTIFYMEMBERS']._serialized_end=1427
-  _globals['_MEMBERNOTICE']._serialized_start=1429
-  _globals['_MEMBERNOTICE']._serialized_end=1510
-  _globals['_CALLENDPOINTS']._serialized_start=1512
-  _globals['_CALLENDPOINTS']._serialized_end=1629
-  _globals['_ENDPOINTCALL']._serialized_start=1632
-  _globals['_ENDPOINTCALL']._serialized_end=1767
+  _globals['_CHANGECONTACTS']._serialized_start=911
+  _globals['_CHANGECONTACTS']._serialized_end=1033
+  _globals['_CONTACTCHANGE']._serialized_start=1036
+  _globals['_CONTACTCHANGE']._serialized_end=1305
+  _globals['_NOTIFYMEMBERS']._serialized_start=1307
+  _globals['_NOTIFYMEMBERS']._serialized_end=1426
+  _globals['_MEMBERNOTICE']._serialized_start=1428
+  _globals['_MEMBERNOTICE']._serialized_end=1509
+  _globals['_CALLENDPOINTS']._serialized_start=1511
+  _globals['_CALLENDPOINTS']._serialized_end=1628
+  _globals['_ENDPOINTCALL']._serialized_start=1631
+  _globals['_ENDPOINTCALL']._serialized_end=1766
 # @@protoc_insertion_point(module_scope)

@@ -177,25 +177,21 @@ Global___WorkflowMailsRequested: _TypeAlias = WorkflowMailsRequested  # noqa: Y0
 
 @_typing.final
 class ChangeContacts(_message.Message):
-    """An order to the contacts process: what steps of a workflow do with contacts; of one contact in this order."""
+    """An order to the contacts process: what steps do with contacts; with one contact in this order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANGES_FIELD_NUMBER: _builtins.int
-    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
-    workflow_id: _builtins.bytes
-    """Which workflow: what becomes of the contacts is told with it. 16 bytes."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactChange]: ...
     def __init__(
         self,
         *,
         changes: _abc.Iterable[Global___ContactChange] | None = ...,
-        workflow_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -213,6 +209,7 @@ class ContactChange(_message.Message):
     ADD_TO_LIST_ID_FIELD_NUMBER: _builtins.int
     REMOVE_FROM_LIST_ID_FIELD_NUMBER: _builtins.int
     SET_FIELD_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     effect_id: _builtins.bytes
     """Of the step's effect: a UUID as 16 bytes, as the others here."""
     contact_id: _builtins.bytes
@@ -222,6 +219,8 @@ class ContactChange(_message.Message):
     remove_tag_id: _builtins.str
     add_to_list_id: _builtins.str
     remove_from_list_id: _builtins.str
+    workflow_id: _builtins.bytes
+    """Whose step it is: the contact's timeline tells it."""
     @_builtins.property
     def set_field(self) -> _workflows_pb2.SetField: ...
     def __init__(
@@ -235,10 +234,11 @@ class ContactChange(_message.Message):
         add_to_list_id: _builtins.str = ...,
         remove_from_list_id: _builtins.str = ...,
         set_field: _workflows_pb2.SetField | None = ...,
+        workflow_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["add_tag_id", b"add_tag_id", "add_to_list_id", b"add_to_list_id", "change", b"change", "remove_from_list_id", b"remove_from_list_id", "remove_tag_id", b"remove_tag_id", "set_field", b"set_field"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_tag_id", b"add_tag_id", "add_to_list_id", b"add_to_list_id", "after_change_id", b"after_change_id", "change", b"change", "contact_id", b"contact_id", "effect_id", b"effect_id", "remove_from_list_id", b"remove_from_list_id", "remove_tag_id", b"remove_tag_id", "set_field", b"set_field"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_tag_id", b"add_tag_id", "add_to_list_id", b"add_to_list_id", "after_change_id", b"after_change_id", "change", b"change", "contact_id", b"contact_id", "effect_id", b"effect_id", "remove_from_list_id", b"remove_from_list_id", "remove_tag_id", b"remove_tag_id", "set_field", b"set_field", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["add_tag_id", "remove_tag_id", "add_to_list_id", "remove_from_list_id", "set_field"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
