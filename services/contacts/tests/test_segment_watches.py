@@ -138,7 +138,7 @@ async def test_a_segment_is_looked_at_a_minute_later_and_not_before(watch: Watch
     await watch.name(PEOPLE[0])
     await watch.turn()
     assert await watch.told() == []
-    due = "next_look_at BETWEEN now() + interval '50 seconds' AND now() + interval '1 minute'"
+    due = "next_look_at BETWEEN now() + interval '20 seconds' AND now() + interval '1 minute'"
     assert await watch.tenant.count(f"segment_watches WHERE {due}") == 1
 
 
