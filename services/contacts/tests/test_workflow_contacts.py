@@ -8,15 +8,19 @@ from uuid import UUID
 
 import pytest
 from google.protobuf.struct_pb2 import Value
+from sqlalchemy import text
 
+from chassis.database import Database
 from chassis.email_address import EmailAddress
 from chassis.errors import InvalidRequest, PermissionDenied
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from flownurture.contacts.v1 import contacts_pb2, custom_fields_pb2, lists_pb2, segments_pb2, tags_pb2
 from flownurture.contacts.v1 import workflow_contacts_pb2 as pb
+from services.contacts.descriptions import Asked, describe
 from services.contacts.tests.tenant import Tenant
 
+_ROWS_READ = text("SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables")
 PRESENT, UNKNOWN, BEHIND = pb.PRESENCE_PRESENT, pb.PRESENCE_UNKNOWN, pb.PRESENCE_BEHIND
 
 
@@ -196,6 +200,31 @@ async def test_an_order_that_the_inbox_has_forgotten_counts_as_carried_out(
     old = UUID(int=milliseconds << 80 | new_id().int & (1 << 80) - 1)
     (found,) = await described(sending, [by_id(ada, after=old)])
     assert found.presence == PRESENT
+
+
+async def test_the_work_grows_with_those_who_are_asked_about_and_not_with_all_there_are(
+    tenant: Tenant, database: Database
+) -> None:
+    vip = (await tenant(tags_pb2.CreateTagRequest(name="vip"))).id
+    await tenant.execute("""
+        INSERT INTO contacts (id, email, email_digest, status)
+        SELECT uuidv7(), email, sha256(email::bytea), 'subscribed'
+        FROM (SELECT 'r' || number || '@example.com' AS email FROM generate_series(1, 5000) AS number)
+    """)
+    await tenant.execute(
+        f"INSERT INTO taggings (tag_id, contact_id, source) SELECT '{vip}', id, 'api' FROM contacts"
+    )
+    await tenant.execute("INSERT INTO inbox (reader, event_id) SELECT 'contacts', uuidv7() FROM contacts")
+    people = [
+        Asked(None, EmailAddress.parse(f"r{number}@example.com").digest, new_id(), frozenset((0,)))
+        for number in range(1, 101)
+    ]
+    async with database.tenant_transaction(tenant.context) as session:
+        before = await session.scalar(_ROWS_READ)
+        found = await describe(session, people, [{"tag": {"tag_id": vip}}])
+        after = await session.scalar(_ROWS_READ)
+    assert [each and each.fitting for each in found] == [[0]] * 100
+    assert after - before < 1_000
 
 
 async def test_who_does_not_fit_into_an_answer_is_to_be_asked_about_again(
