@@ -40,6 +40,7 @@ from services.sending.tracking.hits import Recorder
 from services.sending.tracking.links import TrackingLinks
 from services.sending.tracking.tally import Tally
 from services.sending.verification import Verification, fresh_keys
+from services.sending.workflows.checks import ChecksPeer
 
 
 async def serve(settings: SendingSettings) -> None:
@@ -97,7 +98,7 @@ async def serve(settings: SendingSettings) -> None:
             ReputationApi(),
             ReputationAdminApi(database, plans),
             EmailUsageApi(),
-            WorkflowApi(database),
+            WorkflowApi(database, ChecksPeer(contacts)),
             DeadLetterService(relay, "sending"),
         )
         await process.serve(server)

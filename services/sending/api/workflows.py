@@ -10,8 +10,9 @@ from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from flownurture.sending.v1 import workflow_service_pb2 as pb
 from flownurture.sending.v1.workflows_pb2 import WorkflowDocument
+from services.sending.api.asked_first import AskedFirst
 from services.sending.workflows import lifecycle
-from services.sending.workflows.checks import require_good, wrong_with
+from services.sending.workflows.checks import Checks, Findings, require_good
 from services.sending.workflows.lifecycle import KeptVersion, Workflow, WorkflowStatus
 
 _PARTS = ("trigger", "steps", "goal", "exit_when", "re_enrollment")
@@ -22,17 +23,23 @@ class WorkflowApi:
 
     service = pb.DESCRIPTOR.services_by_name["WorkflowService"]
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, checks: Checks) -> None:
         self._database = database
+        self._checks = checks
 
     async def create_workflow(
-        self, request: pb.CreateWorkflowRequest, context: RequestContext, session: TenantSession
+        self, request: pb.CreateWorkflowRequest, context: RequestContext
     ) -> pb.Workflow:
         """Create a draft. INVALID for a document that is not good, CONFLICT beyond what there may be."""
         document = WorkflowDocument()
         _take_parts(document, request)
-        await require_good(session, document, wrong_with(document))
-        return as_message(await lifecycle.create_workflow(session, request.name, document))
+
+        async def make(session: TenantSession, found: Findings) -> pb.Workflow:
+            await require_good(session, document, found)
+            return as_message(await lifecycle.create_workflow(session, request.name, document))
+
+        asked = AskedFirst(self._database, context, self.service.methods_by_name["CreateWorkflow"], request)
+        return await asked.answer(lambda: self._checks.look_at(context, document), make)
 
     async def get_workflow(
         self, request: pb.GetWorkflowRequest, context: RequestContext, session: TenantSession
@@ -64,10 +71,11 @@ class WorkflowApi:
         async with self._database.tenant_transaction(context, read_only=True) as session:
             seen = await lifecycle.get_workflow(session, workflow_id)
         document = _changed(seen.document, request)
-        found = wrong_with(document)
-        async with self._database.tenant_transaction(context) as session:
-            if document == seen.document and name is not None:
+        if document == seen.document and name is not None:
+            async with self._database.tenant_transaction(context) as session:
                 return as_message(await lifecycle.rename_workflow(session, workflow_id, name))
+        found = await self._checks.look_at(context, document)
+        async with self._database.tenant_transaction(context) as session:
             await require_good(session, document, found)
             return as_message(await lifecycle.change_document(session, seen, document, name))
 
@@ -85,9 +93,10 @@ class WorkflowApi:
         workflow_id = parse_id(request.workflow_id)
         async with self._database.tenant_transaction(context, read_only=True) as session:
             seen = await lifecycle.get_workflow(session, workflow_id)
+        found = await self._checks.look_at(context, seen.document) if seen.is_draft else None
         async with self._database.tenant_transaction(context) as session:
-            if seen.is_draft:
-                await require_good(session, seen.document, wrong_with(seen.document))
+            if found is not None:
+                await require_good(session, seen.document, found)
             return as_message(await lifecycle.activate_workflow(session, seen))
 
     async def pause_workflow(

@@ -56,11 +56,13 @@ from services.sending.tests.plan import Plan
 from services.sending.tests.post import Post, PostOffice
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
+from services.sending.tests.workflow_contacts import WorkflowContacts
 from services.sending.tracking.campaign_links import Targets
 from services.sending.tracking.hits import Recorder
 from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
 from services.sending.verification import Verification, fresh_keys
+from services.sending.workflows.checks import ChecksPeer
 
 Environment = Callable[[str], dict[str, str]]
 
@@ -110,11 +112,22 @@ def list_choices() -> ListChoices:
 
 
 @pytest.fixture(scope="session")
+def workflow_contacts() -> WorkflowContacts:
+    return WorkflowContacts()
+
+
+@pytest.fixture(scope="session")
 async def contacts(
-    audience: Audience, list_choices: ListChoices, settings: DeliverySettings, database: Database
+    audience: Audience,
+    list_choices: ListChoices,
+    workflow_contacts: WorkflowContacts,
+    settings: DeliverySettings,
+    database: Database,
 ) -> AsyncIterator[RpcServer]:
     verifier = StampVerifier("contacts", settings.stamp_trusted_keys)
-    server = RpcServer("contacts", "127.0.0.1:0", verifier, database).add(audience, list_choices)
+    server = RpcServer("contacts", "127.0.0.1:0", verifier, database).add(
+        audience, list_choices, workflow_contacts
+    )
     async with server:
         yield server
 
@@ -134,6 +147,13 @@ async def recipients(contacts: RpcServer, service_environment: Environment) -> A
     key = Secret(service_environment("sending")["STAMP_PRIVATE_KEY"])
     async with Peer(f"127.0.0.1:{contacts.port}", "contacts", Stamper("sending", key)) as peer:
         yield ContactsPeer(peer)
+
+
+@pytest.fixture(scope="session")
+async def checks(contacts: RpcServer, service_environment: Environment) -> AsyncIterator[ChecksPeer]:
+    key = Secret(service_environment("sending")["STAMP_PRIVATE_KEY"])
+    async with Peer(f"127.0.0.1:{contacts.port}", "contacts", Stamper("sending", key)) as peer:
+        yield ChecksPeer(peer)
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +225,7 @@ def sending_apis(
     tracking_api: TrackingApi,
     ip_pool_admin_api: IpPoolAdminApi,
     allowances: IdentityPeer,
+    checks: ChecksPeer,
 ) -> Sequence[Any]:
     return (
         CampaignApi(database, recipients, launched=lambda *_: None),
@@ -218,7 +239,7 @@ def sending_apis(
         ip_pool_admin_api,
         ReputationApi(),
         ReputationAdminApi(database, allowances),
-        WorkflowApi(database),
+        WorkflowApi(database, checks),
     )
 
 

@@ -1,17 +1,20 @@
 """Workflows from the draft to the archive: what may be kept, what is a version, and what is listened for."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from chassis.errors import Conflict, InvalidRequest, NotFound
+from chassis.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, Unavailable
+from flownurture.contacts.v1.segments_pb2 import ENGAGEMENT_OPENED
 from flownurture.sending.v1 import templates_pb2
 from flownurture.sending.v1 import workflow_service_pb2 as pb
 from flownurture.sending.v1.workflows_pb2 import WorkflowCondition, WorkflowStep, WorkflowTrigger
 from flownurture.workflows.v1.events_pb2 import SegmentsWatched
 from services.sending.tests.tenant import Tenant
+from services.sending.tests.workflow_contacts import WorkflowContacts
 from services.sending.workflows.tests.drafts import LIST, OTHER, TAG, go_to, leave, mail, step, wait, wait_for
 
 SEGMENT = {"segment_entered": {"segment_id": OTHER}}
@@ -114,6 +117,57 @@ async def test_all_that_is_wrong_with_a_document_is_told_at_once_by_its_places(t
         "steps[1].id",
         "steps[1].go_to.step_id",
     }
+
+
+async def test_what_is_not_in_the_contacts_service_is_told_with_all_else_that_is_wrong(
+    tenant: Tenant, workflow_contacts: WorkflowContacts
+) -> None:
+    gone = str(uuid4())
+    workflow_contacts.missing.add(gone)
+    steps = [
+        step("mark", add_tag={"tag_id": gone}),
+        step("set", set_field={"field": {"custom_field": gone}, "value": {"string_value": "x"}}),
+        step("which", branch={"ways": [{"rule": {"list": {"list_id": gone}}, "step_id": "end"}]}),
+        leave(),
+        leave("never"),
+    ]
+    found = await wrong(
+        tenant,
+        asked(*steps, trigger={"date_field": {"custom_field": gone, "at": {"time": "25:00"}}}),
+    )
+    assert found.keys() == {
+        "trigger.date_field.custom_field",
+        "trigger.date_field.at.time",
+        "steps[0].add_tag.tag_id",
+        "steps[1].set_field",
+        "steps[2].branch.ways[0].rule",
+    }
+
+
+async def test_a_rule_beyond_the_plan_is_refused_until_the_plan_has_it(tenant: Tenant) -> None:
+    opened = {"rule": {"engagement": {"event": ENGAGEMENT_OPENED}}}
+    with pytest.raises(PermissionDenied) as refused:
+        await draft(tenant, goal=opened)
+    assert refused.value.reason == "PLAN_UPGRADE_REQUIRED"
+    tenant.subscribe("advanced_segments")
+    made = await draft(tenant, goal=opened)
+    tenant.subscribe()
+    with pytest.raises(PermissionDenied):
+        await tenant(pb.ActivateWorkflowRequest(workflow_id=made.id))
+
+
+async def test_a_workflow_is_made_once_for_its_key_though_contacts_cannot_be_asked_again(
+    tenant: Tenant, workflow_contacts: WorkflowContacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant.context = replace(tenant.context, idempotency_key="once")
+    made = await draft(tenant)
+    monkeypatch.setattr(workflow_contacts, "down", True)
+    assert await draft(tenant) == made
+    with pytest.raises(InvalidRequest):
+        await draft(tenant, name="Another")
+    tenant.context = replace(tenant.context, idempotency_key=None)
+    with pytest.raises(Unavailable):
+        await draft(tenant)
 
 
 async def test_mails_of_steps_are_read_when_they_are_saved(tenant: Tenant) -> None:
