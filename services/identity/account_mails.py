@@ -74,6 +74,18 @@ class AccountMails:
             note="The link works once, for 7 days. If you do not know why you got this, ignore it.",
         )
 
+    def member_notice(
+        self, session: TenantSession, to: str, organization: str, subject: str, text: str
+    ) -> None:
+        """Tell a member what a workflow of their organization has for them. Its words are not ours: subject and end say whose they are."""
+        self._send(
+            session,
+            to,
+            f"{organization}: {subject}",
+            text,
+            note=f"A workflow of {organization} wrote this, and you get it as a member there. FlowNurture has only carried it.",
+        )
+
     def _send(
         self,
         session: TenantSession,

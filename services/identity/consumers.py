@@ -1,10 +1,10 @@
-"""Events in: acts on what other services own, which the trail tells of too."""
+"""Events in: acts on what other services own, which the trail tells of too, and notices that workflows have for members."""
 
 from dataclasses import replace
 from datetime import UTC
 from typing import Literal
 
-from chassis.consumer import Consumer, transactional
+from chassis.consumer import Consumer, Inbox, transactional
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
@@ -12,14 +12,23 @@ from chassis.identifiers import parse_id
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
+from flownurture.workflows.v1.events_pb2 import NotifyMembers
 from services.identity import audit
+from services.identity.account_mails import AccountMails
 from services.identity.audit import Act
+from services.identity.member_notices import notify_members
 
 _MOMENTS: tuple[Literal["since", "until"], ...] = ("since", "until")
 
 
-def consumers(bus: EventBus, database: Database) -> list[Consumer]:
-    """Readers of the streams SUPPRESSION and SENDING."""
+def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Consumer]:
+    """Readers of the streams SUPPRESSION, SENDING and MEMBER_NOTICES."""
+
+    async def on_notify_members(order: NotifyMembers, context: RequestContext, _: Inbox) -> None:
+        """Each notice is noted by itself, so the order may come again, or another with some of its notices."""
+        async with database.tenant_transaction(context) as session:
+            await notify_members(session, order.notices, mails)
+
     return [
         Consumer(
             bus,
@@ -37,6 +46,13 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
             durable="identity",
             database=database,
             handlers={ReputationOverridden: transactional(on_reputation_overridden)},
+        ),
+        Consumer(
+            bus,
+            stream="MEMBER_NOTICES",
+            durable="identity",
+            database=database,
+            handlers={NotifyMembers: on_notify_members},
         ),
     ]
 

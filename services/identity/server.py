@@ -73,7 +73,7 @@ async def serve(settings: IdentitySettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         process.start(Relay(relay, bus, domain="identity", wake=database.outbox_written))
-        readers = consumers(bus, database)
+        readers = consumers(bus, database, AccountMails(settings.public_url))
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))

@@ -35,6 +35,7 @@ from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
 from services.identity import audit, subscriptions
+from services.identity.account_mails import AccountMails
 from services.identity.audit import Act
 from services.identity.consumers import consumers
 from services.identity.grants import Grants
@@ -115,7 +116,7 @@ class Day:
                 type=event.DESCRIPTOR.full_name,
                 payload=event.SerializeToString(),
             )
-            for reader in consumers(None, self.database):  # type: ignore[arg-type]
+            for reader in consumers(None, self.database, AccountMails("")):  # type: ignore[arg-type]
                 await reader.handle(envelope.SerializeToString())
 
     async def _team(self, owner: Person) -> None:
