@@ -14,7 +14,9 @@ from services.sending.account_mail import AccountMail
 from services.sending.analytics.retention import EventRetention
 from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
+from services.sending.api.custom_events import CustomEventApi
 from services.sending.api.domains import DomainApi
+from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.reputation import ReputationAdminApi, ReputationApi
@@ -41,6 +43,7 @@ from services.sending.tracking.links import TrackingLinks
 from services.sending.tracking.tally import Tally
 from services.sending.verification import Verification, fresh_keys
 from services.sending.workflows.checks import ChecksPeer
+from services.sending.workflows.identification import IdentificationPeer
 
 
 async def serve(settings: SendingSettings) -> None:
@@ -99,6 +102,8 @@ async def serve(settings: SendingSettings) -> None:
             ReputationAdminApi(database, plans),
             EmailUsageApi(),
             WorkflowApi(database, ChecksPeer(contacts)),
+            EnrollmentApi(database, IdentificationPeer(contacts)),
+            CustomEventApi(database, IdentificationPeer(contacts)),
             DeadLetterService(relay, "sending"),
         )
         await process.serve(server)

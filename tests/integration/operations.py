@@ -253,6 +253,18 @@ BODIES: dict[str, Body] = {
     "sending.v1.WorkflowService.ArchiveWorkflow": _nothing,
     "sending.v1.WorkflowService.ListWorkflowVersions": _nothing,
     "sending.v1.WorkflowService.GetWorkflowVersion": _nothing,
+    "sending.v1.EnrollmentService.CreateEnrollment": lambda own: {"contact_id": own["contact_id"]},
+    "sending.v1.EnrollmentService.BatchCreateEnrollments": lambda own: {"contact_ids": [own["contact_id"]]},
+    "sending.v1.EnrollmentService.ListEnrollments": _nothing,
+    "sending.v1.EnrollmentService.GetEnrollment": _nothing,
+    "sending.v1.EnrollmentService.ExitEnrollment": _nothing,
+    "sending.v1.CustomEventService.CreateCustomEvent": lambda own: {
+        "name": "ordered",
+        "contact_id": own["contact_id"],
+    },
+    "sending.v1.CustomEventService.BatchCreateCustomEvents": lambda own: {
+        "events": [{"name": "ordered", "contact_id": own["contact_id"]}]
+    },
     "suppression.v1.SuppressionService.CreateSuppression": lambda _: {
         "email": f"{uuid4().hex}@example.test",
         "reason": "manual",

@@ -132,6 +132,7 @@ async def test_a_query_that_is_wrong_is_told_by_its_parameter(
         ),
         ("nonsense",),
     )
+    bad["step_id"] = ("\x00", "x" * 51)
     bad["search"] = ("\x00", "x" * 321)
     assert wanted.endpoint.query_fields <= bad.keys()
     for field in (*wanted.endpoint.query_fields, "unknown"):

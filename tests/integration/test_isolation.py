@@ -117,6 +117,10 @@ async def furnish(tenant: Tenant, house: House) -> Belongings:
     made["workflow"] = await key.post(
         "/v1/workflows", BODIES["sending.v1.WorkflowService.CreateWorkflow"](within)
     )
+    workflow = f"/v1/workflows/{made['workflow']['id']}"
+    await key.post(f"{workflow}/activate", {})
+    made["enrollment"] = await key.post(f"{workflow}/enrollments", {"contact_id": made["contact"]["id"]})
+    await key.post(f"{workflow}/pause", {})
     made["domain"] = {"id": await domain_of(tenant, house)}
     made["ip_pool"], made["address"] = ({"id": known} for known in await ip_pool_of(tenant, house))
     letter = BODIES["sending.v1.MessageService.CreateMessage"]({})

@@ -16,7 +16,9 @@ from chassis.stamp import Stamper, StampVerifier
 from deploy.local.nameserver.server import Nameserver
 from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
+from services.sending.api.custom_events import CustomEventApi
 from services.sending.api.domains import DomainApi
+from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.reputation import ReputationAdminApi, ReputationApi
@@ -63,6 +65,7 @@ from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
 from services.sending.verification import Verification, fresh_keys
 from services.sending.workflows.checks import ChecksPeer
+from services.sending.workflows.identification import IdentificationPeer
 
 Environment = Callable[[str], dict[str, str]]
 
@@ -150,10 +153,20 @@ async def recipients(contacts: RpcServer, service_environment: Environment) -> A
 
 
 @pytest.fixture(scope="session")
-async def checks(contacts: RpcServer, service_environment: Environment) -> AsyncIterator[ChecksPeer]:
+async def contacts_peer(contacts: RpcServer, service_environment: Environment) -> AsyncIterator[Peer]:
     key = Secret(service_environment("sending")["STAMP_PRIVATE_KEY"])
     async with Peer(f"127.0.0.1:{contacts.port}", "contacts", Stamper("sending", key)) as peer:
-        yield ChecksPeer(peer)
+        yield peer
+
+
+@pytest.fixture(scope="session")
+def checks(contacts_peer: Peer) -> ChecksPeer:
+    return ChecksPeer(contacts_peer)
+
+
+@pytest.fixture(scope="session")
+def identification(contacts_peer: Peer) -> IdentificationPeer:
+    return IdentificationPeer(contacts_peer)
 
 
 @pytest.fixture(scope="session")
@@ -226,6 +239,7 @@ def sending_apis(
     ip_pool_admin_api: IpPoolAdminApi,
     allowances: IdentityPeer,
     checks: ChecksPeer,
+    identification: IdentificationPeer,
 ) -> Sequence[Any]:
     return (
         CampaignApi(database, recipients, launched=lambda *_: None),
@@ -240,6 +254,8 @@ def sending_apis(
         ReputationApi(),
         ReputationAdminApi(database, allowances),
         WorkflowApi(database, checks),
+        EnrollmentApi(database, identification),
+        CustomEventApi(database, identification),
     )
 
 

@@ -21,7 +21,9 @@ from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1 import (
     analytics_pb2,
     campaigns_pb2,
+    custom_events_pb2,
     domains_pb2,
+    enrollments_pb2,
     ip_pools_pb2,
     messages_pb2,
     reputation_pb2,
@@ -54,6 +56,8 @@ _SERVICES = [
         suppressions_pb2,
         unsubscribe_pb2,
         workflow_service_pb2,
+        enrollments_pb2,
+        custom_events_pb2,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
 ]

@@ -52,6 +52,8 @@ class Cause(StrEnum):
     EXIT_CONDITION = "exit_condition"
     EXIT_STEP = "exit_step"
     SUPPRESSED = "suppressed"
+    # Somebody of the organization took them out.
+    BY_HAND = "by_hand"
 
 
 @dataclass(frozen=True, slots=True)
