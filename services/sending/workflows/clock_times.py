@@ -1,19 +1,13 @@
-"""When clocks show a time: moments, always with their zone, from days and times of day.
+"""When a time of day and an occasion of a workflow come next, by the clocks of its contact or of the organization."""
 
-Clocks that are put forward leave times out, those that are put back show some twice. RFC 5545 §3.3.5 says what is meant: a time that is left
-out is counted as if clocks had not been put forward yet (half past two is half past three by the new time), and of one that is shown
-twice the first is meant. So does PEP 495 with fold=0.
-"""
-
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from flownurture.sending.v1 import workflows_pb2 as pb
+from services.sending.clock_times import moment_of, parse_time
 
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 _ONE_DAY = timedelta(days=1)
 
 
@@ -29,18 +23,6 @@ class Clocks:
         if wanted.clock == pb.CLOCK_CONTACT and self.contact is not None:
             return self.contact
         return self.organization
-
-
-def parse_time(text: str) -> time:
-    """A time of day as HH:MM. Raises ValueError with the end of a sentence."""
-    if not _TIME.fullmatch(text):
-        raise ValueError("must be a time of day from 00:00 to 23:59, such as 09:30")
-    return time.fromisoformat(text)
-
-
-def moment_of(day: date, at: time, zone: ZoneInfo) -> datetime:
-    """When clocks of a zone show this time of this day, in UTC. Raises OverflowError outside of the years 1 to 9999."""
-    return datetime.combine(day, at, zone).astimezone(UTC)
 
 
 def next_time_of_day(wanted: pb.TimeOfDay, after: datetime, clocks: Clocks) -> datetime:

@@ -14,7 +14,7 @@ from chassis.contract.bounds import MOST_VIOLATIONS
 from chassis.errors import FieldViolation
 from flownurture.contacts.v1.segments_pb2 import CONTACT_FIELD_UNSPECIFIED
 from flownurture.sending.v1 import workflows_pb2 as pb
-from services.sending.workflows.clock_times import parse_time
+from services.sending.clock_times import parse_time
 from services.sending.workflows.documents import named_ways, ways_of
 from services.sending.workflows.events import field_name
 from services.sending.workflows.parts import parts

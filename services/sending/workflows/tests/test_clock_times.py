@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flownurture.sending.v1 import workflows_pb2 as pb
-from services.sending.workflows.clock_times import Clocks, next_occasion, next_time_of_day, parse_time
+from services.sending.clock_times import parse_time
+from services.sending.workflows.clock_times import Clocks, next_occasion, next_time_of_day
 
 BERLIN, NEW_YORK, APIA = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), ZoneInfo("Pacific/Apia")
 ZONES = (
