@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from chassis.database import TenantSession
 from flownurture.suppression.v1.events_pb2 import SendsApproved
+from services.sending.quiet_hours import IS_QUIET
 
 _CLOSE = text("""
     UPDATE batches
@@ -48,15 +49,18 @@ _ORDER_AGAIN = text("""
 """)
 
 # For the scheduler's role: approved batches whose event was lost, or whose deferred messages are due.
-BATCHES_TO_DELIVER = text("""
+BATCHES_TO_DELIVER = text(f"""
     SELECT organization_id, id FROM sending.batches AS batch
     WHERE status = 'approved' AND due_at <= now() AND lease_token IS NULL AND NOT EXISTS (
         SELECT FROM sending.campaigns AS campaign
         WHERE campaign.organization_id = batch.organization_id AND campaign.id = batch.campaign_id
           AND campaign.status IN ('paused', 'cancelled')
-    )
+    ) AND (campaign_id IS NULL OR NOT EXISTS (
+        SELECT FROM sending.sending_policies AS policy
+        WHERE policy.organization_id = batch.organization_id AND {IS_QUIET}
+    ))
     ORDER BY due_at LIMIT 256
-""")
+""")  # noqa: S608 - of our own words alone
 
 
 async def order_again(session: TenantSession, campaign_id: UUID) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, case, delete, func, insert, literal, select, update
+from sqlalchemy import RowMapping, case, delete, func, insert, literal, select, text, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
@@ -16,10 +16,11 @@ from services.sending.batches import order_again
 from services.sending.bodies import Body
 from services.sending.contents import Content
 from services.sending.opt_out_footer import require_way_out
+from services.sending.quiet_hours import IS_QUIET
 from services.sending.recipients import Audience
 from services.sending.statuses import CampaignStatus, PauseReason
 from services.sending.subject_tests import SubjectTest, WinnerRule, choose_winner
-from services.sending.tables import campaigns
+from services.sending.tables import campaigns, sending_policies
 from services.sending.templates import require_content
 from services.sending.templating.mailing import compile_mailing
 from services.sending.templating.merge_fields import MergeFields
@@ -49,6 +50,13 @@ _COLUMNS = (
     campaigns.c.pause_reason,
     campaigns.c.launched_at,
     campaigns.c.completed_at,
+    # What is being sent waits while it is quiet.
+    case(
+        (
+            campaigns.c.status == CampaignStatus.SENDING.value,
+            select(sending_policies.c.quiet_ends_at).where(text(IS_QUIET)).scalar_subquery(),
+        )
+    ).label("quiet_until"),
 )
 _CHECKED = ("subject", "html", "text", "template_id", "track_opens", "track_clicks")
 # Bodies have up to a million characters each: a page of them would be too much.
@@ -84,6 +92,7 @@ class Campaign:
     pause_reason: str
     launched_at: datetime | None
     completed_at: datetime | None
+    quiet_until: datetime | None
 
     @property
     def is_draft(self) -> bool:

@@ -35,18 +35,28 @@ class Rules:
     offers_opt_out: bool
     # Whether it is one of the e-mails that the organization's plan allows.
     counts: bool
+    # Whether an address gets no more of it than the organization's frequency cap allows.
+    is_capped: bool
 
 
 _NOTHING: frozenset[SuppressionReason] = frozenset()
 _OPT_OUT = frozenset({SuppressionReason.UNSUBSCRIBE})
 
 RULES: Mapping[Category, Rules] = {
-    Category.MARKETING: Rules(_NOTHING, repeats_in_doubt=False, offers_opt_out=True, counts=True),
+    Category.MARKETING: Rules(
+        _NOTHING, repeats_in_doubt=False, offers_opt_out=True, counts=True, is_capped=True
+    ),
     # Whoever opted out gets nothing that an organization sends of its own accord, whatever it calls it.
-    Category.TRANSACTIONAL: Rules(_NOTHING, repeats_in_doubt=True, offers_opt_out=False, counts=True),
+    Category.TRANSACTIONAL: Rules(
+        _NOTHING, repeats_in_doubt=True, offers_opt_out=False, counts=True, is_capped=False
+    ),
     # Who confirms a subscription is not written to yet.
-    Category.CONFIRMATION: Rules(_OPT_OUT, repeats_in_doubt=True, offers_opt_out=False, counts=False),
-    Category.SYSTEM: Rules(_OPT_OUT, repeats_in_doubt=True, offers_opt_out=False, counts=False),
+    Category.CONFIRMATION: Rules(
+        _OPT_OUT, repeats_in_doubt=True, offers_opt_out=False, counts=False, is_capped=False
+    ),
+    Category.SYSTEM: Rules(
+        _OPT_OUT, repeats_in_doubt=True, offers_opt_out=False, counts=False, is_capped=False
+    ),
 }
 
 # In SQL, of a `message` and a `suppression`: that this suppression stands against this message.
@@ -58,4 +68,8 @@ STANDS_AGAINST = " AND ".join(
 # In SQL, of a `message`: that it goes again when nobody knows whether it arrived.
 REPEATS_IN_DOUBT = "message.category IN ({})".format(
     ", ".join(f"'{category.value}'" for category, rules in RULES.items() if rules.repeats_in_doubt)
+)
+# In SQL, of a `message`: that the frequency cap holds for it.
+IS_CAPPED = "message.category IN ({})".format(
+    ", ".join(f"'{category.value}'" for category, rules in RULES.items() if rules.is_capped)
 )

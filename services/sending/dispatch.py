@@ -2,7 +2,7 @@
 
 What is on its way is what a pause, a cancellation or an opt-out still has to catch, and what fills the streams: a window
 of batches for each campaign keeps that small. A batch leaves the window once all of it was attempted; what was deferred then is due
-by itself, and keeps nobody waiting. A throttled campaign's go no faster than it may. Of one that tries several subjects the test goes
+by itself, and keeps nobody waiting. A throttled campaign's go no faster than it may, and in quiet hours none. Of one that tries several subjects the test goes
 first, and the rest once the winner is known.
 """
 
@@ -21,6 +21,7 @@ from chassis.logs import logger
 from chassis.scheduler import Scheduler
 from flownurture.sending.v1.events_pb2 import SendsRequested
 from services.sending.accounting import complete_if_settled
+from services.sending.quiet_hours import IS_QUIET
 from services.sending.subject_tests import SubjectTest, begin_wait, decide_winner
 from services.sending.throttle import Throttle
 
@@ -30,23 +31,27 @@ _POLL = timedelta(seconds=0.8)
 _LANES = 4
 
 # For the scheduler's role. In no order, so that none of very many is always the last.
-_CAMPAIGNS_THAT_HOLD_BATCHES = text("""
+_CAMPAIGNS_THAT_HOLD_BATCHES = text(f"""
     SELECT organization_id, id FROM sending.campaigns AS campaign
     WHERE status = 'sending' AND (next_release_at IS NULL OR next_release_at <= now()) AND EXISTS (
         SELECT FROM sending.batches AS batch
         WHERE batch.organization_id = campaign.organization_id AND batch.campaign_id = campaign.id
           AND batch.status = 'held'
+    ) AND NOT EXISTS (
+        SELECT FROM sending.sending_policies AS policy
+        WHERE policy.organization_id = campaign.organization_id AND {IS_QUIET}
     )
     ORDER BY random() LIMIT 128
-""")
+""")  # noqa: S608 - of our own words alone
 
 # Replicas come one after another, and a pause before or after. A fan-out's messages refer to the row meanwhile.
-_HOLD = text("""
+_HOLD = text(f"""
     SELECT messages_per_hour, coalesce(next_release_at, launched_at) AS free_at, audience_complete, subject_test,
-           subject_test IS NOT NULL AND winner IS NULL AS tests, test_ends_at <= now() AS test_is_over
+           subject_test IS NOT NULL AND winner IS NULL AS tests, test_ends_at <= now() AS test_is_over,
+           EXISTS (SELECT FROM sending_policies WHERE {IS_QUIET}) AS is_quiet
     FROM campaigns
     WHERE id = :campaign_id AND status = 'sending' FOR NO KEY UPDATE
-""")
+""")  # noqa: S608
 _NEXT = text("""
     SELECT id, size, clock_timestamp() AS now FROM batches
     WHERE campaign_id = :campaign_id AND status = 'held' AND (of_test OR NOT :tests)
@@ -107,9 +112,9 @@ class Dispatch:
 
 
 async def release(session: TenantSession, campaign_id: UUID, *, window: int = _WINDOW) -> int:
-    """Order the veto of as many held batches as there is room for; answers how many. None of a campaign that is not being sent."""
+    """Order the veto of as many held batches as there is room for; answers how many. None while it is quiet or not being sent."""
     campaign = (await session.execute(_HOLD, {"campaign_id": campaign_id})).one_or_none()
-    if campaign is None:
+    if campaign is None or campaign.is_quiet:
         return 0
     tests = SubjectTest.parse(campaign.subject_test) if campaign.tests else None
     if tests is not None and campaign.test_is_over:

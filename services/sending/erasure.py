@@ -10,6 +10,7 @@ from sqlalchemy import text
 from chassis.database import TenantSession
 from services.sending import usage
 from services.sending.batches import settle_free
+from services.sending.frequency_cap import forget_places
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.veto import Veto, announce_vetoes
 
@@ -76,4 +77,5 @@ async def forget(session: TenantSession, contact_ids: Sequence[UUID], digests: S
     await settle_free(session, batches)
     await session.execute(_FORGET, theirs)
     await session.execute(_FORGET_ON_LIST, {"digests": list(digests)})
+    await forget_places(session, digests)
     return int(await session.scalar(_ON_THE_WIRE, theirs))

@@ -18,7 +18,8 @@ from chassis.identifiers import new_id
 from flownurture.sending.v1.events_pb2 import MessagesRequested
 from services.sending import usage
 from services.sending.bodies import Body
-from services.sending.categories import RULES, STANDS_AGAINST, Category
+from services.sending.categories import IS_CAPPED, RULES, STANDS_AGAINST, Category
+from services.sending.frequency_cap import CAP, HOLD_CAP, taken
 from services.sending.messages import Message
 from services.sending.statuses import BatchStatus, MessageStatus, SuppressionReason
 from services.sending.tables import messages
@@ -32,10 +33,10 @@ _ORDER = [reason.value for reason in SuppressionReason]
 _ONE_AFTER_ANOTHER = text(
     "SELECT pg_advisory_xact_lock(hashtextextended('sending.message:' || :message_id, 0))"
 )
-_ACCEPTED = "(reason IS NULL AND number < (SELECT number FROM beyond))"
+_ACCEPTED = "(reason IS NULL AND number < (SELECT number FROM full_at))"
 # Texts go over in the binary form: in the other each would be searched for what to escape.
 _TAKE_IN = f"""
-    WITH judged AS MATERIALIZED (
+    WITH {CAP}, looked AS MATERIALIZED (
         SELECT message.*, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
@@ -47,12 +48,23 @@ _TAKE_IN = f"""
         ) WITH ORDINALITY AS message (
             id, email, email_digest, category, from_name, from_email, subject, html, text, number
         )
+    ), beyond AS MATERIALIZED (
+        SELECT wanted.id FROM cap CROSS JOIN (
+            SELECT id, email_digest, row_number() OVER (PARTITION BY email_digest ORDER BY number) AS number
+            FROM looked AS message WHERE reason IS NULL AND {IS_CAPPED} AND EXISTS (SELECT FROM cap)
+        ) AS wanted
+        WHERE wanted.number + (SELECT count(*) FROM ({taken("now()", "SELECT id FROM looked")}) AS taken) > cap.messages
+    ), judged AS MATERIALIZED (
+        SELECT looked.id, looked.email, looked.email_digest, looked.category, looked.from_name, looked.from_email, looked.subject,
+               looked.html, looked.text, looked.number,
+               coalesce(looked.reason, CASE WHEN beyond.id IS NOT NULL THEN 'frequency_cap' END) AS reason
+        FROM looked LEFT JOIN beyond ON beyond.id = looked.id
     ), wanted AS (
         SELECT number FROM judged WHERE reason IS NULL
     ), taken AS (
         {usage.TAKE_WANTED}
-    ), beyond AS (
-        -- The first for which there is no place.
+    ), full_at AS (
+        -- The first for which the plan has no place.
         SELECT coalesce((
             SELECT number FROM wanted
             ORDER BY number OFFSET coalesce((SELECT places FROM taken), %(size)s::bigint) LIMIT 1
@@ -65,6 +77,9 @@ _TAKE_IN = f"""
     ), queued AS (
         INSERT INTO messages (id, batch_id, email, email_digest, category)
         SELECT id, %(batch_id)s::uuid, email, email_digest, category FROM judged WHERE {_ACCEPTED}
+    ), placed AS (
+        INSERT INTO frequency_places (email_digest, message_id)
+        SELECT email_digest, id FROM judged AS message WHERE {_ACCEPTED} AND {IS_CAPPED} AND EXISTS (SELECT FROM cap)
     ), contents AS (
         INSERT INTO message_contents (message_id, from_name, from_email, subject, html, text)
         SELECT id, from_name, from_email, subject, html, text FROM judged WHERE {_ACCEPTED}
@@ -99,10 +114,20 @@ class Suppressed(FailedPrecondition):
         super().__init__(f"The recipient is suppressed: {words}.", reason="SUPPRESSED")
 
 
+class FrequencyCapReached(FailedPrecondition):
+    """The recipient has had as much marketing as the organization's sending policy allows."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The recipient has had as many marketing mails as the sending policy allows.",
+            reason="FREQUENCY_CAP_REACHED",
+        )
+
+
 async def send_letters(session: TenantSession, letters: Sequence[Letter]) -> list[Outcome]:
     """Queue letters, at most `MOST_LETTERS`; answers what became of each, in their order.
 
-    One is refused with Suppressed, or with EmailLimitReached when those before it have used the plan's e-mails up. Raises
+    One is refused with Suppressed, with FrequencyCapReached, or with EmailLimitReached when those before it have used the plan's e-mails up. Raises
     Unavailable when nobody can tell what the plan allows.
     """
     if not letters:
@@ -111,7 +136,7 @@ async def send_letters(session: TenantSession, letters: Sequence[Letter]) -> lis
 
 
 async def send_letter_once(session: TenantSession, message_id: UUID, letter: Letter) -> None:
-    """Queue a letter under this id, unless there is one. Raises Suppressed, EmailLimitReached."""
+    """Queue a letter under this id, unless there is one. Raises Suppressed, FrequencyCapReached, EmailLimitReached."""
     await session.execute(_ONE_AFTER_ANOTHER, {"message_id": str(message_id)})
     if await session.scalar(select(exists().where(messages.c.id == message_id))):
         return
@@ -125,25 +150,29 @@ async def _take_in(
     session: TenantSession, ids: Sequence[UUID], letters: Sequence[Letter], allowance: Allowance | None
 ) -> list[Outcome]:
     batch_id = new_id()
-    answer = await session.driver.execute(
-        _TAKE_IN,
-        {
-            "ids": list(ids),
-            "emails": [letter.to.text for letter in letters],
-            "digests": [letter.to.digest for letter in letters],
-            "categories": [letter.category.value for letter in letters],
-            "from_names": [letter.from_name for letter in letters],
-            "from_emails": [letter.from_email for letter in letters],
-            "subjects": [letter.subject for letter in letters],
-            "htmls": [letter.body.html for letter in letters],
-            "texts": [letter.body.text for letter in letters],
-            "size": len(letters),
-            "batch_id": batch_id,
-            "order": _ORDER,
-            "cycle": allowance and allowance.cycle_started_at,
-            "limit": allowance and allowance.limit,
-        },
-    )
+    answer = session.driver.cursor()
+    async with session.driver.pipeline():
+        if any(RULES[letter.category].is_capped for letter in letters):
+            await session.driver.execute(HOLD_CAP)
+        await answer.execute(
+            _TAKE_IN,
+            {
+                "ids": list(ids),
+                "emails": [letter.to.text for letter in letters],
+                "digests": [letter.to.digest for letter in letters],
+                "categories": [letter.category.value for letter in letters],
+                "from_names": [letter.from_name for letter in letters],
+                "from_emails": [letter.from_email for letter in letters],
+                "subjects": [letter.subject for letter in letters],
+                "htmls": [letter.body.html for letter in letters],
+                "texts": [letter.body.text for letter in letters],
+                "size": len(letters),
+                "batch_id": batch_id,
+                "order": _ORDER,
+                "cycle": allowance and allowance.cycle_started_at,
+                "limit": allowance and allowance.limit,
+            },
+        )
     rows = await answer.fetchall()
     accepted_at = rows[0][0]
     refused = {number - 1: reason for _, number, reason in rows if number is not None}
@@ -158,7 +187,11 @@ async def _take_in(
 
 
 def _refusal(reason: str | None, limit: int) -> DomainError:
-    return EmailLimitReached(limit) if reason is None else Suppressed(SuppressionReason(reason))
+    if reason is None:
+        return EmailLimitReached(limit)
+    if reason == SuppressionReason.FREQUENCY_CAP:
+        return FrequencyCapReached()
+    return Suppressed(SuppressionReason(reason))
 
 
 def _queued(message_id: UUID, letter: Letter, accepted_at: datetime) -> Message:

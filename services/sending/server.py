@@ -20,6 +20,7 @@ from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.reputation import ReputationAdminApi, ReputationApi
+from services.sending.api.sending_policy import SendingPolicyApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
@@ -32,8 +33,10 @@ from services.sending.dispatch import Dispatch
 from services.sending.dns import Dns
 from services.sending.domain_records import Platform
 from services.sending.fan_out import FanOut
+from services.sending.frequency_cap import PlaceRetention
 from services.sending.identity_peer import IdentityPeer
 from services.sending.platform_domain import ensure_platform_domain
+from services.sending.quiet_hours import QuietHoursWatch
 from services.sending.reputation_watch import ReputationWatch
 from services.sending.schedule import Schedule
 from services.sending.settings import SendingSettings, domain_of
@@ -84,6 +87,8 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Completion(database, scheduler))
         process.start(Cancellation(database, scheduler))
         process.start(ReputationWatch(database, scheduler))
+        process.start(QuietHoursWatch(database, scheduler))
+        process.start(PlaceRetention(database, scheduler))
         process.start(verification)
         process.start(Tally(database, scheduler))
         process.start(EventRetention(database, scheduler, plans))
@@ -104,6 +109,7 @@ async def serve(settings: SendingSettings) -> None:
             WorkflowApi(database, ChecksPeer(contacts)),
             EnrollmentApi(database, IdentificationPeer(contacts)),
             CustomEventApi(database, IdentificationPeer(contacts)),
+            SendingPolicyApi(),
             DeadLetterService(relay, "sending"),
         )
         await process.serve(server)

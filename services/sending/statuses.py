@@ -68,3 +68,5 @@ class SuppressionReason(StrEnum):
     ERASED = "erased"
     # On no list: its campaign was cancelled.
     CANCELLED = "cancelled"
+    # On no list: the address had as much marketing as the organization's sending policy allows.
+    FREQUENCY_CAP = "frequency_cap"

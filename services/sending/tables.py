@@ -16,6 +16,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Time,
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -280,6 +281,33 @@ resubscriptions = Table(
     moment("recorded_at"),
     Column("event_id", Uuid),
     Column("link_good_until", DateTime(timezone=True)),
+)
+
+# When campaigns and workflows send nothing, and how much marketing an address gets at most.
+sending_policies = Table(
+    "sending_policies",
+    metadata,
+    organization_id(),
+    Column("time_zone", Text, nullable=False),
+    Column("quiet_from", Time),
+    Column("quiet_until", Time),
+    # The quiet hours that are or come next, as moments.
+    Column("quiet_begins_at", DateTime(timezone=True)),
+    Column("quiet_ends_at", DateTime(timezone=True)),
+    Column("cap_messages", Integer),
+    Column("cap_days", Integer),
+    # When its places are looked at for those that are too old.
+    moment("next_look_at"),
+)
+
+# Marketing that an address got, or is to get, since there was a cap. Whether one counts its message's row tells.
+frequency_places = Table(
+    "frequency_places",
+    metadata,
+    organization_id(),
+    Column("email_digest", LargeBinary, primary_key=True),
+    Column("message_id", Uuid, primary_key=True),
+    moment("taken_at"),
 )
 
 # Until when an operator lets an organization send in spite of its reputation.

@@ -237,6 +237,8 @@ BODIES: dict[str, Body] = {
     "sending.v1.IpPoolAdminService.AddIpPoolAddress": lambda _: {"address": {"source_address": "192.0.2.2"}},
     "sending.v1.IpPoolAdminService.RemoveIpPoolAddress": _nothing,
     "sending.v1.ReputationService.GetReputation": _nothing,
+    "sending.v1.SendingPolicyService.GetSendingPolicy": _nothing,
+    "sending.v1.SendingPolicyService.SetSendingPolicy": _nothing,
     "sending.v1.ReputationAdminService.GetOrganizationReputation": _nothing,
     "sending.v1.ReputationAdminService.OverrideReputation": _nothing,
     "sending.v1.MessageService.CreateMessage": _letter,

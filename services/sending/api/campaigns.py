@@ -347,4 +347,6 @@ def _as_message(campaign: campaigns.Campaign) -> pb.Campaign:
         message.launched_at.FromDatetime(campaign.launched_at)
     if campaign.completed_at is not None:
         message.completed_at.FromDatetime(campaign.completed_at)
+    if campaign.quiet_until is not None:
+        message.quiet_until.FromDatetime(campaign.quiet_until)
     return message

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from chassis.database import TenantSession
 from services.sending import usage
 from services.sending.categories import STANDS_AGAINST, Category
+from services.sending.quiet_hours import IS_QUIET
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.decisions.log import Gate, logging
 from services.sending.suppression.veto import Veto, announce_vetoes
@@ -37,7 +38,7 @@ _CLAIM = f"""
             SELECT FROM campaigns AS campaign
             WHERE campaign.organization_id = batches.organization_id AND campaign.id = batches.campaign_id
               AND campaign.status IN ('paused', 'cancelled')
-        )
+        ) AND (campaign_id IS NULL OR NOT EXISTS (SELECT FROM sending_policies WHERE {IS_QUIET}))
         RETURNING id
     ), due AS MATERIALIZED (
         SELECT {_MESSAGE}, (
@@ -98,8 +99,8 @@ class Claim:
 async def claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID) -> Claim:
     """Claim what is due of batches, vetoing those whose address was suppressed meanwhile.
 
-    Nobody gets a batch that has another claim, of which nothing is approved, or whose campaign is paused or cancelled. What was
-    claimed is given back by closing its batch.
+    Nobody gets a batch that has another claim, of which nothing is approved, or whose campaign is paused or cancelled, or waits for
+    quiet hours to be over. What was claimed is given back by closing its batch.
     """
     given = {"batch_ids": list(batch_ids), "token": token, "order": _ORDER}
     leased = session.driver.cursor(row_factory=namedtuple_row)

@@ -1,4 +1,5 @@
-"""What is claimed and must not be begun any more: its campaign was paused or cancelled, or its address suppressed, meanwhile.
+"""What is claimed and must not be begun any more: its campaign was paused or cancelled, quiet hours have begun, or its
+address was suppressed, meanwhile.
 
 A claim holds what the list and the campaign said when it was made. This looks again, several times a second, for as long as a batch
 is in hand; what is recalled is given back with its batch, and the next claim decides on it.
@@ -21,15 +22,17 @@ from chassis.errors import Unavailable
 from chassis.logs import logger
 from services.sending.categories import RULES
 from services.sending.delivery.claims import Claimed
+from services.sending.quiet_hours import IS_QUIET
 from services.sending.statuses import SuppressionReason
 
 _EVERY_SECONDS = 0.2
 # An addition to the list is dated before it commits.
 _OVERLAP_SECONDS = 10.0
 
-_HALTED = text("""
-    SELECT id FROM campaigns WHERE id = ANY(CAST(:campaign_ids AS uuid[])) AND status IN ('paused', 'cancelled')
-""")
+_HALTED = text(f"""
+    SELECT id FROM campaigns WHERE id = ANY(CAST(:campaign_ids AS uuid[]))
+      AND (status IN ('paused', 'cancelled') OR EXISTS (SELECT FROM sending_policies WHERE {IS_QUIET}))
+""")  # noqa: S608 - of our own words alone
 _SUPPRESSED = text("SELECT email_digest, reason FROM suppressions WHERE reaffirmed_at > now() - :age")
 
 

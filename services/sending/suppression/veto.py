@@ -1,41 +1,64 @@
 """The veto: which of a batch's messages may go.
 
-One statement decides on whole batches, writes to the rows of those alone who do not go, and logs what it decided; whoever decides
-again finds them decided. Delivery looks at the list once
+One statement decides on whole batches, by the list and by the frequency cap, writes to the rows of those alone who do not go, and logs
+what it decided; whoever decides again finds them decided. Delivery looks at the list once
 more when it claims a message, so that nobody who opts out in between gets it.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from psycopg.rows import namedtuple_row
 from sqlalchemy import text
 
 from chassis.database import TenantSession
 from flownurture.sending.v1.messages_pb2 import SuppressionReason as ReasonMessage
 from flownurture.suppression.v1.events_pb2 import MessagesApproved, SendsApproved, SendsVetoed, VetoedMessage
 from services.sending import usage
-from services.sending.categories import STANDS_AGAINST
+from services.sending.categories import IS_CAPPED, STANDS_AGAINST
+from services.sending.frequency_cap import CAP, HOLD_CAP, taken
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression.decisions.log import Gate, logging
 
 # Where several reasons hold, the first one here is told.
 _ORDER = [reason.value for reason in SuppressionReason]
 
-_DECIDE = text(f"""
+_DECIDE = f"""
     WITH batch AS (
         SELECT id, campaign_id FROM batches
-        WHERE id = ANY(CAST(:batch_ids AS uuid[])) AND status = 'requested' ORDER BY id FOR UPDATE
-    ), verdicts AS MATERIALIZED (
-        SELECT message.id, message.batch_id, message.contact_id, message.workflow_mail_id, (
+        WHERE id = ANY(%(batch_ids)s::uuid[]) AND status = 'requested' ORDER BY id FOR UPDATE
+    ), looked AS MATERIALIZED (
+        SELECT message.id, message.batch_id, message.contact_id, message.workflow_mail_id, message.email_digest,
+               message.category, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
               AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
-            ORDER BY array_position(CAST(:order AS text[]), suppression.reason) LIMIT 1
+            ORDER BY array_position(%(order)s::text[], suppression.reason) LIMIT 1
         ) AS reason
         FROM messages AS message JOIN batch ON message.batch_id = batch.id
         WHERE message.status = 'queued'
+    ), {CAP}, wanted AS (
+        -- What has its place from when it was made comes first.
+        SELECT message.id, message.email_digest, row_number() OVER (
+            PARTITION BY message.email_digest ORDER BY place.message_id IS NULL, message.id
+        ) AS number
+        FROM looked AS message LEFT JOIN frequency_places AS place
+          ON place.email_digest = message.email_digest AND place.message_id = message.id
+        WHERE message.reason IS NULL AND {IS_CAPPED} AND EXISTS (SELECT FROM cap)
+    ), beyond AS MATERIALIZED (
+        SELECT wanted.id FROM wanted CROSS JOIN cap
+        WHERE wanted.number + (SELECT count(*) FROM ({taken("now()", "SELECT id FROM looked")}) AS taken) > cap.messages
+    ), placed AS (
+        INSERT INTO frequency_places (email_digest, message_id)
+        SELECT email_digest, id FROM wanted WHERE id NOT IN (SELECT id FROM beyond)
+        ON CONFLICT DO NOTHING
+    ), verdicts AS MATERIALIZED (
+        SELECT looked.id, looked.batch_id, looked.contact_id, looked.workflow_mail_id,
+               coalesce(looked.reason, CASE WHEN beyond.id IS NOT NULL THEN 'frequency_cap' END) AS reason
+        FROM looked LEFT JOIN beyond ON beyond.id = looked.id
     ), vetoed AS (
         UPDATE messages AS message
         SET status = 'vetoed', veto_reason = verdicts.reason, settled_at = now(), merge_fields = NULL
@@ -57,7 +80,7 @@ _DECIDE = text(f"""
         verdicts.reason
     FROM counted LEFT JOIN verdicts ON verdicts.batch_id = counted.id AND verdicts.reason IS NOT NULL
     ORDER BY counted.id
-""")  # noqa: S608 - of our own words alone
+"""  # noqa: S608 - of our own words alone
 
 # For the scheduler's role: batches whose order was lost on its way.
 BATCHES_WITHOUT_DECISION = text("""
@@ -77,8 +100,12 @@ class Veto:
 
 async def decide(session: TenantSession, *batch_ids: UUID) -> None:
     """Approve or veto what is queued of batches, and let delivery and their campaigns' readers know."""
-    decided = await session.execute(_DECIDE, {"batch_ids": list(batch_ids), "order": _ORDER})
-    rows = decided.all()
+    decided = session.driver.cursor(row_factory=namedtuple_row)
+    # One after the other, in one round trip.
+    async with session.driver.pipeline():
+        await session.driver.execute(HOLD_CAP)
+        await decided.execute(_DECIDE, {"batch_ids": list(batch_ids), "order": _ORDER})
+    rows: list[Any] = await decided.fetchall()
     for batch in {row.batch_id: row for row in rows}.values():
         if batch.approved:
             approved = MessagesApproved if batch.of_singles else SendsApproved

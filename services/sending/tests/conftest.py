@@ -22,6 +22,7 @@ from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.reputation import ReputationAdminApi, ReputationApi
+from services.sending.api.sending_policy import SendingPolicyApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
@@ -249,6 +250,7 @@ def sending_apis(
         tracking_api,
         AnalyticsApi(),
         EmailUsageApi(),
+        SendingPolicyApi(),
         IpPoolApi(),
         ip_pool_admin_api,
         ReputationApi(),

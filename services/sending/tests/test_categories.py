@@ -26,7 +26,10 @@ def test_the_page_of_categories_says_what_the_table_says() -> None:
         (
             category.value,
             ", ".join(sorted(rules.passes_over)) or "nothing",
-            *("yes" if may else "no" for may in (rules.repeats_in_doubt, rules.offers_opt_out, rules.counts)),
+            *(
+                "yes" if may else "no"
+                for may in (rules.repeats_in_doubt, rules.offers_opt_out, rules.counts, rules.is_capped)
+            ),
         )
         for category, rules in RULES.items()
     ]

@@ -115,6 +115,7 @@ class Campaign(_message.Message):
     SUBJECT_TEST_FIELD_NUMBER: _builtins.int
     WINNER_FIELD_NUMBER: _builtins.int
     PAUSE_REASON_FIELD_NUMBER: _builtins.int
+    QUIET_UNTIL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     subject: _builtins.str
@@ -152,6 +153,10 @@ class Campaign(_message.Message):
 
     @_builtins.property
     def subject_test(self) -> Global___SubjectTest: ...
+    @_builtins.property
+    def quiet_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when it waits, while it is being sent in the quiet hours of the sending policy. It goes on by itself."""
+
     def __init__(
         self,
         *,
@@ -176,10 +181,11 @@ class Campaign(_message.Message):
         subject_test: Global___SubjectTest | None = ...,
         winner: _builtins.int = ...,
         pause_reason: Global___PauseReason.ValueType = ...,
+        quiet_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "send_at", b"send_at", "subject_test", b"subject_test", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "launched_at", b"launched_at", "quiet_until", b"quiet_until", "send_at", b"send_at", "subject_test", b"subject_test", "waiting_for_quota_since", b"waiting_for_quota_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "messages_per_hour", b"messages_per_hour", "name", b"name", "pause_reason", b"pause_reason", "send_at", b"send_at", "status", b"status", "subject", b"subject", "subject_test", b"subject_test", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "completed_at", b"completed_at", "created_at", b"created_at", "from_email", b"from_email", "from_name", b"from_name", "html", b"html", "id", b"id", "launched_at", b"launched_at", "messages_per_hour", b"messages_per_hour", "name", b"name", "pause_reason", b"pause_reason", "quiet_until", b"quiet_until", "send_at", b"send_at", "status", b"status", "subject", b"subject", "subject_test", b"subject_test", "template_id", b"template_id", "text", b"text", "track_clicks", b"track_clicks", "track_opens", b"track_opens", "waiting_for_quota_since", b"waiting_for_quota_since", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

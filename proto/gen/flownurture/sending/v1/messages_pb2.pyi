@@ -91,6 +91,8 @@ class _SuppressionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sup
     """Of a veto alone: the contact was erased before the message was handed over."""
     SUPPRESSION_REASON_CANCELLED: _SuppressionReason.ValueType  # 6
     """Of a veto alone: the campaign was cancelled before the message was handed over."""
+    SUPPRESSION_REASON_FREQUENCY_CAP: _SuppressionReason.ValueType  # 7
+    """Of a veto alone: the address had as much marketing as the sending policy allows."""
 
 class SuppressionReason(_SuppressionReason, metaclass=_SuppressionReasonEnumTypeWrapper): ...
 
@@ -103,6 +105,8 @@ SUPPRESSION_REASON_ERASED: SuppressionReason.ValueType  # 5
 """Of a veto alone: the contact was erased before the message was handed over."""
 SUPPRESSION_REASON_CANCELLED: SuppressionReason.ValueType  # 6
 """Of a veto alone: the campaign was cancelled before the message was handed over."""
+SUPPRESSION_REASON_FREQUENCY_CAP: SuppressionReason.ValueType  # 7
+"""Of a veto alone: the address had as much marketing as the sending policy allows."""
 Global___SuppressionReason: _TypeAlias = SuppressionReason  # noqa: Y015
 
 @_typing.final
@@ -131,7 +135,7 @@ class Message(_message.Message):
     subject: _builtins.str
     status: Global___MessageStatus.ValueType
     veto_reason: Global___SuppressionReason.ValueType
-    """Why the suppression list vetoed it; unspecified unless vetoed."""
+    """Why it was vetoed; unspecified unless it was."""
     smtp_reply: _builtins.str
     """What the receiving server last said."""
     category: Global___MessageCategory.ValueType

@@ -62,7 +62,8 @@ class MessageServiceServicer:
     """
 
     def CreateMessage(self, request, context):
-        """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail.
+        """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail, with FREQUENCY_CAP_REACHED when it
+        is marketing and they have had as much of it as the sending policy allows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class MessageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MessageServiceAsyncStub: ...
     CreateMessage: _grpc.UnaryUnaryMultiCallable[_messages_pb2.CreateMessageRequest, _messages_pb2.CreateMessageResponse]
-    """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail."""
+    """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail, with FREQUENCY_CAP_REACHED when it
+    is marketing and they have had as much of it as the sending policy allows.
+    """
     BatchCreateMessages: _grpc.UnaryUnaryMultiCallable[_messages_pb2.BatchCreateMessagesRequest, _messages_pb2.BatchCreateMessagesResponse]
     """Queues up to 500 messages, each for itself: one that is refused holds up no other. Answers in the order of the request."""
     GetMessage: _grpc.UnaryUnaryMultiCallable[_messages_pb2.GetMessageRequest, _messages_pb2.Message]
@@ -48,7 +50,9 @@ class MessageServiceAsyncStub(MessageServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateMessage: _aio.UnaryUnaryMultiCallable[_messages_pb2.CreateMessageRequest, _messages_pb2.CreateMessageResponse]  # type: ignore[assignment]
-    """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail."""
+    """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail, with FREQUENCY_CAP_REACHED when it
+    is marketing and they have had as much of it as the sending policy allows.
+    """
     BatchCreateMessages: _aio.UnaryUnaryMultiCallable[_messages_pb2.BatchCreateMessagesRequest, _messages_pb2.BatchCreateMessagesResponse]  # type: ignore[assignment]
     """Queues up to 500 messages, each for itself: one that is refused holds up no other. Answers in the order of the request."""
     GetMessage: _aio.UnaryUnaryMultiCallable[_messages_pb2.GetMessageRequest, _messages_pb2.Message]  # type: ignore[assignment]
@@ -65,7 +69,9 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _messages_pb2.CreateMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_messages_pb2.CreateMessageResponse, _abc.Awaitable[_messages_pb2.CreateMessageResponse]]:
-        """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail."""
+        """Queues a message. FAILED_PRECONDITION with reason SUPPRESSED when the recipient must not get mail, with FREQUENCY_CAP_REACHED when it
+        is marketing and they have had as much of it as the sending policy allows.
+        """
 
     @_abc_1.abstractmethod
     def BatchCreateMessages(
