@@ -24,6 +24,7 @@ from services.sending.api.sending_policy import SendingPolicyApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
+from services.sending.api.workflow_reports import WorkflowReportApi
 from services.sending.api.workflows import WorkflowApi
 from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
@@ -108,6 +109,7 @@ async def serve(settings: SendingSettings) -> None:
             EmailUsageApi(),
             WorkflowApi(database, ChecksPeer(contacts)),
             EnrollmentApi(database, IdentificationPeer(contacts)),
+            WorkflowReportApi(),
             CustomEventApi(database, IdentificationPeer(contacts)),
             SendingPolicyApi(),
             DeadLetterService(relay, "sending"),

@@ -26,6 +26,7 @@ from services.sending.api.sending_policy import SendingPolicyApi
 from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
+from services.sending.api.workflow_reports import WorkflowReportApi
 from services.sending.api.workflows import WorkflowApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.drafts import Drafts
@@ -257,6 +258,7 @@ def sending_apis(
         ReputationAdminApi(database, allowances),
         WorkflowApi(database, checks),
         EnrollmentApi(database, identification),
+        WorkflowReportApi(),
         CustomEventApi(database, identification),
     )
 

@@ -30,6 +30,7 @@ from flownurture.sending.v1 import (
     sending_policy_pb2,
     templates_pb2,
     tracking_pb2,
+    workflow_reports_pb2,
     workflow_service_pb2,
 )
 from flownurture.suppression.v1 import files_pb2, preferences_pb2, suppressions_pb2, unsubscribe_pb2
@@ -59,6 +60,7 @@ _SERVICES = [
         unsubscribe_pb2,
         workflow_service_pb2,
         enrollments_pb2,
+        workflow_reports_pb2,
         custom_events_pb2,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
