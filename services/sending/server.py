@@ -25,6 +25,7 @@ from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.api.workflow_reports import WorkflowReportApi
+from services.sending.api.workflow_simulations import WorkflowSimulationApi
 from services.sending.api.workflows import WorkflowApi
 from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
@@ -48,6 +49,7 @@ from services.sending.tracking.tally import Tally
 from services.sending.verification import Verification, fresh_keys
 from services.sending.workflows.checks import ChecksPeer
 from services.sending.workflows.identification import IdentificationPeer
+from services.sending.workflows.people import PeoplePeer
 
 
 async def serve(settings: SendingSettings) -> None:
@@ -110,6 +112,7 @@ async def serve(settings: SendingSettings) -> None:
             WorkflowApi(database, ChecksPeer(contacts)),
             EnrollmentApi(database, IdentificationPeer(contacts)),
             WorkflowReportApi(),
+            WorkflowSimulationApi(database, PeoplePeer(contacts)),
             CustomEventApi(database, IdentificationPeer(contacts)),
             SendingPolicyApi(),
             DeadLetterService(relay, "sending"),

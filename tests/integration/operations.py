@@ -255,6 +255,7 @@ BODIES: dict[str, Body] = {
     "sending.v1.WorkflowService.ArchiveWorkflow": _nothing,
     "sending.v1.WorkflowService.ListWorkflowVersions": _nothing,
     "sending.v1.WorkflowService.GetWorkflowVersion": _nothing,
+    "sending.v1.WorkflowSimulationService.SimulateWorkflow": lambda own: {"contact_id": own["contact_id"]},
     "sending.v1.WorkflowReportService.GetWorkflowReport": _nothing,
     "sending.v1.EnrollmentService.CreateEnrollment": lambda own: {"contact_id": own["contact_id"]},
     "sending.v1.EnrollmentService.BatchCreateEnrollments": lambda own: {"contact_ids": [own["contact_id"]]},

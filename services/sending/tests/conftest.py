@@ -27,6 +27,7 @@ from services.sending.api.templates import TemplateApi
 from services.sending.api.tracking import TrackingApi
 from services.sending.api.usage import EmailUsageApi
 from services.sending.api.workflow_reports import WorkflowReportApi
+from services.sending.api.workflow_simulations import WorkflowSimulationApi
 from services.sending.api.workflows import WorkflowApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.drafts import Drafts
@@ -68,6 +69,7 @@ from services.sending.unsubscribe_links import UnsubscribeLinks
 from services.sending.verification import Verification, fresh_keys
 from services.sending.workflows.checks import ChecksPeer
 from services.sending.workflows.identification import IdentificationPeer
+from services.sending.workflows.people import PeoplePeer
 
 Environment = Callable[[str], dict[str, str]]
 
@@ -167,6 +169,11 @@ def checks(contacts_peer: Peer) -> ChecksPeer:
 
 
 @pytest.fixture(scope="session")
+def people(contacts_peer: Peer) -> PeoplePeer:
+    return PeoplePeer(contacts_peer)
+
+
+@pytest.fixture(scope="session")
 def identification(contacts_peer: Peer) -> IdentificationPeer:
     return IdentificationPeer(contacts_peer)
 
@@ -242,6 +249,7 @@ def sending_apis(
     allowances: IdentityPeer,
     checks: ChecksPeer,
     identification: IdentificationPeer,
+    people: PeoplePeer,
 ) -> Sequence[Any]:
     return (
         CampaignApi(database, recipients, launched=lambda *_: None),
@@ -259,6 +267,7 @@ def sending_apis(
         WorkflowApi(database, checks),
         EnrollmentApi(database, identification),
         WorkflowReportApi(),
+        WorkflowSimulationApi(database, people),
         CustomEventApi(database, identification),
     )
 

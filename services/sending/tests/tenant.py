@@ -32,6 +32,7 @@ from flownurture.sending.v1 import (
     tracking_pb2,
     workflow_reports_pb2,
     workflow_service_pb2,
+    workflow_simulations_pb2,
 )
 from flownurture.suppression.v1 import files_pb2, preferences_pb2, suppressions_pb2, unsubscribe_pb2
 from flownurture.suppression.v1.files_pb2_grpc import SuppressionFileServiceStub
@@ -60,6 +61,7 @@ _SERVICES = [
         unsubscribe_pb2,
         workflow_service_pb2,
         enrollments_pb2,
+        workflow_simulations_pb2,
         workflow_reports_pb2,
         custom_events_pb2,
     )

@@ -62,6 +62,13 @@ def field_name(field: pb.FieldReference) -> str:
     return ContactField.Name(field.name).removeprefix("CONTACT_FIELD_").lower()
 
 
+def subject_of(reference: Message) -> str:
+    """What an event is about that this names, as the event says it; empty for whatever it is about."""
+    if isinstance(reference, pb.FieldReference):
+        return field_name(reference)
+    return next((named for _, named in reference.ListFields()), "")
+
+
 def _means(reference: Message, event: Event) -> bool:
     """Whether this is what the event is about; a reference that names nothing means any."""
     if isinstance(reference, pb.FieldReference):

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from google.protobuf.message import Message
 from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert
 
@@ -13,7 +12,7 @@ from chassis.database import TenantSession
 from flownurture.sending.v1 import workflows_pb2 as pb
 from flownurture.workflows.v1.events_pb2 import SegmentsWatched
 from services.sending.tables import workflow_listeners
-from services.sending.workflows.events import EventKind, field_name
+from services.sending.workflows.events import EventKind, subject_of
 from services.sending.workflows.parts import parts
 
 _ONE_AT_A_TIME = text(
@@ -45,12 +44,12 @@ def listeners_of(document: pb.WorkflowDocument) -> set[Listener]:
     found = set()
     trigger = str(document.trigger.WhichOneof("trigger"))
     if trigger in _KINDS:
-        subject = _subject(getattr(document.trigger, trigger))
+        subject = subject_of(getattr(document.trigger, trigger))
         found.add(Listener(EventKind(trigger), subject, begins=True))
     for _, part in parts(document):
         if isinstance(part, pb.WorkflowEvent):
             kind = EventKind(str(part.WhichOneof("event")))
-            found.add(Listener(kind, _subject(getattr(part, kind)), begins=False))
+            found.add(Listener(kind, subject_of(getattr(part, kind)), begins=False))
     return found
 
 
@@ -89,9 +88,3 @@ async def changing_workflows(session: TenantSession) -> AsyncIterator[None]:
 
 async def _watched(session: TenantSession) -> list[str]:
     return list((await session.execute(_WATCHED)).scalars())
-
-
-def _subject(reference: Message) -> str:
-    if isinstance(reference, pb.FieldReference):
-        return field_name(reference)
-    return next((named for _, named in reference.ListFields()), "")
