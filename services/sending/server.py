@@ -19,6 +19,7 @@ from services.sending.api.domains import DomainApi
 from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
+from services.sending.api.ready_made_workflows import ReadyMadeWorkflowApi
 from services.sending.api.reputation import ReputationAdminApi, ReputationApi
 from services.sending.api.sending_policy import SendingPolicyApi
 from services.sending.api.templates import TemplateApi
@@ -113,6 +114,7 @@ async def serve(settings: SendingSettings) -> None:
             EnrollmentApi(database, IdentificationPeer(contacts)),
             WorkflowReportApi(),
             WorkflowSimulationApi(database, PeoplePeer(contacts)),
+            ReadyMadeWorkflowApi(database, ChecksPeer(contacts)),
             CustomEventApi(database, IdentificationPeer(contacts)),
             SendingPolicyApi(),
             DeadLetterService(relay, "sending"),

@@ -256,6 +256,11 @@ BODIES: dict[str, Body] = {
     "sending.v1.WorkflowService.ListWorkflowVersions": _nothing,
     "sending.v1.WorkflowService.GetWorkflowVersion": _nothing,
     "sending.v1.WorkflowSimulationService.SimulateWorkflow": lambda own: {"contact_id": own["contact_id"]},
+    "sending.v1.ReadyMadeWorkflowService.ListReadyMadeWorkflows": _nothing,
+    "sending.v1.ReadyMadeWorkflowService.CopyReadyMadeWorkflow": lambda own: {
+        "from_email": "news@green-grocer.test",
+        "list_id": own["list_id"],
+    },
     "sending.v1.WorkflowReportService.GetWorkflowReport": _nothing,
     "sending.v1.EnrollmentService.CreateEnrollment": lambda own: {"contact_id": own["contact_id"]},
     "sending.v1.EnrollmentService.BatchCreateEnrollments": lambda own: {"contact_ids": [own["contact_id"]]},
@@ -299,7 +304,7 @@ FURTHER_BODIES: tuple[tuple[str, Body], ...] = (
 )
 
 # What paths name that everybody has alike: it is no id.
-ALIKE = {"number": "1"}
+ALIKE = {"number": "1", "name": "welcome"}
 
 # What the query must hold.
 QUERIES = {

@@ -21,6 +21,7 @@ from services.sending.api.domains import DomainApi
 from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
+from services.sending.api.ready_made_workflows import ReadyMadeWorkflowApi
 from services.sending.api.reputation import ReputationAdminApi, ReputationApi
 from services.sending.api.sending_policy import SendingPolicyApi
 from services.sending.api.templates import TemplateApi
@@ -268,6 +269,7 @@ def sending_apis(
         EnrollmentApi(database, identification),
         WorkflowReportApi(),
         WorkflowSimulationApi(database, people),
+        ReadyMadeWorkflowApi(database, checks),
         CustomEventApi(database, identification),
     )
 
