@@ -267,6 +267,7 @@ BODIES: dict[str, Body] = {
     "sending.v1.EnrollmentService.ListEnrollments": _nothing,
     "sending.v1.EnrollmentService.GetEnrollment": _nothing,
     "sending.v1.EnrollmentService.ExitEnrollment": _nothing,
+    "sending.v1.EnrollmentService.MoveEnrollments": _nothing,
     "sending.v1.CustomEventService.CreateCustomEvent": lambda own: {
         "name": "ordered",
         "contact_id": own["contact_id"],

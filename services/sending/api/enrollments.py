@@ -15,6 +15,7 @@ from services.sending.workflows.enrolling import Enrollee
 from services.sending.workflows.entry import bring_in
 from services.sending.workflows.identification import Identification
 from services.sending.workflows.leaving import take_out
+from services.sending.workflows.moves import Choice, move
 from services.sending.workflows.roster import EnrollmentStatus, KnownEnrollment, Wanted
 
 
@@ -102,6 +103,27 @@ class EnrollmentApi:
         await roster.get_enrollment(session, workflow_id, enrollment_id)
         await take_out(session, enrollment_id)
         return await _whole(session, workflow_id, enrollment_id)
+
+    async def move_enrollments(
+        self, request: pb.MoveEnrollmentsRequest, context: RequestContext
+    ) -> pb.MoveEnrollmentsResponse:
+        """Let them go on by another version. NOT_FOUND, or CONFLICT when nobody is under way."""
+        choice = Choice(request.from_version or None, request.to_version or None, frozenset(request.step_ids))
+        moved = await move(self._database, context, parse_id(request.workflow_id), choice)
+        return pb.MoveEnrollmentsResponse(
+            to_version=moved.to_version,
+            moved=moved.enrollments,
+            staying=[
+                pb.StayingEnrollments(
+                    version=each.at.version,
+                    step_id=each.at.step_id,
+                    enrollments=each.enrollments,
+                    why=each.why,
+                )
+                for each in moved.staying
+            ],
+            more=moved.more,
+        )
 
 
 async def _bring_in(

@@ -385,3 +385,96 @@ class ExitEnrollmentRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExitEnrollmentRequest: _TypeAlias = ExitEnrollmentRequest  # noqa: Y015
+
+@_typing.final
+class MoveEnrollmentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    STEP_IDS_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    from_version: _builtins.int
+    """Any, unless it is given."""
+    to_version: _builtins.int
+    """The newest, unless it is given."""
+    @_builtins.property
+    def step_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those who are at these; at any, unless some are given."""
+
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        from_version: _builtins.int = ...,
+        to_version: _builtins.int = ...,
+        step_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_version", b"from_version", "step_ids", b"step_ids", "to_version", b"to_version", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveEnrollmentsRequest: _TypeAlias = MoveEnrollmentsRequest  # noqa: Y015
+
+@_typing.final
+class MoveEnrollmentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
+    STAYING_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    to_version: _builtins.int
+    moved: _builtins.int
+    more: _builtins.bool
+    """Whether there may be others to be moved: call again."""
+    @_builtins.property
+    def staying(self) -> _containers.RepeatedCompositeFieldContainer[Global___StayingEnrollments]:
+        """Of those who were meant."""
+
+    def __init__(
+        self,
+        *,
+        to_version: _builtins.int = ...,
+        moved: _builtins.int = ...,
+        staying: _abc.Iterable[Global___StayingEnrollments] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "moved", b"moved", "staying", b"staying", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveEnrollmentsResponse: _TypeAlias = MoveEnrollmentsResponse  # noqa: Y015
+
+@_typing.final
+class StayingEnrollments(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    ENROLLMENTS_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    step_id: _builtins.str
+    enrollments: _builtins.int
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        step_id: _builtins.str = ...,
+        enrollments: _builtins.int = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollments", b"enrollments", "step_id", b"step_id", "version", b"version", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StayingEnrollments: _TypeAlias = StayingEnrollments  # noqa: Y015

@@ -60,6 +60,11 @@ class EnrollmentServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_enrollments__pb2.ExitEnrollmentRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_enrollments__pb2.Enrollment.FromString,
                 _registered_method=True)
+        self.MoveEnrollments = channel.unary_unary(
+                '/flownurture.sending.v1.EnrollmentService/MoveEnrollments',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_enrollments__pb2.MoveEnrollmentsRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_enrollments__pb2.MoveEnrollmentsResponse.FromString,
+                _registered_method=True)
 
 
 class EnrollmentServiceServicer:
@@ -102,6 +107,14 @@ class EnrollmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MoveEnrollments(self, request, context):
+        """Lets those who are under way by other versions go on by another, where it has the step at which they are, of the same kind; the others stay
+        on theirs. A wait that has begun keeps its wake time. At most 10,000 a call; moving again moves the rest. CONFLICT for a draft, or when it is archived.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrollmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +142,11 @@ def add_EnrollmentServiceServicer_to_server(servicer, server):
                     servicer.ExitEnrollment,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_enrollments__pb2.ExitEnrollmentRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_enrollments__pb2.Enrollment.SerializeToString,
+            ),
+            'MoveEnrollments': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveEnrollments,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_enrollments__pb2.MoveEnrollmentsRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_enrollments__pb2.MoveEnrollmentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +285,33 @@ class EnrollmentService:
             '/flownurture.sending.v1.EnrollmentService/ExitEnrollment',
             flownurture_dot_sending_dot_v1_dot_enrollments__pb2.ExitEnrollmentRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_enrollments__pb2.Enrollment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveEnrollments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.EnrollmentService/MoveEnrollments',
+            flownurture_dot_sending_dot_v1_dot_enrollments__pb2.MoveEnrollmentsRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_enrollments__pb2.MoveEnrollmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

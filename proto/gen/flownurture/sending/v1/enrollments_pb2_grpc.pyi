@@ -45,6 +45,10 @@ class EnrollmentServiceStub:
     """An enrollment and what became of each step."""
     ExitEnrollment: _grpc.UnaryUnaryMultiCallable[_enrollments_pb2.ExitEnrollmentRequest, _enrollments_pb2.Enrollment]
     """Takes a contact out, by hand. Who is out already stays as they left."""
+    MoveEnrollments: _grpc.UnaryUnaryMultiCallable[_enrollments_pb2.MoveEnrollmentsRequest, _enrollments_pb2.MoveEnrollmentsResponse]
+    """Lets those who are under way by other versions go on by another, where it has the step at which they are, of the same kind; the others stay
+    on theirs. A wait that has begun keeps its wake time. At most 10,000 a call; moving again moves the rest. CONFLICT for a draft, or when it is archived.
+    """
 
 @_typing.type_check_only
 class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
@@ -63,6 +67,10 @@ class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
     """An enrollment and what became of each step."""
     ExitEnrollment: _aio.UnaryUnaryMultiCallable[_enrollments_pb2.ExitEnrollmentRequest, _enrollments_pb2.Enrollment]  # type: ignore[assignment]
     """Takes a contact out, by hand. Who is out already stays as they left."""
+    MoveEnrollments: _aio.UnaryUnaryMultiCallable[_enrollments_pb2.MoveEnrollmentsRequest, _enrollments_pb2.MoveEnrollmentsResponse]  # type: ignore[assignment]
+    """Lets those who are under way by other versions go on by another, where it has the step at which they are, of the same kind; the others stay
+    on theirs. A wait that has begun keeps its wake time. At most 10,000 a call; moving again moves the rest. CONFLICT for a draft, or when it is archived.
+    """
 
 class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who is, or was, in a workflow."""
@@ -108,5 +116,15 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_enrollments_pb2.Enrollment, _abc.Awaitable[_enrollments_pb2.Enrollment]]:
         """Takes a contact out, by hand. Who is out already stays as they left."""
+
+    @_abc_1.abstractmethod
+    def MoveEnrollments(
+        self,
+        request: _enrollments_pb2.MoveEnrollmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrollments_pb2.MoveEnrollmentsResponse, _abc.Awaitable[_enrollments_pb2.MoveEnrollmentsResponse]]:
+        """Lets those who are under way by other versions go on by another, where it has the step at which they are, of the same kind; the others stay
+        on theirs. A wait that has begun keeps its wake time. At most 10,000 a call; moving again moves the rest. CONFLICT for a draft, or when it is archived.
+        """
 
 def add_EnrollmentServiceServicer_to_server(servicer: EnrollmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
