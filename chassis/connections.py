@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, cast
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -72,7 +72,7 @@ class ConnectionPool:
                 # Nothing where `committing` has.
                 await driver.commit()
             finally:
-                await _returned(connection)
+                await _returned(connection, driver)
 
     async def refuse_a_powerful_role(self) -> None:
         """Exit the process when the role could see past row-level security."""
@@ -93,23 +93,30 @@ class ConnectionPool:
         # After the server restarted every pooled connection is broken: each is tried and dropped at most once.
         for _ in range(self._size):
             connection = await self._engine.connect()
+            driver = cast(Driver, (await connection.get_raw_connection()).driver_connection)
             try:
-                driver = cast(Driver, (await connection.get_raw_connection()).driver_connection)
                 await driver.execute(opening, prepare=False)
             except psycopg.OperationalError:
                 await connection.invalidate()
                 await connection.close()
             except BaseException:
-                await _returned(connection)
+                await _returned(connection, driver)
                 raise
             else:
                 return connection, driver
         raise Unavailable("The database does not answer.")
 
 
-async def _returned(connection: AsyncConnection) -> None:
+async def _returned(connection: AsyncConnection, driver: Driver) -> None:
     # Returning rolls back what is open; a second cancellation must not interrupt it.
-    await asyncio.shield(asyncio.ensure_future(connection.close()))
+    await asyncio.shield(asyncio.ensure_future(_given_back(connection, driver)))
+
+
+async def _given_back(connection: AsyncConnection, driver: Driver) -> None:
+    # Cut off on its way out of a pipeline it would never leave it, and fail whoever used it next.
+    if driver.pgconn.pipeline_status != PipelineStatus.OFF:
+        await connection.invalidate()
+    await connection.close()
 
 
 @asynccontextmanager

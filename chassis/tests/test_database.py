@@ -206,6 +206,23 @@ async def test_a_connection_lost_halfway_is_unavailable_and_leaves_nothing(
         assert await names(database, context) == []
 
 
+async def test_a_connection_that_is_left_in_a_pipeline_is_not_used_again(
+    probe: Probe, context: RequestContext
+) -> None:
+    async with Database(probe.url("app"), schema=probe.schema, pool_size=1) as database:
+
+        async def be_cut_off() -> None:
+            async with database.tenant_transaction(context) as session:
+                # As the driver leaves it when it is cut off on the way out of a pipeline that has committed.
+                await session.driver.commit()
+                session.driver.pgconn.enter_pipeline_mode()
+                raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await be_cut_off()
+        assert await names(database, context) == []
+
+
 async def test_a_database_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         async with Database(Secret("postgresql://nobody@127.0.0.1:1/none"), schema="none"):
