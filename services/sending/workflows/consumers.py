@@ -17,7 +17,7 @@ from services.sending.workflows.advancing import Advancing
 from services.sending.workflows.claims import claim_by_id, claim_of_addresses, claim_of_contacts
 from services.sending.workflows.enrolling import Enrollee, Source, enroll
 from services.sending.workflows.events import Event, begins
-from services.sending.workflows.forgetting import follow_to_address, forget_addresses
+from services.sending.workflows.forgetting import follow_to_address, forget_addresses, hold_contacts
 from services.sending.workflows.happenings import READINGS, Reading
 from services.sending.workflows.listening import Listening, contacts_of, listening_for
 from services.sending.workflows.people import People, Person, Question
@@ -113,12 +113,21 @@ class Happenings:
             await self._advancing.leave_suppressed(session, claimed)
 
     async def _on_contacts_deleted(self, event: ContactsDeleted, context: RequestContext) -> None:
+        contact_ids = list(map(parse_id, event.contact_ids))
         async with self._database.tenant_transaction(context) as session:
-            forgotten = await forget_addresses(session, list(map(parse_id, event.contact_ids)))
+            await hold_contacts(session, contact_ids)
+            forgotten = await forget_addresses(session, contact_ids)
             await self._advancing.leave_suppressed(session, await claim_by_id(session, forgotten))
 
     async def _on_address_changed(self, event: AddressChanged, context: RequestContext) -> None:
+        contact_id = parse_id(event.contact_id)
         async with self._database.tenant_transaction(context) as session:
-            moved = await follow_to_address(session, parse_id(event.contact_id), event.new_email_digest)
+            if not await hold_contacts(session, [contact_id]):
+                return
+            # They may have moved on since: whoever holds them last asks last.
+            (person,) = await self._people.describe(context, [Question(contact_id)], (), ())
+            if not isinstance(person, Person):
+                return
+            moved = await follow_to_address(session, contact_id, person.recipient.digest)
             # What was refused at the new address holds for them from now on.
             await self._advancing.leave_suppressed(session, await claim_by_id(session, moved))
