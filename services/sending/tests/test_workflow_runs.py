@@ -1,5 +1,6 @@
 """Whoever is in a workflow is led through it: in their time, by what happens and fits, with each effect once."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -337,3 +338,16 @@ async def test_what_a_process_that_was_cut_off_did_not_commit_another_does(workf
     await workflows.advance(workflow_id)
     assert await mails(workflows) == [(ada.email, "hello")]
     assert len(workflows.neighbours.effects) == 1
+
+
+async def test_a_runner_that_ends_begins_nothing_anew(workflows: Workflows) -> None:
+    workflow_id = await workflows.start(document(mail("hello"), leave()))
+    running = asyncio.create_task(workflows.runner.run())
+    await asyncio.sleep(0)
+    for _ in range(2):
+        workflows.runner.wake(workflows.tenant.context.organization, workflow_id)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    # Whatever is still at it would have it settle later.
+    async with asyncio.timeout(0):
+        await workflows.runner.settled()

@@ -38,6 +38,19 @@ class MovedClock:
         self.moment += timedelta(**span)
 
 
+class RunnerOf(Runner):
+    """Passes over all organizations but one: tests run side by side on one database, each with contacts and a clock of its own."""
+
+    def __init__(self, organization_id: UUID, *wired: Any) -> None:
+        super().__init__(*wired)
+        self._organization_id = organization_id
+
+    def wake(self, organization_id: UUID, workflow_id: UUID) -> None:
+        """Begin with a workflow, if it is theirs."""
+        if organization_id == self._organization_id:
+            super().wake(organization_id, workflow_id)
+
+
 @dataclass
 class Workflows:
     """The workflows process of a test, less its loops: what is due is taken on when the test says so."""
@@ -50,7 +63,7 @@ class Workflows:
 
     def __post_init__(self) -> None:
         self.advancing = Advancing(self.tenant.database, self.neighbours, self.allowances, self.clock)
-        self.runner = Runner(self.scheduler, self.advancing)
+        self.runner = RunnerOf(self.tenant.context.organization, self.scheduler, self.advancing)
         happenings = Happenings(self.tenant.database, self.neighbours, self.advancing, self.runner)
         self.consumers: list[Consumer] = happenings.consumers(None)  # type: ignore[arg-type]
 

@@ -59,10 +59,12 @@ class Runner:
                     logger().warning("workflows_wait", exc_info=True)
                 await asyncio.sleep(INTERVAL.total_seconds())
         finally:
-            under_way = list(self._under_way.values())
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            while under_way := list(self._under_way.values()):
+                # Nothing that was asked for meanwhile begins any more.
+                self._again.clear()
+                for task in under_way:
+                    task.cancel()
+                await asyncio.gather(*under_way, return_exceptions=True)
 
     async def look(self) -> None:
         """Begin with all workflows in which somebody is due now."""
