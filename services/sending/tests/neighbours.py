@@ -75,6 +75,10 @@ class Neighbours:
         """Erase a contact."""
         del self._there[neighbour.id]
 
+    def present(self, contact_id: UUID) -> Neighbour | None:
+        """The contact of that id, if there is one."""
+        return self._there.get(contact_id)
+
     async def describe(
         self,
         context: RequestContext,

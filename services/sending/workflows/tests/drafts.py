@@ -14,6 +14,7 @@ OTHER = "01936f3e-8f5b-7c3a-9d2e-4b6a8c0d1e04"
 MAIL = {"from_email": "shop@example.com", "subject": "Hello", "text": "Welcome."}
 RULE = {"tag": {"tag_id": TAG}}
 JOINS = {"list_joined": {"list_id": LIST}}
+ORDERS = {"custom_event": {"name": "ordered"}}
 TWO_DAYS = {"days": 2}
 
 
@@ -69,6 +70,8 @@ def event(**member: Any) -> pb.WorkflowEvent:
 _EFFECTS: Sequence[Mapping[str, Any]] = (
     {"send_email": MAIL},
     {"add_tag": {"tag_id": TAG}},
+    {"remove_tag": {"tag_id": TAG}},
+    {"add_to_list": {"list_id": LIST}},
     {"remove_from_list": {"list_id": LIST}},
     {"set_field": {"field": {"custom_field": "plan"}, "value": {"string_value": "pro"}}},
     {"call_webhook": {"endpoint_id": OTHER}},
@@ -77,12 +80,15 @@ _EFFECTS: Sequence[Mapping[str, Any]] = (
 _WAITS: Sequence[Mapping[str, Any]] = (
     {"duration": {"hours": 5}},
     {"time_of_day": {"time": "02:30", "clock": pb.CLOCK_CONTACT}},
+    {"time_of_day": {"time": "09:00"}},
     {"event": {"happens": JOINS, "time_limit": {"days": 1}}},
     {"event": {"happens": JOINS, "time_limit": {"minutes": 90}}},
+    {"event": {"happens": ORDERS, "time_limit": {"days": 1}}},
 )
 _CONDITIONS: Sequence[Mapping[str, Any]] = (
     {"rule": RULE},
     {"event": {"form_submitted": {"form_id": FORM}}},
+    {"event": ORDERS},
 )
 _KINDS = ("effect", "effect", "wait", "branch", "split", "go_to", "exit")
 
@@ -101,9 +107,11 @@ def valid_documents(draw: st.DrawFn) -> pb.WorkflowDocument:
     steps = [
         _draw_step(draw, f"s{index}", kind, lambda i=index: target(i)) for index, kind in enumerate(kinds)
     ]
+    reached = _reached(steps)
+    _await_engagement(draw, reached)
     conditions = st.sampled_from(_CONDITIONS)
     return document(
-        *_reached(steps),
+        *reached,
         goal=draw(st.none() | conditions),
         exit_when=draw(st.lists(conditions, max_size=2)),
     )
@@ -127,6 +135,16 @@ def _draw_step(draw: st.DrawFn, step_id: str, kind: str, target: Any) -> pb.Work
             return go_to(step_id, target())
         case _:
             return leave(step_id)
+
+
+def _await_engagement(draw: st.DrawFn, steps: Sequence[pb.WorkflowStep]) -> None:
+    """Have some of the waits be for what contacts do with a mail, if there is any."""
+    mails = [step.id for step in steps if step.HasField("send_email")]
+    waiting = [step.wait.event.happens for step in steps if step.wait.HasField("event")]
+    for happens in waiting if mails else []:
+        kind = draw(st.sampled_from([None, "email_opened", "email_clicked"]))
+        if kind is not None:
+            happens.CopyFrom(event(**{kind: {"step_id": draw(st.sampled_from(mails))}}))
 
 
 def _reached(steps: Sequence[pb.WorkflowStep]) -> list[pb.WorkflowStep]:
