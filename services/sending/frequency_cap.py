@@ -78,6 +78,7 @@ _TAKE = f"""
     SELECT id, free_at FROM decided WHERE free_at IS NOT NULL
 """  # noqa: S608
 
+_GIVE_BACK = text("DELETE FROM frequency_places WHERE message_id = ANY(CAST(:message_ids AS uuid[]))")
 _FORGET = text("DELETE FROM frequency_places WHERE email_digest = ANY(CAST(:digests AS bytea[]))")
 
 # For the scheduler's role.
@@ -125,6 +126,11 @@ async def take_places(
         await decided.execute(_TAKE, given)
     rows: list[Any] = await decided.fetchall()
     return {row.id: row.free_at for row in rows}
+
+
+async def give_places_back(session: TenantSession, message_ids: Sequence[UUID]) -> None:
+    """Give those back that were taken in this transaction for messages that are not made after all."""
+    await session.execute(_GIVE_BACK, {"message_ids": list(message_ids)})
 
 
 async def forget_places(session: TenantSession, digests: Sequence[bytes]) -> None:

@@ -4,7 +4,7 @@ A set is a batch of its own. What is refused is not written; whoever sends says 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
@@ -84,6 +84,8 @@ class Send:
     digest: bytes
     # As `MergeFields.of_recipient` gives them; None where the mail names none.
     merge_fields: str | None = None
+    # Of its message, if it becomes one.
+    message_id: UUID = field(default_factory=new_id)
 
 
 # What became of a send: the id of its message, why its address gets none, or that the plan's e-mails are used up.
@@ -102,7 +104,7 @@ async def send_mails(
         return []
     if allowance is None:
         raise Unavailable("What the plan allows cannot be told at the moment.")
-    ids, batch_id = [new_id() for _ in sends], new_id()
+    ids, batch_id = [send.message_id for send in sends], new_id()
     answer = await session.driver.execute(
         _TAKE_IN,
         {

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,7 +14,10 @@ from flownurture.contacts.v1 import events_pb2 as contacts
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_UNSUBSCRIBE
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressedAddress
 from flownurture.workflows.v1.events_pb2 import CallEndpoints, EnrollmentsEnded, NotifyMembers
+from services.sending.frequency_cap import FrequencyCap
 from services.sending.identity_peer import IdentityPeer
+from services.sending.quiet_hours import QuietHours
+from services.sending.sending_policy import SendingPolicy, set_policy
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.tests.neighbours import Neighbour
@@ -262,6 +266,58 @@ async def test_when_the_plans_mails_are_used_up_whoever_is_left_waits_before_the
     assert sorted(to for to, _ in await mails(workflows)) == sorted(each.email for each in people)
     (used,) = await workflows.tenant.rows("SELECT emails, cycle_started_at FROM email_usage")
     assert tuple(used) == (5, CYCLE)
+
+
+async def keep_to(workflows: Workflows, policy: SendingPolicy) -> None:
+    async with workflows.tenant.database.tenant_transaction(workflows.tenant.context) as session:
+        await set_policy(session, policy, workflows.clock())
+
+
+async def test_in_quiet_hours_no_step_sends_and_after_them_each_does(workflows: Workflows) -> None:
+    ada, berlin = person(), ZoneInfo("Europe/Berlin")
+    # Noon in UTC is one o'clock there.
+    await keep_to(workflows, SendingPolicy(berlin, QuietHours(berlin, time(13), time(13, 30))))
+    workflow_id = await workflows.start(document(wait("pause"), mail("hello"), leave()))
+    await workflows.enroll(workflow_id, ada)
+    await workflows.advance(workflow_id)
+    workflows.clock.move(days=2)
+    await workflows.advance(workflow_id)
+    assert await mails(workflows) == []
+    (place,) = await workflows.tenant.rows("SELECT step_id, held, wake_at FROM enrollment_places")
+    assert tuple(place) == ("hello", "quiet_hours", NOON + timedelta(days=2, minutes=30))
+    workflows.clock.move(minutes=30)
+    await workflows.advance(workflow_id)
+    assert await mails(workflows) == [(ada.email, "hello")]
+
+
+async def test_workflows_together_send_an_address_no_more_than_the_cap(workflows: Workflows) -> None:
+    ada = person()
+    await keep_to(workflows, SendingPolicy(frequency_cap=FrequencyCap(2, 7)))
+    ids = [await workflows.start(document(mail("hello"), leave())) for _ in range(3)]
+    for workflow_id in ids:
+        await workflows.enroll(workflow_id, ada)
+        await workflows.advance(workflow_id)
+    assert len(await mails(workflows)) == 2
+    (place,) = await workflows.tenant.rows("SELECT step_id, held FROM enrollment_places")
+    assert tuple(place) == ("hello", "frequency_cap")
+    # What is waited for need not come: the cap may go first.
+    await keep_to(workflows, SendingPolicy())
+    workflows.clock.move(hours=1)
+    await workflows.advance(ids[2])
+    assert len(await mails(workflows)) == 3
+
+
+async def test_a_mail_beyond_the_plan_takes_no_place_under_the_cap(workflows: Workflows, plan: Plan) -> None:
+    ada = person()
+    await keep_to(workflows, SendingPolicy(frequency_cap=FrequencyCap(1, 7)))
+    plan.allow(workflows.tenant.context.organization, 0)
+    workflow_id = await workflows.start(document(mail("hello"), leave()))
+    await workflows.enroll(workflow_id, ada)
+    await workflows.advance(workflow_id)
+    plan.allow(workflows.tenant.context.organization, 1)
+    workflows.clock.move(minutes=1)
+    await workflows.advance(workflow_id)
+    assert await mails(workflows) == [(ada.email, "hello")]
 
 
 async def test_members_and_endpoints_are_told_by_orders(workflows: Workflows) -> None:

@@ -14,11 +14,13 @@ from zoneinfo import ZoneInfo
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from flownurture.contacts.v1.segments_pb2 import Rule
+from services.sending.frequency_cap import give_places_back, take_places
 from services.sending.recipients import Recipient
+from services.sending.sending_policy import SendingPolicy, policy_of, quiet_until
 from services.sending.statuses import SuppressionReason
 from services.sending.templating.merge_fields import MergeFields
 from services.sending.usage import Allowances, EmailLimitReached
-from services.sending.workflow_messages import Send, send_mails
+from services.sending.workflow_messages import Outcome, Send, send_mails
 from services.sending.workflows.claims import Claimed, claim_due
 from services.sending.workflows.clock_times import Clocks
 from services.sending.workflows.events import Event
@@ -35,6 +37,7 @@ Clock: TypeAlias = Callable[[], datetime]
 _MOST_ROUNDS = 10
 _LOOK_FOR_CHANGE = timedelta(milliseconds=300)
 _LOOK_AT_LIMIT = timedelta(minutes=1)
+_LOOK_AT_POLICY = timedelta(hours=1)
 _AFTER_FAILURE = timedelta(minutes=1)
 _UTC = ZoneInfo("UTC")
 # Where no clock is looked at.
@@ -68,7 +71,8 @@ class Advancing:
             moment = self.moment
             claimed = await claim_due(session, workflow_id, moment, most)
             journeys = await self._journeys(session, claimed)
-            await _Set(session, moment, self._people, self._allowances).go_on(journeys)
+            going = _Set(session, moment, await policy_of(session), self._people, self._allowances)
+            await going.go_on(journeys)
             await write_down(session, journeys, order(session, journeys))
         return len(claimed)
 
@@ -109,10 +113,16 @@ class _Set:
     """Enrollments that go on together, at one moment, in one transaction."""
 
     def __init__(
-        self, session: TenantSession, moment: datetime, people: People, allowances: Allowances
+        self,
+        session: TenantSession,
+        moment: datetime,
+        policy: SendingPolicy,
+        people: People,
+        allowances: Allowances,
     ) -> None:
         self._session = session
         self._moment = moment
+        self._policy = policy
         self._people = people
         self._allowances = allowances
 
@@ -135,7 +145,7 @@ class _Set:
                 continue
             ahead = self._ahead(journey, contact)
             if isinstance(contact.described, Person) and ahead.effect and ahead.effect.kind == SEND:
-                sending.append(_Sending(journey, ahead, ahead.effect, contact.described))
+                sending.append(_Sending.of(journey, ahead, ahead.effect, contact.described.recipient))
             elif ahead.trace is not None:
                 journey.accept(ahead)
                 gone.append(journey)
@@ -148,7 +158,7 @@ class _Set:
             suppressed = SuppressionReason.ERASED
         zone = contact.described.zone if isinstance(contact.described, Person) else None
         return journey.ahead(
-            Circumstances(self._moment, Clocks(_UTC, zone), suppressed, answers=contact.answers)
+            Circumstances(self._moment, Clocks(self._policy.zone, zone), suppressed, answers=contact.answers)
         )
 
     async def _describe(self, journeys: Sequence[Journey]) -> Mapping[UUID, "_Known"]:
@@ -166,12 +176,13 @@ class _Set:
 
     async def _send(self, sending: Sequence["_Sending"]) -> list[Journey]:
         """Send their mails; answers those whose step is taken, or who leave since nothing may go to them."""
-        if not sending:
+        admitted = await self._admit(sending)
+        if not admitted:
             return []
         allowance = await self._allowances.of(self._session.context)
-        outcomes = await send_mails(self._session, [each.send for each in sending], allowance)
+        outcomes = await send_mails(self._session, [each.send for each in admitted], allowance)
         gone: list[Journey] = []
-        for each, outcome in zip(sending, outcomes, strict=True):
+        for each, outcome in zip(admitted, outcomes, strict=True):
             if isinstance(outcome, EmailLimitReached):
                 each.journey.hold(Held.EMAIL_LIMIT, self._moment + _LOOK_AT_LIMIT)
                 continue
@@ -180,7 +191,34 @@ class _Set:
                 ahead = each.journey.ahead(Circumstances(self._moment, _ANY, outcome))
             each.journey.accept(ahead)
             gone.append(each.journey)
+        await self._give_places_back(admitted, outcomes)
         return gone
+
+    async def _admit(self, sending: Sequence["_Sending"]) -> Sequence["_Sending"]:
+        """Those whose mail may go now, as the organization's policy is; the others wait before the step."""
+        if quiet := quiet_until(self._policy, self._moment):
+            for each in sending:
+                each.journey.hold(Held.QUIET_HOURS, self._at_the_latest(quiet))
+            return []
+        wanted = {each.send.message_id: each.send.digest for each in sending}
+        free_at = await take_places(self._session, self._policy.frequency_cap, wanted, self._moment)
+        for each in sending:
+            if each.send.message_id in free_at:
+                each.journey.hold(Held.FREQUENCY_CAP, self._at_the_latest(free_at[each.send.message_id]))
+        return [each for each in sending if each.send.message_id not in free_at]
+
+    def _at_the_latest(self, until: datetime) -> datetime:
+        """When to look again: the policy may be another one before its time has come."""
+        return min(until, self._moment + _LOOK_AT_POLICY)
+
+    async def _give_places_back(self, admitted: Sequence["_Sending"], outcomes: Sequence[Outcome]) -> None:
+        if self._policy.frequency_cap is not None:
+            refused = [
+                each.send.message_id
+                for each, outcome in zip(admitted, outcomes, strict=True)
+                if outcome != each.send.message_id
+            ]
+            await give_places_back(self._session, refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,24 +238,24 @@ class _Sending:
 
     journey: Journey
     ahead: Advance
-    effect: Effect
-    person: Person
+    send: Send
 
-    @property
-    def send(self) -> Send:
-        claimed, recipient = self.journey.claimed, self.person.recipient
-        mail = self.journey.program.mails[self.effect.step_id]
-        return Send(
-            self.effect.id,
-            self.journey.id,
-            claimed.workflow_id,
-            self.effect.step_id,
+    @classmethod
+    def of(cls, journey: Journey, ahead: Advance, effect: Effect, recipient: Recipient) -> "_Sending":
+        """The mail of this effect."""
+        mail = journey.program.mails[effect.step_id]
+        send = Send(
+            effect.id,
+            journey.id,
+            journey.claimed.workflow_id,
+            effect.step_id,
             mail.id,
             recipient.contact_id,
             recipient.email,
             recipient.digest,
             _merged(mail.merge_fields, recipient),
         )
+        return cls(journey, ahead, send)
 
 
 def _merged(fields: MergeFields, recipient: Recipient) -> str | None:
