@@ -10,7 +10,6 @@ from services.sending.api.workflows import as_message
 from services.sending.workflows import lifecycle
 from services.sending.workflows.checks import Checks, Findings, require_good
 from services.sending.workflows.ready_made.catalog import ReadyMade, get_ready_made, page_ready_made
-from services.sending.workflows.versions import parse_document
 
 _FIELDS = ("from_email", "from_name", "list_id", "tag_id", "segment_id", "custom_field")
 
@@ -59,5 +58,5 @@ def _as_message(ready_made: ReadyMade) -> pb.ReadyMadeWorkflow:
             pb.ReadyMadeNeed(name=name, description=description)
             for name, description in ready_made.needs.items()
         ],
-        document=parse_document(ready_made.document),
+        document=ready_made.shown,
     )

@@ -18,6 +18,12 @@ from services.sending.workflows.versions import parse_document
 # In the order in which they are shown.
 _NAMES = ("welcome", "double-opt-in-follow-up", "re-engagement", "post-purchase", "birthday")
 _SENDER = {"from_email": "The address from which its mails come."}
+# What stands in a document that is shown where its copy has what is told.
+_SHOWN = {
+    "from_email": "you@example.com",
+    **dict.fromkeys(("list_id", "tag_id", "segment_id"), "00000000-0000-0000-0000-000000000000"),
+    "custom_field": "birthday",
+}
 # What may be left out.
 _OPTIONAL = {"from_name"}
 
@@ -38,6 +44,11 @@ class ReadyMade:
     def id(self) -> UUID:
         """By which they come in pages."""
         return UUID(int=_NAMES.index(self.name) + 1)
+
+    @property
+    def shown(self) -> pb.WorkflowDocument:
+        """The document with something that stands for what it needs."""
+        return parse_document(_filled(self.document, _SHOWN))
 
     def filled(self, given: Mapping[str, str]) -> pb.WorkflowDocument:
         """The document with what is given. Raises InvalidRequest for what is missing, and for what it has no place for."""

@@ -37,7 +37,7 @@ class ReadyMadeWorkflow(_message.Message):
 
     @_builtins.property
     def document(self) -> _workflows_pb2.WorkflowDocument:
-        """`$list_id` stands where the list's id is to be."""
+        """With something that stands where the copy has what it is told: ids of zeros, you@example.com."""
 
     def __init__(
         self,
