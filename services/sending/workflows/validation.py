@@ -12,7 +12,11 @@ from google.protobuf.message import Message
 
 from chassis.contract.bounds import MOST_VIOLATIONS
 from chassis.errors import FieldViolation
-from flownurture.contacts.v1.segments_pb2 import CONTACT_FIELD_UNSPECIFIED
+from flownurture.contacts.v1.segments_pb2 import (
+    CONTACT_FIELD_CREATED_AT,
+    CONTACT_FIELD_UNSPECIFIED,
+    CONTACT_FIELD_UPDATED_AT,
+)
 from flownurture.sending.v1 import workflows_pb2 as pb
 from services.sending.clock_times import parse_time
 from services.sending.workflows.documents import named_ways, ways_of
@@ -103,6 +107,15 @@ def _field(field: pb.FieldReference) -> _Wrong:
         yield "name", _GIVEN
 
 
+def _field_changed(happens: pb.WorkflowTrigger | pb.WorkflowEvent) -> _Wrong:
+    # No event ever names them: the one never changes, the other with every change.
+    if happens.field_changed.name in (CONTACT_FIELD_CREATED_AT, CONTACT_FIELD_UPDATED_AT):
+        yield (
+            "field_changed.name",
+            "must be a field that has a value of its own: created_at and updated_at only tell when",
+        )
+
+
 def _branch_way(way: pb.BranchWay) -> _Wrong:
     if not way.rule.ListFields():
         yield "rule", _GIVEN
@@ -123,7 +136,9 @@ _CHECKS: Mapping[type[Message], Callable[[Any], _Wrong]] = {
     pb.Split: _split,
     pb.TimeOfDay: _time_of_day,
     pb.WorkflowCondition: _condition,
+    pb.WorkflowEvent: _field_changed,
     pb.WorkflowStep: _step,
+    pb.WorkflowTrigger: _field_changed,
 }
 
 

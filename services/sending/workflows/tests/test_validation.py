@@ -7,7 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.contract.bounds import violations as out_of_bounds
-from flownurture.contacts.v1.segments_pb2 import CONTACT_FIELD_STATUS
+from flownurture.contacts.v1.segments_pb2 import (
+    CONTACT_FIELD_CREATED_AT,
+    CONTACT_FIELD_STATUS,
+    CONTACT_FIELD_UPDATED_AT,
+)
 from flownurture.sending.v1 import workflows_pb2 as pb
 from services.sending.workflows.references import Named, Reference, references, rules
 from services.sending.workflows.tests.drafts import (
@@ -252,6 +256,16 @@ def test_more_than_a_hundred_steps_are_refused_by_the_contract() -> None:
             document(leave(), trigger={"field_changed": {"name": 0}}),
             "trigger.field_changed.name",
             "must be given",
+        ),
+        (
+            document(leave(), trigger={"field_changed": {"name": CONTACT_FIELD_CREATED_AT}}),
+            "trigger.field_changed.name",
+            "created_at and updated_at only tell when",
+        ),
+        (
+            document(wait_for("a", {"field_changed": {"name": CONTACT_FIELD_UPDATED_AT}}), leave()),
+            "steps[0].wait.event.happens.field_changed.name",
+            "created_at and updated_at only tell when",
         ),
         (
             document(leave(), re_enrollment={"rule": pb.RE_ENROLLMENT_RULE_AFTER_DAYS}),
