@@ -491,6 +491,15 @@ enrollment_trace = Table(
     Column("why", Text, nullable=False),
 )
 
+# Of workflows that begin with a date: until when it was looked whose has come.
+workflow_occasions = Table(
+    "workflow_occasions",
+    metadata,
+    organization_id(),
+    Column("workflow_id", Uuid, primary_key=True),
+    Column("looked_until", DateTime(timezone=True), nullable=False),
+)
+
 # How many came in, took a step, left and why, by version.
 workflow_counts = Table(
     "workflow_counts",

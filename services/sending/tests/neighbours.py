@@ -1,7 +1,8 @@
 """The contacts that workflows ask about, held in memory: rules are answered, and changes carried out, as the contacts service would."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -11,11 +12,12 @@ from chassis.context import RequestContext
 from chassis.email_address import EmailAddress
 from chassis.errors import Unavailable
 from flownurture.contacts.v1.segments_pb2 import Rule
+from flownurture.sending.v1.workflows_pb2 import DateField
 from flownurture.workflows.v1.events_pb2 import ChangeContacts, ContactChange
 from services.sending.recipients import Recipient
 from services.sending.workflows.enrolling import Enrollee
 from services.sending.workflows.events import field_name
-from services.sending.workflows.people import Absent, Description, Person, Question
+from services.sending.workflows.people import Absent, Description, Occasion, Person, Question
 
 
 @dataclass
@@ -90,6 +92,18 @@ class Neighbours:
         if self.down:
             raise Unavailable
         return [self._described(question, rules, set(custom_fields)) for question in questions]
+
+    async def occasions(
+        self, context: RequestContext, wanted: DateField, days: Mapping[date, frozenset[str]], size: int
+    ) -> AsyncGenerator[Sequence[Occasion], None]:
+        """Those whose field holds one of the days as it is written, by their clocks."""
+        if self.down:
+            raise Unavailable
+        held = {day.isoformat(): zones for day, zones in days.items()}
+        for there in sorted(self._there.values(), key=lambda each: each.id):
+            zones = held.get(str(there.fields.get(wanted.custom_field)), frozenset())
+            if (there.zone.key if there.zone else "") in zones:
+                yield [Occasion(there.id, there.digest)]
 
     def carry_out(self, event_id: UUID, order: ChangeContacts) -> None:
         """An order, once. Raises Unavailable when what it comes after is not there yet."""

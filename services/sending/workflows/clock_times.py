@@ -1,9 +1,11 @@
-"""When a time of day and an occasion of a workflow come next, by the clocks of its contact or of the organization."""
+"""When a time of day comes next, and whose occasion comes within a time, by the clocks of a contact or of the organization."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from flownurture.sending.v1 import workflows_pb2 as pb
 from services.sending.clock_times import moment_of, parse_time
@@ -35,25 +37,29 @@ def next_time_of_day(wanted: pb.TimeOfDay, after: datetime, clocks: Clocks) -> d
     return moment
 
 
-def next_occasion(wanted: pb.DateField, day: date, after: datetime, clocks: Clocks) -> datetime | None:
-    """The first moment after `after` at which a contact whose field holds `day` comes in; None when there is none to come."""
-    zone, at = clocks.zone(wanted.at), parse_time(wanted.at.time)
-    offset = timedelta(days=wanted.offset_days)
-    for occasion in _years_of(day, after.year) if wanted.yearly else [day]:
-        try:
-            moment = moment_of(occasion + offset, at, zone)
-        except OverflowError:
-            continue
-        if moment > after:
-            return moment
-    return None
+def days_within(
+    wanted: pb.DateField, organization: ZoneInfo, after: datetime, until: datetime
+) -> Mapping[date, frozenset[str]]:
+    """Which days, as fields hold them, come in after a moment and until another, a day later at most; and by the clocks of which zones.
+
+    The empty name stands for contacts whose zone is not known, who live by the organization's.
+    """
+    by_zone = {**_zones(), "": organization}
+    if wanted.at.clock != pb.CLOCK_CONTACT:
+        by_zone = dict.fromkeys(by_zone, organization)
+    at, offset = parse_time(wanted.at.time), timedelta(days=wanted.offset_days)
+    days: defaultdict[date, set[str]] = defaultdict(set)
+    for name, zone in by_zone.items():
+        # A time that clocks leave out may come after midnight.
+        day = after.astimezone(zone).date() - _ONE_DAY
+        while (moment := moment_of(day, at, zone)) <= until:
+            if moment > after:
+                days[day - offset].add(name)
+            day += _ONE_DAY
+    return {day: frozenset(zones) for day, zones in sorted(days.items())}
 
 
-def _years_of(day: date, year: int) -> Iterator[date]:
-    """The day in the years about this one, and in none before its own."""
-    first = max(day.year, year - 2)
-    for each in range(first, min(first + 5, 10_000)):
-        try:
-            yield day.replace(year=each)
-        except ValueError:
-            yield date(each, 2, 28)
+@cache
+def _zones() -> Mapping[str, ZoneInfo]:
+    """All that there are, by name: they are read from files."""
+    return {name: ZoneInfo(name) for name in available_timezones()}

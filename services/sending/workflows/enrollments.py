@@ -54,6 +54,7 @@ class Cause(StrEnum):
     SUPPRESSED = "suppressed"
     # Somebody of the organization took them out.
     BY_HAND = "by_hand"
+    ARCHIVED = "archived"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from chassis.identifiers import new_id
 from flownurture.sending.v1 import workflows_pb2 as pb
 from services.sending.tables import workflow_versions, workflows
 from services.sending.workflow_mails import keep_mails
+from services.sending.workflows.date_triggers import look_for_dates, look_no_more
 from services.sending.workflows.listeners import changing_workflows, listen, listen_no_more
 from services.sending.workflows.versions import keep_document, parse_document
 
@@ -172,6 +173,8 @@ async def activate_workflow(session: TenantSession, seen: Workflow) -> Workflow:
         if held["status"] != WorkflowStatus.ACTIVE:
             first = func.coalesce(workflows.c.activated_at, func.now())
             await _set(session, seen.id, status=WorkflowStatus.ACTIVE.value, activated_at=first)
+            # Whose date came while nobody could come in does not come in later.
+            await look_for_dates(session, seen.id, seen.document, anew=True)
     return await get_workflow(session, seen.id)
 
 
@@ -195,6 +198,7 @@ async def archive_workflow(session: TenantSession, workflow_id: UUID) -> Workflo
             raise Conflict("A draft cannot be archived: delete it.")
         if held["status"] != WorkflowStatus.ARCHIVED:
             await listen_no_more(session, workflow_id)
+            await look_no_more(session, workflow_id)
             await _set(session, workflow_id, status=WorkflowStatus.ARCHIVED.value)
     return await get_workflow(session, workflow_id)
 
@@ -238,6 +242,7 @@ async def _begin_version(
     await _add_version(session, seen.id, number, document)
     await keep_mails(session, seen.id, number, document)
     await listen(session, seen.id, number, document)
+    await look_for_dates(session, seen.id, document, anew=False)
     await _set(session, seen.id, version=number, **renamed)
 
 

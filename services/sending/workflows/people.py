@@ -1,8 +1,10 @@
 """The contacts process as workflows ask it: who people are now, and which rules fit them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum
 from typing import Protocol, TypeAlias
 from uuid import UUID
@@ -13,10 +15,15 @@ from chassis.rpc.client import Peer
 from flownurture.contacts.v1 import workflow_contacts_pb2 as pb
 from flownurture.contacts.v1.segments_pb2 import Rule
 from flownurture.contacts.v1.workflow_contacts_pb2_grpc import WorkflowContactServiceStub
+from flownurture.sending.v1.workflows_pb2 import DateField
 from services.sending.recipients import Recipient
 
 # As many as the contract allows.
 MOST_PEOPLE = 1_000
+# A stream that lasts longer is begun anew.
+_MOST_SECONDS = 600.0
+# The name of the zone of those whose zone is not known.
+_UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,14 @@ class Absent(Enum):
 Description: TypeAlias = Person | Absent
 
 
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """A contact whose day it is, and the digest of their address."""
+
+    contact_id: UUID
+    email_digest: bytes
+
+
 class People(Protocol):
     """Who knows contacts."""
 
@@ -61,6 +76,15 @@ class People(Protocol):
         custom_fields: Iterable[str],
     ) -> Sequence[Description]:
         """Each of at most `MOST_PEOPLE`, in their order, with these custom fields. Raises Unavailable."""
+
+    def occasions(
+        self,
+        context: RequestContext,
+        wanted: DateField,
+        days: Mapping[date, frozenset[str]],
+        size: int,
+    ) -> AsyncGenerator[Sequence[Occasion], None]:
+        """Whose field holds one of the days, by the clocks of its zones: pages of up to `size`. Raises Unavailable."""
 
 
 class PeoplePeer:
@@ -85,6 +109,36 @@ class PeoplePeer:
             RequestContext.of_process("workflows", context.organization, request_id=context.request_id),
         )
         return [_description(described) for described in answer.people]
+
+    async def occasions(
+        self,
+        context: RequestContext,
+        wanted: DateField,
+        days: Mapping[date, frozenset[str]],
+        size: int,
+    ) -> AsyncGenerator[Sequence[Occasion], None]:
+        """As `People` says."""
+        batches = self._peer.stream(
+            WorkflowContactServiceStub(self._peer.channel).StreamOccasions,
+            pb.StreamOccasionsRequest(
+                custom_field=wanted.custom_field,
+                yearly=wanted.yearly,
+                days=[_day(day, zones) for day, zones in days.items()],
+                batch_size=size,
+            ),
+            RequestContext.of_process("workflows", context.organization, request_id=context.request_id),
+            _MOST_SECONDS,
+        )
+        async with aclosing(batches):
+            async for batch in batches:
+                columns = zip(batch.contact_ids, batch.email_digests, strict=True)
+                yield [Occasion(UUID(bytes=contact_id), digest) for contact_id, digest in columns]
+
+
+def _day(day: date, zones: frozenset[str]) -> pb.OccasionDay:
+    return pb.OccasionDay(
+        day=day.isoformat(), time_zones=sorted(zones - {_UNKNOWN}), without_zone=_UNKNOWN in zones
+    )
 
 
 def _asked(question: Question) -> pb.Person:

@@ -10,7 +10,9 @@ from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from services.sending.identity_peer import IdentityPeer
 from services.sending.workflows.advancing import Advancing
+from services.sending.workflows.archiving import Archiving
 from services.sending.workflows.consumers import Happenings
+from services.sending.workflows.occasions import Occasions
 from services.sending.workflows.people import PeoplePeer
 from services.sending.workflows.runner import Runner
 from services.sending.workflows.settings import WorkflowsSettings
@@ -34,5 +36,7 @@ async def serve(settings: WorkflowsSettings) -> None:
             process.start(consumer)
         process.start(Replays(relay, consumers))
         process.start(runner)
+        process.start(Occasions(database, scheduler, people, advancing, runner))
+        process.start(Archiving(database, scheduler))
         server = RpcServer("workflows", settings.listen, process.verifier, database)
         await process.serve(server.add(DeadLetterService(relay, "workflows")))

@@ -1,15 +1,17 @@
 """A time of day is found on the clocks that are meant, on the days on which clocks change, too."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flownurture.sending.v1 import workflows_pb2 as pb
-from services.sending.clock_times import parse_time
-from services.sending.workflows.clock_times import Clocks, next_occasion, next_time_of_day
+from services.sending.clock_times import moment_of, parse_time
+from services.sending.workflows.clock_times import Clocks, days_within, next_time_of_day
 
 BERLIN, NEW_YORK, APIA = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), ZoneInfo("Pacific/Apia")
 ZONES = (
@@ -94,37 +96,50 @@ def test_what_is_no_time_of_day_is_refused(text: str) -> None:
         parse_time(text)
 
 
-def birthday(*, yearly: bool = False, offset_days: int = 0) -> pb.DateField:
-    at_nine = pb.TimeOfDay(time="09:00")
-    return pb.DateField(custom_field="birthday", yearly=yearly, offset_days=offset_days, at=at_nine)
+def birthday(
+    time: str = "09:00", clock: pb.Clock.ValueType = pb.CLOCK_ORGANIZATION, offset_days: int = 0
+) -> pb.DateField:
+    by = pb.TimeOfDay(time=time, clock=clock)
+    return pb.DateField(custom_field="birthday", offset_days=offset_days, at=by)
 
 
-def test_a_birthday_comes_each_year_and_the_29th_of_february_on_the_28th_where_there_is_none() -> None:
-    clocks, born = Clocks(ZoneInfo("UTC")), date(2000, 2, 29)
-    yearly = birthday(yearly=True)
-    assert next_occasion(yearly, born, at("2026-11-28T00:00"), clocks) == at("2027-02-28T09:00")
-    assert next_occasion(yearly, born, at("2027-02-28T09:00"), clocks) == at("2028-02-29T09:00")
+def test_by_the_organizations_clocks_a_day_comes_for_all_at_once() -> None:
+    days = days_within(birthday(), BERLIN, at("2026-12-24T07:59"), at("2026-12-24T08:00"))
+    ((day, zones),) = days.items()
+    assert (day, zones) == (date(2026, 12, 24), frozenset({"", *available_timezones()}))
+    assert not days_within(birthday(), BERLIN, at("2026-12-24T08:00"), at("2026-12-25T07:59"))
 
 
-def test_what_comes_once_is_over_when_it_is_over() -> None:
-    clocks, day = Clocks(BERLIN), date(2026, 12, 24)
-    assert next_occasion(birthday(), day, at("2026-11-28T00:00"), clocks) == at("2026-12-24T08:00")
-    assert next_occasion(birthday(), day, at("2026-12-24T08:00"), clocks) is None
+def test_an_occasion_may_be_days_before_or_after_its_day() -> None:
+    for offset, day in ((-7, date(2026, 12, 31)), (10, date(2026, 12, 14))):
+        days = days_within(
+            birthday(offset_days=offset), BERLIN, at("2026-12-24T07:00"), at("2026-12-24T09:00")
+        )
+        assert list(days) == [day]
 
 
-def test_an_occasion_may_be_days_before_or_after_its_day_over_the_turn_of_the_year() -> None:
-    clocks, day = Clocks(ZoneInfo("UTC")), date(2020, 1, 3)
-    before, after = birthday(yearly=True, offset_days=-7), birthday(yearly=True, offset_days=365)
-    assert next_occasion(after, date(2020, 12, 28), at("2026-01-02T00:00"), clocks) == at("2026-12-28T09:00")
-    soon = birthday(yearly=True, offset_days=10)
-    assert next_occasion(soon, date(2020, 12, 28), at("2026-01-02T00:00"), clocks) == at("2026-01-07T09:00")
-    assert next_occasion(before, day, at("2026-11-28T00:00"), clocks) == at("2026-12-27T09:00")
-    assert next_occasion(after, day, at("2026-11-28T00:00"), clocks) == at("2027-01-03T09:00")
-
-
-def test_there_is_no_occasion_before_its_first_day_nor_beyond_the_calendar() -> None:
-    clocks = Clocks(ZoneInfo("UTC"))
-    assert next_occasion(birthday(yearly=True), date(2040, 5, 1), at("2026-01-01T00:00"), clocks) == at(
-        "2040-05-01T09:00"
-    )
-    assert next_occasion(birthday(offset_days=365), date(9999, 5, 1), at("2026-01-01T00:00"), clocks) is None
+@settings(max_examples=40)
+@given(
+    st.sampled_from(ZONES),
+    st.times(),
+    st.datetimes(datetime(2020, 1, 2), datetime(2030, 1, 1), timezones=st.just(UTC)),
+    st.lists(st.timedeltas(timedelta(seconds=1), timedelta(days=1)), min_size=1, max_size=6),
+)
+def test_by_a_contacts_clocks_each_day_comes_once_however_often_it_is_looked(
+    zone: str, time: time, begin: datetime, steps: Sequence[timedelta]
+) -> None:
+    wanted = birthday(f"{time:%H:%M}", pb.CLOCK_CONTACT)
+    moments = [begin]
+    for step in steps:
+        moments.append(moments[-1] + step)
+    came = [
+        day
+        for after, until in pairwise(moments)
+        for day, zones in days_within(wanted, BERLIN, after, until).items()
+        if zone in zones
+    ]
+    expected = (begin.date() + timedelta(days=days) for days in range(-3, (moments[-1] - begin).days + 4))
+    at_zone = ZoneInfo(zone)
+    assert came == [
+        day for day in expected if begin < moment_of(day, parse_time(f"{time:%H:%M}"), at_zone) <= moments[-1]
+    ]
