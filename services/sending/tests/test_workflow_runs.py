@@ -29,6 +29,7 @@ from services.sending.workflows.tests.drafts import (
     JOINS,
     LIST,
     OTHER,
+    SEGMENT,
     TAG,
     branch,
     document,
@@ -148,6 +149,21 @@ async def test_an_event_ends_the_wait_for_it_and_begins_workflows(workflows: Wor
     await workflows.advance(workflow_id)
     assert await workflows.ends() == {ada.id: ("exit_step", "in time")}
     assert (await workflows.trace(ada))[1] == ("form", "form_submitted happened: on to soon")
+
+
+async def test_who_comes_into_a_segment_comes_into_the_workflow_that_begins_with_it(
+    workflows: Workflows,
+) -> None:
+    ada, bob = person(), person("bob")
+    workflows.neighbours.add(ada)
+    workflows.neighbours.add(bob)
+    workflow_id = await workflows.start(
+        document(leave(reason="seen"), trigger={"segment_entered": {"segment_id": SEGMENT}})
+    )
+    await workflows.hear(contacts.SegmentEntered(segment_id=SEGMENT, contact_ids=[str(ada.id)]))
+    await workflows.hear(contacts.SegmentEntered(segment_id=OTHER, contact_ids=[str(bob.id)]))
+    await workflows.advance(workflow_id)
+    assert await workflows.ends() == {ada.id: ("exit_step", "seen")}
 
 
 async def test_who_does_not_do_it_in_time_goes_the_other_way(workflows: Workflows) -> None:

@@ -31,7 +31,7 @@ from services.sending.tests.audience import Audience
 from services.sending.tests.tenant import Tenant
 from services.sending.tests.workflow_story import NAMES, WORKERS, Blow, Cut, Site, Story
 from services.sending.workflows.events import EventKind
-from services.sending.workflows.tests.drafts import FORM, JOINS, ORDERS, TAG, valid_documents
+from services.sending.workflows.tests.drafts import FORM, JOINS, ORDERS, SEGMENT, TAG, valid_documents
 
 STORIES = int(os.environ.get("WORKFLOW_STORIES", "12"))
 STEPS = int(os.environ.get("WORKFLOW_STEPS", "30"))
@@ -41,6 +41,7 @@ _TRIGGERS: Sequence[Any] = (
     ORDERS,
     {"tag_added": {"tag_id": TAG}},
     {"form_submitted": {"form_id": FORM}},
+    {"segment_entered": {"segment_id": SEGMENT}},
     {"contact_created": {}},
     {"contact_subscribed": {}},
     {"field_changed": {"custom_field": "plan"}},
@@ -55,6 +56,7 @@ _HAPPENING = (
     EventKind.TAG_ADDED,
     EventKind.TAG_REMOVED,
     EventKind.FORM_SUBMITTED,
+    EventKind.SEGMENT_ENTERED,
     EventKind.CONTACT_CREATED,
     EventKind.FIELD_CHANGED,
     EventKind.CUSTOM_EVENT,

@@ -69,7 +69,7 @@ from services.sending.workflows.lifecycle import (
     get_workflow,
     pause_workflow,
 )
-from services.sending.workflows.tests.drafts import FORM, LIST, TAG
+from services.sending.workflows.tests.drafts import FORM, LIST, SEGMENT, TAG
 
 # Two days before clocks in Europe are put forward, and two weeks after those in America were.
 BEGINNING = datetime(2027, 3, 26, 12, tzinfo=UTC)
@@ -296,6 +296,13 @@ class Story:
                 person.tags.discard(TAG)
                 self._notify_happened(
                     contacts.TagRemoved(tag_id=TAG, contact_ids=[str(person.id)]), kind, person, TAG
+                )
+            case EventKind.SEGMENT_ENTERED:
+                self._notify_happened(
+                    contacts.SegmentEntered(segment_id=SEGMENT, contact_ids=[str(person.id)]),
+                    kind,
+                    person,
+                    SEGMENT,
                 )
             case EventKind.FORM_SUBMITTED:
                 submitted = contacts.FormSubmitted(form_id=FORM)

@@ -53,6 +53,10 @@ def _untagged(told: contacts.TagRemoved, at: datetime) -> Iterator[Event]:
     return _of_all(EventKind.TAG_REMOVED, told.contact_ids, at, told.tag_id)
 
 
+def _entered(told: contacts.SegmentEntered, at: datetime) -> Iterator[Event]:
+    return _of_all(EventKind.SEGMENT_ENTERED, told.contact_ids, at, told.segment_id)
+
+
 def _opened(told: sending.EmailsOpened, _: datetime) -> Iterator[Event]:
     return _engaged(told.engagements, EventKind.CAMPAIGN_OPENED, EventKind.EMAIL_OPENED)
 
@@ -90,6 +94,7 @@ READINGS: Mapping[str, Mapping[type[Message], Reading]] = {
         contacts.ListJoined: _joined,
         contacts.TagAdded: _tagged,
         contacts.TagRemoved: _untagged,
+        contacts.SegmentEntered: _entered,
     },
     "SENDING": {
         sending.EmailsOpened: _opened,

@@ -11,6 +11,7 @@ LIST = "01936f3e-8f5b-7c3a-9d2e-4b6a8c0d1e01"
 TAG = "01936f3e-8f5b-7c3a-9d2e-4b6a8c0d1e02"
 FORM = "01936f3e-8f5b-7c3a-9d2e-4b6a8c0d1e03"
 OTHER = "01936f3e-8f5b-7c3a-9d2e-4b6a8c0d1e04"
+SEGMENT = "01936f3e-8f5b-7c3a-9d2e-4b6a8c0d1e05"
 MAIL = {"from_email": "shop@example.com", "subject": "Hello", "text": "Welcome."}
 RULE = {"tag": {"tag_id": TAG}}
 JOINS = {"list_joined": {"list_id": LIST}}
