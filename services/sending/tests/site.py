@@ -2,11 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import mkdtemp
 
 import nats
 
@@ -20,13 +22,15 @@ from deploy.local.secrets import Secrets
 from deploy.local.servers.nats import Nats
 from deploy.local.servers.postgres import Postgres
 from deploy.local.servers.program import HOST, Server
+from deploy.local.servers.unprivileged import remove_outside
 from deploy.nats.provision import provision
 from deploy.nats.users import ADMIN, render_users
 from services.sending.tests.processes import House, free_address, free_port, service_process
 from services.sending.tests.recording_relay import Record, RecordingRelay
 
 _SERVERS = ("postgresql", "nats", "relay")
-_PROCESSES = {
+# Of each its process, by the names that they have here.
+_SENDING_PATH = {
     "sending": "sending",
     "suppression": "suppression",
     "delivery-1": "delivery",
@@ -39,7 +43,7 @@ Blow = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Site:
-    """The programs, and where everything is. Two processes share the delivery."""
+    """The programs, and where everything is. Of what is numbered there are several, which share the work."""
 
     house: House
     record: Record
@@ -49,7 +53,7 @@ class Site:
 
     def kill(self, part: str) -> Blow:
         """Kill a part, by turns where it is several, each to be started anew at once."""
-        victims = [name for name in (*_SERVERS, *_PROCESSES) if name.partition("-")[0] == part]
+        victims = [name for name in (*_SERVERS, *self.environments) if name.partition("-")[0] == part]
 
         async def blow(number: int) -> None:
             victim = victims[number % len(victims)]
@@ -76,11 +80,25 @@ class Site:
         return blow
 
 
+@contextmanager
+def site_folder(prefix: str) -> Iterator[Path]:
+    """A folder that PostgreSQL's user may enter."""
+    folder = Path(mkdtemp(prefix=prefix))
+    folder.chmod(0o755)
+    yield folder
+    remove_outside(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @asynccontextmanager
 async def open_site(
-    folder: Path, secrets: Secrets, elsewhere: Addresses, others: Mapping[str, str]
+    folder: Path,
+    secrets: Secrets,
+    elsewhere: Addresses,
+    others: Mapping[str, str],
+    processes: Mapping[str, str] = _SENDING_PATH,
 ) -> AsyncIterator[Site]:
-    """Everything ready in a folder that PostgreSQL's user may enter; `others` is where its processes find those of other services."""
+    """Everything ready in a `site_folder`; `others` is where its processes find those of other services."""
     password = Secret(secrets.database_admin)
     postgres = Postgres(folder / "postgres", free_port(), folder / "postgres.log", password)
     bus = Nats(folder / "nats", free_port(), folder / "nats.log", render_users(secrets.bus_passwords()))
@@ -97,21 +115,21 @@ async def open_site(
         name: {
             **os.environ,
             **process_environment(process, addresses, secrets),
-            "LISTEN": free_address() if process == "delivery" else addresses.listen[process],
+            "LISTEN": addresses.listen[process] if name == process else free_address(),
             "METRICS_LISTEN": free_address(),
         }
-        for name, process in _PROCESSES.items()
+        for name, process in processes.items()
     }
-    processes = {
+    programs = {
         name: service_process(process, environments[name], folder / f"{name}.log")
-        for name, process in _PROCESSES.items()
+        for name, process in processes.items()
     }
     servers: dict[str, Server] = dict(zip(_SERVERS, (postgres, bus, relay), strict=True))
-    async with House(servers | processes) as house:
+    async with House(servers | programs) as house:
         await house.start(*servers)
         await asyncio.to_thread(bootstrap, postgres.admin_url, secrets.role_passwords())
         await asyncio.to_thread(migrate, Secret(owner_url("sending", addresses, secrets)), "services.sending")
         bus_password = secrets.bus_passwords()[ADMIN]
         await provision(bus.url, bus_password)
-        await house.start(*processes)
+        await house.start(*programs)
         yield Site(house, Record(folder), addresses, environments, bus_password)

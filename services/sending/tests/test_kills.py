@@ -10,12 +10,10 @@ KILL_RECIPIENTS and KILL_POINTS set how large each campaign is and how often it 
 import asyncio
 import os
 import random
-import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 from uuid import UUID
 
@@ -29,13 +27,12 @@ from chassis.secret import Secret
 from chassis.stamp import Stamper
 from chassis.tests.deadlines import until
 from deploy.local.servers.program import HOST
-from deploy.local.servers.unprivileged import remove_outside
 from flownurture.sending.v1 import campaigns_pb2
 from flownurture.suppression.v1.unsubscribe_pb2 import UnsubscribeRequest
 from services.sending.fan_out import FanOut
 from services.sending.tests.audience import Audience
 from services.sending.tests.mailing import PATIENCE_SECONDS, Mailing
-from services.sending.tests.site import Site, open_site
+from services.sending.tests.site import Site, open_site, site_folder
 from services.sending.tests.tenant import Tenant
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
@@ -51,12 +48,8 @@ RecordProperty = Callable[[str, object], None]
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    folder = Path(mkdtemp(prefix="flownurture-kills-"))
-    # PostgreSQL runs as somebody else, who has to get through.
-    folder.chmod(0o755)
-    yield folder
-    remove_outside(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    with site_folder("flownurture-kills-") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
