@@ -223,6 +223,24 @@ async def test_whoever_opted_out_gets_nothing_even_if_nobody_has_heard_of_it(wor
     assert await workflows.ends() == {ada.id: ("suppressed", "unsubscribe")}
 
 
+async def test_who_opts_out_as_the_step_is_taken_leaves_without_its_mail(
+    workflows: Workflows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = person()
+    workflow_id = await workflows.start(document(mail("never"), leave()))
+    await workflows.enroll(workflow_id, ada)
+    describe = workflows.neighbours.describe
+
+    async def described_as_they_opt_out(*asked: Any) -> Any:
+        await opts_out(workflows, ada)
+        return await describe(*asked)
+
+    monkeypatch.setattr(workflows.neighbours, "describe", described_as_they_opt_out)
+    await workflows.advance(workflow_id)
+    assert await mails(workflows) == []
+    assert await workflows.ends() == {ada.id: ("suppressed", "unsubscribe")}
+
+
 async def test_whoever_is_erased_leaves_and_their_address_is_forgotten(workflows: Workflows) -> None:
     ada = person()
     workflow_id = await workflows.start(document(wait("pause"), leave()))

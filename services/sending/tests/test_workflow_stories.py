@@ -29,11 +29,11 @@ from services.sending.fan_out import FanOut
 from services.sending.identity_peer import IdentityPeer
 from services.sending.tests.audience import Audience
 from services.sending.tests.tenant import Tenant
-from services.sending.tests.workflow_story import NAMES, WORKERS, Blow, Cut, Site, Story
+from services.sending.tests.workflow_story import NAMES, WORKERS, Blow, Cut, Refusal, Site, Story
 from services.sending.workflows.events import EventKind
 from services.sending.workflows.tests.drafts import FORM, JOINS, ORDERS, SEGMENT, TAG, valid_documents
 
-STORIES = int(os.environ.get("WORKFLOW_STORIES", "12"))
+STORIES = int(os.environ.get("WORKFLOW_STORIES", "8"))
 STEPS = int(os.environ.get("WORKFLOW_STEPS", "30"))
 
 _TRIGGERS: Sequence[Any] = (
@@ -72,6 +72,7 @@ some = st.lists(whichever, min_size=1, max_size=6)
 cuts = st.lists(
     st.builds(Cut, st.integers(0, 25), st.sampled_from(Blow), st.integers(0, WORKERS - 1)), max_size=4
 )
+refusals = st.builds(Refusal, st.integers(0, 40), whoever, st.booleans())
 
 
 @st.composite
@@ -125,9 +126,17 @@ class Machine(RuleBasedStateMachine):
     def work(self, cuts: Sequence[Cut], whole: bool) -> None:
         self._live(self.story.turn(cuts=cuts, whole=whole))
 
-    @rule(who=whoever, picks=some, cuts=cuts, whole=st.booleans())
-    def opt_out(self, who: int, picks: Sequence[int], cuts: Sequence[Cut], whole: bool) -> None:
-        self._live(self.story.turn(*self.story.telling(picks), cuts=cuts, refusing=who, whole=whole))
+    @rule(refusal=refusals, cuts=cuts, whole=st.booleans())
+    def opt_out(self, refusal: Refusal, cuts: Sequence[Cut], whole: bool) -> None:
+        self._live(self.story.turn(cuts=cuts, refusing=refusal, whole=whole))
+
+    @rule(refusal=refusals, picks=some, cuts=cuts)
+    def opt_out_as_things_are_told(self, refusal: Refusal, picks: Sequence[int], cuts: Sequence[Cut]) -> None:
+        self._live(self.story.turn(*self.story.telling(picks), cuts=cuts, refusing=refusal))
+
+    @rule(refusal=refusals, which=whichever)
+    def opt_out_on_the_way_in(self, refusal: Refusal, which: int) -> None:
+        self._live(self.story.turn(self.story.inviting(which, [refusal.who]), refusing=refusal))
 
     @rule(span=st.sampled_from(_SPANS))
     def pass_time(self, span: float) -> None:

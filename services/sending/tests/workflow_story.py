@@ -6,7 +6,7 @@ is read, and the bystander has to find it explained. Documents, the clock, who p
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,11 +19,14 @@ import psycopg
 from google.protobuf.message import Message
 from sqlalchemy import text
 
+from chassis.context import RequestContext
 from chassis.contract.events import message_type
 from chassis.database import Database, RoleDatabase
+from chassis.email_address import EmailAddress
 from chassis.errors import Unavailable
 from chassis.identifiers import new_id
 from flownurture.contacts.v1 import events_pb2 as contacts
+from flownurture.contacts.v1.segments_pb2 import Rule
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1 import events_pb2 as sending
 from flownurture.sending.v1 import workflows_pb2 as pb
@@ -69,6 +72,7 @@ from services.sending.workflows.lifecycle import (
     get_workflow,
     pause_workflow,
 )
+from services.sending.workflows.people import Description, Question
 from services.sending.workflows.tests.drafts import FORM, LIST, SEGMENT, TAG
 
 # Two days before clocks in Europe are put forward, and two weeks after those in America were.
@@ -123,6 +127,15 @@ class Cut:
     worker: int
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Somebody's address comes onto the list, so many milliseconds after the turn begins: where they are, or the other one."""
+
+    after: int
+    who: int
+    elsewhere: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Notice:
     """An event on its way to the workers, and what it means."""
@@ -145,6 +158,20 @@ class Site:
     scheduler: RoleDatabase
     allowances: IdentityPeer
     admin: psycopg.AsyncConnection[Any]
+
+
+class _FarNeighbours(Neighbours):
+    """Neighbours who take their time to answer, as others' processes do: meanwhile people opt out."""
+
+    async def describe(
+        self,
+        context: RequestContext,
+        questions: Sequence[Question],
+        rules: Sequence[Rule],
+        custom_fields: Iterable[str],
+    ) -> Sequence[Description]:
+        await asyncio.sleep(0.003)
+        return await super().describe(context, questions, rules, custom_fields)
 
 
 class _Worker:
@@ -180,7 +207,7 @@ class Story:
         self._site = site
         self.tenant = site.found()
         self.clock = MovedClock(BEGINNING)
-        self.neighbours = Neighbours()
+        self.neighbours = _FarNeighbours()
         self.people = [
             Neighbour(f"{name}@one.test", zone=zone) for name, zone in zip(NAMES, _ZONES, strict=True)
         ]
@@ -247,8 +274,7 @@ class Story:
         person = self.people[who]
         if self.neighbours.present(person.id) is None:
             return
-        old, (name, _, domain) = person.digest, person.email.partition("@")
-        person.email = f"{name}@{'two.test' if domain == 'one.test' else 'one.test'}"
+        old, person.email = person.digest, _other(person.email)
         changed = contacts.AddressChanged(
             contact_id=str(person.id), old_email_digest=old, new_email_digest=person.digest
         )
@@ -353,7 +379,7 @@ class Story:
         self,
         *deeds: Deed,
         cuts: Sequence[Cut] = (),
-        refusing: int | None = None,
+        refusing: Refusal | None = None,
         whole: bool = False,
     ) -> None:
         """Let both workers work while the deeds are done, one after another, and somebody may opt out; and see what came of it.
@@ -439,16 +465,18 @@ class Story:
         done = [await deed() for deed in deeds]
         return [told for told in done if told is not None]
 
-    async def _refuse(self, who: int | None) -> None:
-        """Somebody opts out."""
-        if who is None:
+    async def _refuse(self, refusal: Refusal | None) -> None:
+        """Somebody opts out, or a mailbox is gone."""
+        if refusal is None:
             return
-        person, reason = self.people[who], _REASONS[who % len(_REASONS)]
+        person, reason = self.people[refusal.who], _REASONS[refusal.who % len(_REASONS)]
+        digest = EmailAddress.parse(_other(person.email)).digest if refusal.elsewhere else person.digest
+        await asyncio.sleep(refusal.after / 1000)
         async with self.tenant.database.tenant_transaction(self.tenant.context) as session:
-            await suppress(session, [Suppressed(person.digest, reason)])
-        self.world.suppressed[person.digest] = reason
-        told = AddressesSuppressed(addresses=[SuppressedAddress(digest=person.digest)])
-        self._notify(told, Refused(frozenset([person.digest])))
+            await suppress(session, [Suppressed(digest, reason)])
+        self.world.suppressed[digest] = reason
+        told = AddressesSuppressed(addresses=[SuppressedAddress(digest=digest)])
+        self._notify(told, Refused(frozenset([digest])))
 
     async def _invite(self, workflow_id: UUID, people: Sequence[Neighbour]) -> Told | None:
         run = self.world.runs[workflow_id]
@@ -585,6 +613,12 @@ class Story:
             for workflow_id, passages in by_workflow.items()
             for count, number in counts_of(passages).items()
         }
+
+
+def _other(email: str) -> str:
+    """Each of them has two addresses."""
+    name, _, domain = email.partition("@")
+    return f"{name}@{'two.test' if domain == 'one.test' else 'one.test'}"
 
 
 def _seen(enrollments: Sequence[Any], lines: Sequence[Any]) -> Mapping[tuple[UUID, UUID], Sequence[Seen]]:
