@@ -29,6 +29,9 @@ _PATIENCE_SECONDS = 120.0
 # How long an example takes tells of the machine: one that others use, too, is no counterexample.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+# Tests serve gRPC as they start programs. What it does around a fork, for whoever would go on with it in the child, has broken children that
+# were only to execute something else. Read as gRPC is imported: by the conftests of the services, after this.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 
 @dataclass(frozen=True)
