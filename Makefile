@@ -121,6 +121,10 @@ bench-gateway: install ## Measure the gateway against a bare FastAPI route
 bench-contacts: install ## Measure imports, segments and audiences at a million contacts (PostgreSQL of its own)
 	@python -m bench.contacts
 
+.PHONY: bench-workflows
+bench-workflows: install ## Measure steps and starts of workflows with a million contacts waiting
+	@python -m bench.workflows
+
 .PHONY: bench-sending
 bench-sending: install ## Measure campaigns, one-off messages and the SMTP engine (Debian's packages postfix and opendkim)
 	@python -m bench.sending

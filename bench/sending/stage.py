@@ -56,6 +56,7 @@ _MODULES = {
     "suppression": "services.sending.suppression",
     "delivery": "services.sending.delivery",
     "feedback": "services.sending.feedback",
+    "workflows": "services.sending.workflows",
 }
 _ORGANIZATION = SQL("""
     INSERT INTO identity.organizations (organization_id, name, plan) VALUES ({organization}, 'Bench', 'enterprise');
