@@ -12,6 +12,7 @@ from flownurture.contacts.v1.events_pb2 import ContactsCreated, ContactsDeleted,
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1.events_pb2 import CampaignCompleted, CampaignLaunched, CampaignsPaused
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SendsVetoed, SuppressionsLifted
+from flownurture.workflows.v1.events_pb2 import ContactsEnrolled, EnrollmentsEnded
 from services.webhooks.event_log import keep
 
 FACTS: dict[str, tuple[type[Message], ...]] = {
@@ -19,6 +20,7 @@ FACTS: dict[str, tuple[type[Message], ...]] = {
     "SENDING": (CampaignLaunched, CampaignCompleted, CampaignsPaused),
     "SUPPRESSION": (SendsVetoed, AddressesSuppressed, SuppressionsLifted),
     "DELIVERY": (MessagesSettled,),
+    "WORKFLOWS": (ContactsEnrolled, EnrollmentsEnded),
 }
 
 

@@ -109,13 +109,19 @@ async def test_all_that_is_wrong_with_a_document_is_told_at_once_by_its_places(t
     assert found == {"steps[1].branch.ways": "must have at least one element"}
     found = await wrong(
         tenant,
-        asked(untold, go_to("x y", "nowhere"), trigger={"campaign_opened": {"campaign_id": str(uuid4())}}),
+        asked(
+            untold,
+            step("call", call_webhook={"endpoint_id": str(uuid4())}),
+            go_to("x y", "nowhere"),
+            trigger={"campaign_opened": {"campaign_id": str(uuid4())}},
+        ),
     )
     assert found.keys() == {
         "trigger.campaign_opened.campaign_id",
         "steps[0].send_email.html",
-        "steps[1].id",
-        "steps[1].go_to.step_id",
+        "steps[1].call_webhook.endpoint_id",
+        "steps[2].id",
+        "steps[2].go_to.step_id",
     }
 
 

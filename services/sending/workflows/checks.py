@@ -68,7 +68,8 @@ async def require_good(session: TenantSession, document: pb.WorkflowDocument, fo
 
     Raises InvalidRequest that names all that is wrong, PermissionDenied (PLAN_UPGRADE_REQUIRED) for rules beyond the plan.
     """
-    wrong = [*found.violations, *await _unknown_campaigns(session, document)]
+    unknown = [*await _unknown_campaigns(session, document), *_unknown_endpoints(document)]
+    wrong = [*found.violations, *unknown]
     if not found.violations:
         # Of steps that are well.
         wrong += await check_mails(session, document)
@@ -121,8 +122,15 @@ async def _unknown_campaigns(
     named = [reference for reference in references(document) if reference.kind is Named.CAMPAIGN]
     known = select(campaigns.c.id).where(campaigns.c.id.in_({UUID(reference.name) for reference in named}))
     there = set((await session.execute(known)).scalars()) if named else set()
-    return (_unknown(reference) for reference in named if UUID(reference.name) not in there)
+    return (_unknown(reference, "a campaign") for reference in named if UUID(reference.name) not in there)
 
 
-def _unknown(reference: Reference) -> FieldViolation:
-    return FieldViolation(reference.path, "is not the id of a campaign")
+def _unknown_endpoints(document: pb.WorkflowDocument) -> Iterator[FieldViolation]:
+    # As long as the webhooks service keeps none, there is none to be named.
+    for reference in references(document):
+        if reference.kind is Named.ENDPOINT:
+            yield _unknown(reference, "a webhook endpoint")
+
+
+def _unknown(reference: Reference, what: str) -> FieldViolation:
+    return FieldViolation(reference.path, f"is not the id of {what}")
