@@ -17,7 +17,15 @@ from flownurture.workflows.v1.events_pb2 import ChangeContacts, ContactChange
 from services.sending.recipients import Recipient
 from services.sending.workflows.enrolling import Enrollee
 from services.sending.workflows.events import field_name
-from services.sending.workflows.people import Absent, Description, Occasion, Person, Question
+from services.sending.workflows.people import (
+    MOST_PEOPLE,
+    MOST_RULES,
+    Absent,
+    Description,
+    Occasion,
+    Person,
+    Question,
+)
 
 
 @dataclass
@@ -91,6 +99,8 @@ class Neighbours:
         """As the contacts service answers."""
         if self.down:
             raise Unavailable
+        assert len(questions) <= MOST_PEOPLE
+        assert len(rules) <= MOST_RULES
         return [self._described(question, rules, set(custom_fields)) for question in questions]
 
     async def occasions(

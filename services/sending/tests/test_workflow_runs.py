@@ -11,6 +11,7 @@ import pytest
 
 from chassis.database import RoleDatabase
 from flownurture.contacts.v1 import events_pb2 as contacts
+from flownurture.contacts.v1.segments_pb2 import OPERATOR_EQUALS
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_UNSUBSCRIBE
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressedAddress
 from flownurture.workflows.v1.events_pb2 import CallEndpoints, EnrollmentsEnded, NotifyMembers
@@ -113,6 +114,42 @@ async def test_a_branch_sees_what_the_step_before_it_changed(workflows: Workflow
     workflows.clock.move(seconds=1)
     await workflows.advance(workflow_id)
     assert await workflows.ends() == {ada.id: ("exit_step", "it was there")}
+
+
+async def test_more_rules_than_can_be_asked_at_once_are_asked_in_turn(workflows: Workflows) -> None:
+    def rule(value: str) -> dict[str, Any]:
+        equals = {"key": "plan", "operator": OPERATOR_EQUALS, "value": {"string_value": value}}
+        return {"custom_field": equals}
+
+    branches = [
+        step(
+            f"s{number}",
+            branch={
+                "ways": [{"rule": rule(f"{number}.{way}"), "step_id": "yes"} for way in range(10)],
+                "otherwise": "no",
+            },
+        )
+        for number in range(25)
+    ]
+    people = [person(f"p{number}", fields={"plan": f"{number}.{number % 12}"}) for number in range(25)]
+    workflow_id = await workflows.start(
+        document(wait("pause"), *branches, leave("yes", "fits"), leave("no", "fits not"))
+    )
+    await workflows.enroll(workflow_id, *people)
+    for number, each in enumerate(people):
+        await workflows.tenant.rows(
+            """
+            UPDATE enrollment_places SET step_id = :step FROM enrollments
+            WHERE enrollments.id = enrollment_id AND contact_id = :contact
+            """,
+            step=f"s{number}",
+            contact=each.id,
+        )
+    await workflows.advance(workflow_id)
+    assert await workflows.ends() == {
+        each.id: ("exit_step", "fits" if number % 12 < 10 else "fits not")
+        for number, each in enumerate(people)
+    }
 
 
 async def test_changes_of_a_contact_are_ordered_one_after_another(workflows: Workflows) -> None:

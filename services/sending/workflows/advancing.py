@@ -27,7 +27,7 @@ from services.sending.workflows.events import Event
 from services.sending.workflows.interpreter import Advance, Circumstances, Effect
 from services.sending.workflows.journeys import SEND, Held, Journey
 from services.sending.workflows.orders import order
-from services.sending.workflows.people import Absent, Description, People, Person, Question
+from services.sending.workflows.people import MOST_RULES, Absent, Description, People, Person, Question
 from services.sending.workflows.programs import Programs
 from services.sending.workflows.records import write_down
 
@@ -162,17 +162,15 @@ class _Set:
         )
 
     async def _describe(self, journeys: Sequence[Journey]) -> Mapping[UUID, "_Known"]:
-        """Who their contacts are now, all of them asked about at once."""
-        if not journeys:
-            return {}
-        asked = _Asked(journeys)
-        described = await self._people.describe(
-            self._session.context, asked.questions, asked.rules, asked.custom_fields
-        )
-        return {
-            journey.id: _Known(each, asked.answers(journey, each))
-            for journey, each in zip(journeys, described, strict=True)
-        }
+        """Who their contacts are now, all of them asked about at once, unless that is more than can be asked."""
+        known: dict[UUID, _Known] = {}
+        for asked in _Asked.of(journeys):
+            described = await self._people.describe(
+                self._session.context, asked.questions, asked.rules, asked.custom_fields
+            )
+            for journey, each in zip(asked.journeys, described, strict=True):
+                known[journey.id] = _Known(each, asked.answers(journey, each))
+        return known
 
     async def _send(self, sending: Sequence["_Sending"]) -> list[Journey]:
         """Send their mails; answers those whose step is taken, or who leave since nothing may go to them."""
@@ -268,13 +266,31 @@ def _merged(fields: MergeFields, recipient: Recipient) -> str | None:
 
 
 class _Asked:
-    """What is asked of contacts for a set: each rule once, whomever it may fit."""
+    """What is asked of contacts at once: of people in one version of a workflow, each rule once, whomever it may fit.
 
-    def __init__(self, journeys: Sequence[Journey]) -> None:
+    The rules of a version are checked to be no more than a request may hold, but for their number.
+    """
+
+    def __init__(self) -> None:
         self._places: dict[bytes, int] = {}
+        self.journeys: list[Journey] = []
         self.rules: list[Rule] = []
         self.custom_fields: set[str] = set()
-        self.questions = [self._question(journey) for journey in journeys]
+        self.questions: list[Question] = []
+
+    @classmethod
+    def of(cls, journeys: Sequence[Journey]) -> Sequence["_Asked"]:
+        """What is asked about all of them."""
+        asked: dict[int, _Asked] = {}
+        full: list[_Asked] = []
+        for journey in journeys:
+            number = journey.claimed.enrollment.version
+            one = asked.setdefault(number, cls())
+            if len(one.rules) + len(journey.questions) > MOST_RULES:
+                full.append(one)
+                one = asked[number] = cls()
+            one._add(journey)
+        return [*full, *asked.values()]
 
     def answers(self, journey: Journey, described: Description) -> Mapping[str, bool]:
         """What is answered to a journey's questions, by their paths."""
@@ -282,12 +298,13 @@ class _Asked:
             return {}
         return {path: self._place(rule) in described.fitting for path, rule in journey.questions.items()}
 
-    def _question(self, journey: Journey) -> Question:
+    def _add(self, journey: Journey) -> None:
         if mail := journey.program.mails.get(journey.place.step_id):
             self.custom_fields.update(mail.merge_fields.custom_fields)
         claimed = journey.claimed
         rules = sorted({self._place(rule) for rule in journey.questions.values()})
-        return Question(claimed.enrollment.contact_id, claimed.change_id, rules)
+        self.questions.append(Question(claimed.enrollment.contact_id, claimed.change_id, rules))
+        self.journeys.append(journey)
 
     def _place(self, rule: Rule) -> int:
         said = rule.SerializeToString(deterministic=True)

@@ -20,6 +20,7 @@ from services.sending.recipients import Recipient
 
 # As many as the contract allows.
 MOST_PEOPLE = 1_000
+MOST_RULES = 200
 # A stream that lasts longer is begun anew.
 _MOST_SECONDS = 600.0
 # The name of the zone of those whose zone is not known.
@@ -75,7 +76,7 @@ class People(Protocol):
         rules: Sequence[Rule],
         custom_fields: Iterable[str],
     ) -> Sequence[Description]:
-        """Each of at most `MOST_PEOPLE`, in their order, with these custom fields. Raises Unavailable."""
+        """Each of at most `MOST_PEOPLE`, by at most `MOST_RULES`, in their order, with these custom fields. Raises Unavailable."""
 
     def occasions(
         self,
