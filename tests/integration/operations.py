@@ -260,6 +260,7 @@ BODIES: dict[str, Body] = {
     "sending.v1.ReadyMadeWorkflowService.CopyReadyMadeWorkflow": lambda own: {
         "from_email": "news@green-grocer.test",
         "list_id": own["list_id"],
+        "website": "https://green-grocer.test/",
     },
     "sending.v1.WorkflowReportService.GetWorkflowReport": _nothing,
     "sending.v1.EnrollmentService.CreateEnrollment": lambda own: {"contact_id": own["contact_id"]},

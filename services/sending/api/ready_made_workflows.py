@@ -11,7 +11,7 @@ from services.sending.workflows import lifecycle
 from services.sending.workflows.checks import Checks, Findings, require_good
 from services.sending.workflows.ready_made.catalog import ReadyMade, get_ready_made, page_ready_made
 
-_FIELDS = ("from_email", "from_name", "list_id", "tag_id", "segment_id", "custom_field")
+_FIELDS = ("from_email", "from_name", "list_id", "tag_id", "segment_id", "custom_field", "website")
 
 
 class ReadyMadeWorkflowApi:

@@ -11,7 +11,9 @@ from flownurture.sending.v1 import ready_made_workflows_pb2 as pb
 from flownurture.sending.v1 import workflow_service_pb2
 from services.sending.tests.tenant import Tenant
 from services.sending.tests.workflow_contacts import WorkflowContacts
+from services.sending.tracking.places import tracked_urls
 
+PAGE = "https://shop.test/plums?ripe=yes&kind=blue"
 NAMES = ("welcome", "double-opt-in-follow-up", "re-engagement", "post-purchase", "birthday")
 
 
@@ -22,7 +24,7 @@ async def known(tenant: Tenant) -> dict[str, Any]:
 
 def told(ready_made: pb.ReadyMadeWorkflow) -> dict[str, str]:
     """Something for each of its needs."""
-    values = {"from_email": "ada@shop.test", "custom_field": "birthday"}
+    values = {"from_email": "ada@shop.test", "custom_field": "birthday", "website": PAGE}
     return {need.name: values.get(need.name, str(uuid4())) for need in ready_made.needs}
 
 
@@ -49,10 +51,21 @@ async def test_each_is_copied_into_a_draft_that_can_be_activated(tenant: Tenant,
 
 
 @pytest.mark.parametrize("name", NAMES)
+async def test_whose_click_is_waited_for_gets_a_link_that_is_tracked(tenant: Tenant, name: str) -> None:
+    given = told((await known(tenant))[name])
+    made = await tenant(pb.CopyReadyMadeWorkflowRequest(name=name, **given))
+    mails = {step.id: step.send_email.html for step in made.steps}
+    awaited = {step.wait.event.happens.email_clicked.step_id for step in made.steps} - {""}
+    assert {step_id: tracked_urls(mails[step_id]) for step_id in awaited} == {
+        step_id: [PAGE] for step_id in awaited
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
 async def test_what_is_missing_or_has_no_place_is_told(tenant: Tenant, name: str) -> None:
     given = told((await known(tenant))[name])
-    others = {"list_id", "tag_id", "segment_id", "custom_field"} - given.keys()
-    superfluous = {field: str(uuid4()) for field in others}
+    others = {"list_id", "tag_id", "segment_id", "custom_field", "website"} - given.keys()
+    superfluous = {field: PAGE if field == "website" else str(uuid4()) for field in others}
     with pytest.raises(InvalidRequest) as refused:
         await tenant(pb.CopyReadyMadeWorkflowRequest(name=name, from_email="ada@shop.test", **superfluous))
     assert {wrong.field for wrong in refused.value.violations} == (given.keys() | others) - {"from_email"}
@@ -64,4 +77,8 @@ async def test_what_is_not_there_is_not_copied(tenant: Tenant, workflow_contacts
     gone = str(uuid4())
     workflow_contacts.missing.add(gone)
     with pytest.raises(InvalidRequest):
-        await tenant(pb.CopyReadyMadeWorkflowRequest(name="welcome", from_email="a@shop.test", list_id=gone))
+        await tenant(
+            pb.CopyReadyMadeWorkflowRequest(
+                name="welcome", from_email="a@shop.test", list_id=gone, website=PAGE
+            )
+        )

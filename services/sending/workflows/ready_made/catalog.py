@@ -1,12 +1,15 @@
 """Ready-made workflows: documents as data, which an organization copies and makes its own.
 
 Each file holds a title, a description, what it needs to be told, and a document in which `$list_id` stands for what it is told.
+Where `$website` stands within a text, that is HTML.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import Any
 from uuid import UUID
@@ -23,7 +26,9 @@ _SHOWN = {
     "from_email": "you@example.com",
     **dict.fromkeys(("list_id", "tag_id", "segment_id"), "00000000-0000-0000-0000-000000000000"),
     "custom_field": "birthday",
+    "website": "https://example.com/",
 }
+_WITHIN = re.compile(r"\$([a-z_]+)")
 # What may be left out.
 _OPTIONAL = {"from_name"}
 
@@ -101,5 +106,7 @@ def _filled(part: Any, given: Mapping[str, str]) -> Any:
             return [_filled(member, given) for member in part]
         case str() if part.startswith("$"):
             return given.get(part.removeprefix("$"), "")
+        case str():
+            return _WITHIN.sub(lambda place: escape(given.get(place[1], "")), part)
         case _:
             return part

@@ -135,6 +135,7 @@ class CopyReadyMadeWorkflowRequest(_message.Message):
     TAG_ID_FIELD_NUMBER: _builtins.int
     SEGMENT_ID_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_FIELD_NUMBER: _builtins.int
+    WEBSITE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     from_email: _builtins.str
     from_name: _builtins.str
@@ -144,6 +145,8 @@ class CopyReadyMadeWorkflowRequest(_message.Message):
     segment_id: _builtins.str
     custom_field: _builtins.str
     """The key of a custom field."""
+    website: _builtins.str
+    """A page to which its mails lead."""
     def __init__(
         self,
         *,
@@ -154,10 +157,11 @@ class CopyReadyMadeWorkflowRequest(_message.Message):
         tag_id: _builtins.str = ...,
         segment_id: _builtins.str = ...,
         custom_field: _builtins.str = ...,
+        website: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_field", b"custom_field", "from_email", b"from_email", "from_name", b"from_name", "list_id", b"list_id", "name", b"name", "segment_id", b"segment_id", "tag_id", b"tag_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_field", b"custom_field", "from_email", b"from_email", "from_name", b"from_name", "list_id", b"list_id", "name", b"name", "segment_id", b"segment_id", "tag_id", b"tag_id", "website", b"website"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
