@@ -1,7 +1,8 @@
 """Whatever people, organizations and the network do, in whatever order: who is on the list gets no mail, and nobody else is kept from it.
 
 Hypothesis makes the stories up. The services live them: contacts, sending, suppression and delivery, on a real database and a real relay,
-for several organizations that know the same people. Their events are told late, in any order and more than once. There are no workflows yet.
+for several organizations that know the same people. Their events are told late, in any order and more than once. Workflows have
+stories of their own (`services/sending/tests/test_workflow_stories.py`).
 `SUPPRESSION_STORIES=200 SUPPRESSION_STEPS=100` makes it many and long ones.
 """
 
