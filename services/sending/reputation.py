@@ -64,6 +64,11 @@ class Reputation:
         return number / self.messages if self.messages else 0.0
 
     @property
+    def holds_mail(self) -> bool:
+        """Whether what the organization sends to many is held up: it is at risk, and no operator lets it go on."""
+        return self.at_risk is not None and self.overridden_until is None
+
+    @property
     def at_risk(self) -> PauseReason | None:
         """What there is too much of, overridden or not."""
         if self.messages < thresholds().least_messages:

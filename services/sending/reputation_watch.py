@@ -44,7 +44,7 @@ async def pause_when_at_risk(session: TenantSession) -> None:
     """Pause what the organization is sending when its reputation is at risk and no operator has overridden it."""
     reputation = await reputation_of(session)
     reason = reputation.at_risk
-    if reason is None or reputation.overridden_until is not None:
+    if reason is None or not reputation.holds_mail:
         return
     paused = await pause_all(session, reason)
     if not paused:

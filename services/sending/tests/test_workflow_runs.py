@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from flownurture.workflows.v1.events_pb2 import CallEndpoints, EnrollmentsEnded,
 from services.sending.frequency_cap import FrequencyCap
 from services.sending.identity_peer import IdentityPeer
 from services.sending.quiet_hours import QuietHours
+from services.sending.reputation import override
 from services.sending.sending_policy import SendingPolicy, set_policy
 from services.sending.statuses import SuppressionReason
 from services.sending.suppression_list import Suppressed, suppress
@@ -386,6 +387,26 @@ async def test_a_mail_beyond_the_plan_takes_no_place_under_the_cap(workflows: Wo
     await workflows.enroll(workflow_id, ada)
     await workflows.advance(workflow_id)
     plan.allow(workflows.tenant.context.organization, 1)
+    workflows.clock.move(minutes=1)
+    await workflows.advance(workflow_id)
+    assert await mails(workflows) == [(ada.email, "hello")]
+
+
+async def test_while_the_reputation_is_at_risk_no_step_sends_unless_an_operator_lets_it(
+    workflows: Workflows,
+) -> None:
+    ada, tenant = person(), workflows.tenant
+    await tenant.rows("""
+        INSERT INTO message_counts (hour, status, messages)
+        VALUES (date_trunc('hour', now()), 'sent', 9000), (date_trunc('hour', now()), 'bounced', 1000)
+    """)
+    workflow_id = await workflows.start(document(mail("hello"), leave()))
+    await workflows.enroll(workflow_id, ada)
+    await workflows.advance(workflow_id)
+    (place,) = await tenant.rows("SELECT step_id, held FROM enrollment_places")
+    assert tuple(place) == ("hello", "reputation")
+    async with tenant.database.tenant_transaction(tenant.context) as session:
+        await override(session, datetime.now(UTC) + timedelta(hours=1))
     workflows.clock.move(minutes=1)
     await workflows.advance(workflow_id)
     assert await mails(workflows) == [(ada.email, "hello")]

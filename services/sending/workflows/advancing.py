@@ -16,6 +16,7 @@ from chassis.database import Database, TenantSession
 from flownurture.contacts.v1.segments_pb2 import Rule
 from services.sending.frequency_cap import give_places_back, take_places
 from services.sending.recipients import Recipient
+from services.sending.reputation import reputation_of
 from services.sending.sending_policy import SendingPolicy, policy_of, quiet_until
 from services.sending.statuses import SuppressionReason
 from services.sending.templating.merge_fields import MergeFields
@@ -37,6 +38,7 @@ Clock: TypeAlias = Callable[[], datetime]
 _MOST_ROUNDS = 10
 _LOOK_FOR_CHANGE = timedelta(milliseconds=300)
 _LOOK_AT_LIMIT = timedelta(minutes=1)
+_LOOK_AT_REPUTATION = timedelta(minutes=1)
 _LOOK_AT_POLICY = timedelta(hours=1)
 _AFTER_FAILURE = timedelta(minutes=1)
 _UTC = ZoneInfo("UTC")
@@ -193,7 +195,13 @@ class _Set:
         return gone
 
     async def _admit(self, sending: Sequence["_Sending"]) -> Sequence["_Sending"]:
-        """Those whose mail may go now, as the organization's policy is; the others wait before the step."""
+        """Those whose mail may go now, as the organization's reputation and policy are; the others wait before the step."""
+        if not sending:
+            return []
+        if (await reputation_of(self._session)).holds_mail:
+            for each in sending:
+                each.journey.hold(Held.REPUTATION, self._moment + _LOOK_AT_REPUTATION)
+            return []
         if quiet := quiet_until(self._policy, self._moment):
             for each in sending:
                 each.journey.hold(Held.QUIET_HOURS, self._at_the_latest(quiet))

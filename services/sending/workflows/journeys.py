@@ -25,6 +25,8 @@ class Held(StrEnum):
 
     # What a step before it ordered of the contacts service is not carried out yet.
     CHANGE = "change"
+    # Too much of the organization's mail of late bounced or led to complaints.
+    REPUTATION = "reputation"
     QUIET_HOURS = "quiet_hours"
     FREQUENCY_CAP = "frequency_cap"
     # The plan's e-mails of this billing cycle are used up.
