@@ -118,6 +118,10 @@ class Machine(RuleBasedStateMachine):
     def happen(self, kind: EventKind, who: int, which: int) -> None:
         self.story.happen(kind, who, which)
 
+    @rule(who=whoever, which=whichever)
+    def happen_as_wanted(self, who: int, which: int) -> None:
+        self.story.happen_as_wanted(who, which)
+
     @rule(picks=some, cuts=cuts)
     def tell(self, picks: Sequence[int], cuts: Sequence[Cut]) -> None:
         self._live(self.story.turn(*self.story.telling(picks), cuts=cuts))

@@ -74,6 +74,7 @@ from services.sending.workflows.lifecycle import (
 )
 from services.sending.workflows.people import Description, Question
 from services.sending.workflows.tests.drafts import FORM, LIST, SEGMENT, TAG
+from services.sending.workflows.tests.second_reading import awaits
 
 # Two days before clocks in Europe are put forward, and two weeks after those in America were.
 BEGINNING = datetime(2027, 3, 26, 12, tzinfo=UTC)
@@ -301,6 +302,13 @@ class Story:
             subscribed = contacts.ContactsSubscribed()
             subscribed.contacts.add(id=str(person.id))
             self._notify_happened(subscribed, EventKind.CONTACT_SUBSCRIBED, person)
+
+    def happen_as_wanted(self, who: int, which: int) -> None:
+        """Something that some workflow begins with or waits for, if any does."""
+        newest = [run.versions[-1].document for run in self.world.runs.values()]
+        kinds = [str(document.trigger.WhichOneof("trigger")) for document in newest]
+        kinds += [str(wanted.WhichOneof("event")) for document in newest for wanted in awaits(document)]
+        self.happen(EventKind(kinds[which % len(kinds)]), who, which)
 
     def happen(self, kind: EventKind, who: int, which: int) -> None:
         """Something, which workers are told of later."""
