@@ -1,13 +1,14 @@
 """The services between a contact and its mail, within one process: their own code on real servers, with nothing in between but the test.
 
 Calls go over gRPC, mail over SMTP out and in, rows into PostgreSQL. What the services publish stays in their outboxes until the test hands it to a
-reader: later, in another order, more than once.
+reader: later, in another order, more than once. The clock of the workflows is moved by it, too.
 """
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
 from flownurture.contacts.v1 import forms_pb2, lists_pb2
 from flownurture.events.v1.envelope_pb2 import Envelope
+from flownurture.sending.v1 import workflows_pb2
 from services.contacts.api.audience import AudienceApi
 from services.contacts.api.contacts import ContactApi
 from services.contacts.api.form_pages import FormPageApi
@@ -33,6 +35,7 @@ from services.contacts.api.forms import FormApi
 from services.contacts.api.imports import ImportApi
 from services.contacts.api.list_choices import ListChoiceApi
 from services.contacts.api.lists import ListApi
+from services.contacts.api.workflow_contacts import WorkflowContactApi
 from services.contacts.bulk_changes import bulk_change_worker
 from services.contacts.confirmation_links import ConfirmationLinks
 from services.contacts.consumers import consumers as contacts_consumers
@@ -75,30 +78,40 @@ from services.sending.tests.plan import Plan as SendingPlan
 from services.sending.tests.post import PostOffice
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant as SendingTenant
+from services.sending.tests.workflow_runs import MovedClock
 from services.sending.tracking.links import TrackingLinks
 from services.sending.unsubscribe_links import UnsubscribeLinks
 from services.sending.verification import fresh_keys
+from services.sending.workflows.advancing import Advancing
+from services.sending.workflows.consumers import Happenings
+from services.sending.workflows.lifecycle import activate_workflow, create_workflow
+from services.sending.workflows.people import PeoplePeer
+from services.sending.workflows.runner import Runner
+from services.sending.workflows.tests.drafts import document, go_to, mail, wait
 
 Environment = Callable[[str], dict[str, str]]
 
 _PUBLISHED = text("SELECT id, envelope FROM outbox WHERE id > :after ORDER BY id")
 # Who reads what a domain publishes, as `deploy/nats/streams.toml` has it for these processes.
 _READERS = {
-    "contacts": ("sending", "suppression"),
-    "sending": ("suppression", "contacts"),
-    "suppression": ("delivery", "sending", "contacts"),
+    "contacts": ("sending", "suppression", "workflows"),
+    "sending": ("suppression", "contacts", "workflows"),
+    "suppression": ("delivery", "sending", "contacts", "workflows"),
     "delivery": ("suppression", "sending", "contacts"),
+    "workflows": ("suppression", "contacts"),
 }
 
 
 @dataclass(frozen=True)
 class Organization:
-    """One organization as its members use it, with a list of contacts and a form by which people come onto it."""
+    """One organization as its members use it, with a list of contacts, a form by which people come onto it, and a workflow for them."""
 
     contacts: ContactsTenant
     sending: SendingTenant
     list_id: str
     form: forms_pb2.Form
+    # Writes to whoever joins the list, and again every two days.
+    workflow_id: UUID
 
     @property
     def id(self) -> UUID:
@@ -132,6 +145,9 @@ class SendingPath:
     workers: Workers
     fan_out: FanOut
     worker: Worker
+    clock: MovedClock
+    advancing: Advancing
+    runner: Runner
     relay: MailRelay
     unsubscribe_links: UnsubscribeLinks
     preference_links: PreferenceLinks
@@ -155,13 +171,29 @@ class SendingPath:
                 name="Blog", consent_text="Yes", from_email="news@shop.test", list_ids=[readers.id]
             )
         )
-        return Organization(contacts, sending, readers.id, form)
+        written = document(
+            mail("letter"),
+            wait("pause"),
+            go_to("again", "letter"),
+            trigger={"list_joined": {"list_id": readers.id}},
+            re_enrollment={"rule": workflows_pb2.RE_ENROLLMENT_RULE_AFTER_EXIT},
+        )
+        async with self.sending.tenant_transaction(sending.context) as session:
+            workflow = await create_workflow(session, "Letters", written)
+            await activate_workflow(session, workflow)
+        return Organization(contacts, sending, readers.id, form, workflow.id)
 
     async def write(self, to: str, content: bytes) -> None:
         """Send a mail to an address of ours, as receiving servers and people do, and let it have its effect."""
         async with SMTP(hostname="127.0.0.1", port=self.feedback_port, start_tls=False) as client:
             await client.sendmail("", [to], content)
         await self.intake.finish()
+
+    async def wake(self, organization: Organization) -> None:
+        """Let two days pass for the workflows, and take those on in the one of the organization who are due."""
+        self.clock.move(days=2)
+        self.runner.wake(organization.id, organization.workflow_id)
+        await self.runner.settled()
 
     async def published(self, organization: Organization) -> list[Notice]:
         """What its services have published since they were asked last, once for each who reads it."""
@@ -180,6 +212,7 @@ class SendingPath:
         """Let the reader handle it, once more if it has before."""
         for consumer in self.readers[notice.reader]:
             await consumer.handle(notice.envelope.SerializeToString())
+        await self.runner.settled()
 
 
 def _given(environment: Environment, process: str) -> dict[str, Any]:
@@ -237,6 +270,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
             ),
             AudienceApi(contacts_database),
             ListChoiceApi(),
+            WorkflowContactApi(contacts_database),
         )
         recipients = ContactsPeer(await contacts("sending"))
         dispatch = Dispatch(database, scheduler)
@@ -283,6 +317,10 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
         post = await stack.enter_async_context(
             PostOffice(folder, database, scheduler, drafts, letters, sealer).open(relay)
         )
+        clock = MovedClock(datetime.now(UTC))
+        people = PeoplePeer(await contacts("workflows"))
+        advancing = Advancing(database, people, SendingIdentity(await sending_plan("workflows")), clock)
+        runner = Runner(scheduler, advancing)
         no_bus: Any = None
         yield SendingPath(
             await contacts("gateway"),
@@ -300,6 +338,9 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
                 batch=2,
             ),
             post.worker,
+            clock,
+            advancing,
+            runner,
             relay,
             unsubscribe_links,
             preference_links,
@@ -315,5 +356,6 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
                     *ContactsReader(database).consumers(no_bus),
                 ],
                 "delivery": approved_consumers(no_bus, database, post.worker),
+                "workflows": Happenings(database, people, advancing, runner).consumers(no_bus),
             },
         )

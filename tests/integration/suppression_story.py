@@ -52,6 +52,8 @@ _REFUSED_LISTS = text("""
         ON membership.contact_id = contact.id AND membership.list_id = refusal.list_id
 """)
 
+_ADDRESS = text("SELECT email_digest FROM contacts WHERE id = :contact_id")
+
 
 class Way(StrEnum):
     """How a person opts out."""
@@ -70,6 +72,8 @@ class Membership:
     # Who each message ever made was to.
     recipients: dict[UUID, EmailAddress] = field(default_factory=dict)
     ended: set[UUID] = field(default_factory=set)
+    # Of the workflow.
+    left_workflow: set[UUID] = field(default_factory=set)
     # Addresses and contacts.
     erased: set[bytes | str] = field(default_factory=set)
     # Who has left the list of readers on the page.
@@ -297,6 +301,10 @@ class Story:
         for batch in await sending.rows("SELECT id FROM batches WHERE status = 'approved' ORDER BY id"):
             await self._path.worker.deliver(sending.context, batch.id)
 
+    async def wake(self, number: int) -> None:
+        """The time comes for the next letter of the workflow to those under way in it."""
+        await self._path.wake(self._members[number].organization)
+
     async def tell(self, picks: Sequence[tuple[int, bool]]) -> None:
         """Tell events to their readers, in this order; some come again."""
         for pick, again in picks:
@@ -311,6 +319,9 @@ class Story:
     async def end(self) -> None:
         """When all is told and sent, what contacts show is what the lists say."""
         await self._catch_up()
+        for number, member in enumerate(self._members):
+            await self._write_to_all_under_way(number, member)
+        await self._catch_up()
         for member in self._members:
             statuses = await member.organization.sending.rows("SELECT DISTINCT status FROM messages")
             assert {row.status for row in statuses} <= {"sent", "vetoed", "bounced"}
@@ -320,6 +331,17 @@ class Story:
                         status for reason, status in _SHOWN.items() if reason in member.refusals[who.digest]
                     ]
                     assert contact.status == next(iter(shown), contacts_pb2.CONTACT_STATUS_SUBSCRIBED)
+
+    async def _write_to_all_under_way(self, number: int, member: Membership) -> None:
+        """All is told, so whoever is still in the workflow is on no list, and gets the next letter."""
+        under_way = await member.organization.sending.rows(
+            "SELECT email_digest FROM enrollments WHERE ended_at IS NULL"
+        )
+        assert not any(member.refusals[bytes(row.email_digest)] for row in under_way)
+        before = self.counts["letters"]
+        await self.wake(number)
+        await self._look(member)
+        assert self.counts["letters"] - before == len(under_way)
 
     async def _catch_up(self) -> None:
         """Whatever is still to be told is told, and whatever is open is sent."""
@@ -355,8 +377,9 @@ class Story:
         if notice.reader == "suppression" and isinstance(event := notice.event, AddressChanged) and is_news:
             for reason in member.refusals[event.old_email_digest].keys() & set(_FOLLOWING):
                 self._refused(member, event.new_email_digest, reason)
-        # The next event may have it forgotten whom a message was to.
+        # The next event may have it forgotten whom a message was to, and take from the list why somebody has left.
         await self._look_at_mail(member)
+        await self._look_at_workflow(member)
 
     def _came_back(self, refusals: dict[SuppressionReason, int], *, confirmed: int) -> None:
         # What was said after it was confirmed stays, whenever it is told.
@@ -372,6 +395,7 @@ class Story:
 
     async def _look(self, member: Membership) -> None:
         await self._look_at_mail(member)
+        await self._look_at_workflow(member)
         await self._collect(member)
         listed = await member.organization.sending.rows("SELECT email_digest, reason FROM suppressions")
         expected = {
@@ -391,11 +415,16 @@ class Story:
     async def _look_at_mail(self, member: Membership) -> None:
         """Whose address bounced is on the list now; who was vetoed was on it, or is forgotten."""
         rows = await member.organization.sending.rows(
-            "SELECT id, contact_id, email, status, veto_reason FROM messages"
+            "SELECT id, contact_id, email, status, veto_reason, workflow_mail_id FROM messages"
         )
         for row in rows:
-            if row.email:
-                member.recipients[row.id] = EmailAddress.parse(row.email)
+            if not row.email:
+                continue
+            who = EmailAddress.parse(row.email)
+            if row.workflow_mail_id and row.id not in member.recipients:
+                assert not member.refusals[who.digest], f"a workflow wrote to {who}, who is on the list"
+                self.counts["letters"] += 1
+            member.recipients[row.id] = who
         new = [row for row in rows if row.id not in member.ended and row.status in ("bounced", "vetoed")]
         for row in sorted(new, key=lambda row: str(row.status)):
             member.ended.add(row.id)
@@ -408,6 +437,31 @@ class Story:
                 assert {who.digest, str(row.contact_id)} & member.erased
             else:
                 assert SuppressionReason(row.veto_reason) in member.refusals[who.digest]
+
+    async def _look_at_workflow(self, member: Membership) -> None:
+        """Whoever has left the workflow, which nobody leaves otherwise, was on the list, or is forgotten."""
+        rows = await member.organization.sending.rows(
+            "SELECT id, contact_id, email_digest, cause, reason FROM enrollments WHERE ended_at IS NOT NULL"
+        )
+        for row in rows:
+            if row.id in member.left_workflow:
+                continue
+            member.left_workflow.add(row.id)
+            self.counts["out"] += 1
+            assert row.cause == "suppressed"
+            if row.reason == SuppressionReason.ERASED.value:
+                assert str(row.contact_id) in member.erased
+            else:
+                # They may have moved, and the workflow have heard of it from contacts themselves.
+                digests = {bytes(row.email_digest), *await self._digests(member, row.contact_id)}
+                assert any(SuppressionReason(row.reason) in member.refusals[digest] for digest in digests)
+
+    async def _digests(self, member: Membership, contact_id: UUID) -> list[bytes]:
+        """Of the address that a contact has now."""
+        context = member.organization.contacts.context
+        async with self._path.contacts.tenant_transaction(context, read_only=True) as session:
+            found = await session.execute(_ADDRESS, {"contact_id": contact_id})
+            return [bytes(row.email_digest) for row in found]
 
     async def _collect(self, member: Membership) -> None:
         """What was published in this step is on its way."""

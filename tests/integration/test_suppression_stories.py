@@ -1,8 +1,8 @@
 """Whatever people, organizations and the network do, in whatever order: who is on the list gets no mail, and nobody else is kept from it.
 
-Hypothesis makes the stories up. The services live them: contacts, sending, suppression and delivery, on a real database and a real relay,
-for several organizations that know the same people. Their events are told late, in any order and more than once. Workflows have
-stories of their own (`services/sending/tests/test_workflow_stories.py`).
+Hypothesis makes the stories up. The services live them: contacts, sending, suppression, delivery and workflows, on a real database and a real
+relay, for several organizations that know the same people. Their events are told late, in any order and more than once.
+Workflows have stories of their own as well (`services/sending/tests/test_workflow_stories.py`).
 `SUPPRESSION_STORIES=200 SUPPRESSION_STEPS=100` makes it many and long ones.
 """
 
@@ -129,6 +129,10 @@ class Machine(RuleBasedStateMachine):
     def deliver(self, number: int) -> None:
         self._step(self.story.deliver(number))
 
+    @rule(number=somewhere)
+    def wake(self, number: int) -> None:
+        self._step(self.story.wake(number))
+
     @rule(picks=st.lists(st.tuples(whichever, st.booleans()), min_size=1, max_size=12))
     def tell(self, picks: Sequence[tuple[int, bool]]) -> None:
         self._step(self.story.tell(picks))
@@ -173,8 +177,8 @@ async def test_in_no_story_is_mail_claimed_for_who_is_on_the_list_or_kept_from_w
     record_property(
         "figure",
         f"suppression stories: {lived['stories']} of {ORGANIZATIONS} organizations, {lived['steps']:,} steps, {lived['told']:,} events told; "
-        f"{lived['claimed']:,} messages claimed, none for who was on the list; {lived['vetoed']:,} vetoed, none for who was not; "
-        f"{lived['back']:,} came back, {lived['moved']:,} moved, {lived['left']:,} left a list; {lived['reported']:,} reports by mail",
+        f"{lived['claimed']:,} messages claimed, {lived['letters']:,} written by workflows, none for who was on the list; {lived['vetoed']:,} vetoed, none for who was not; "
+        f"{lived['back']:,} came back, {lived['moved']:,} moved, {lived['left']:,} left a list, {lived['out']:,} a workflow; {lived['reported']:,} reports by mail",
     )
 
 
