@@ -12,6 +12,7 @@ import pytest
 from chassis.database import RoleDatabase
 from flownurture.contacts.v1 import events_pb2 as contacts
 from flownurture.contacts.v1.segments_pb2 import OPERATOR_EQUALS
+from flownurture.sending.v1 import workflows_pb2 as pb
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_UNSUBSCRIBE
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SuppressedAddress
 from flownurture.workflows.v1.events_pb2 import CallEndpoints, EnrollmentsEnded, NotifyMembers
@@ -499,3 +500,17 @@ async def test_a_runner_that_ends_begins_nothing_anew(workflows: Workflows) -> N
     # Whatever is still at it would have it settle later.
     async with asyncio.timeout(0):
         await workflows.runner.settled()
+
+
+async def test_an_event_that_comes_again_brings_nobody_in_again(workflows: Workflows) -> None:
+    ada = person()
+    workflows.neighbours.add(ada)
+    again = {"rule": pb.RE_ENROLLMENT_RULE_AFTER_EXIT}
+    workflow_id = await workflows.start(document(leave(), re_enrollment=again))
+    joined = contacts.ListJoined(list_id=LIST, contact_ids=[str(ada.id)])
+    heard = await workflows.hear(joined)
+    await workflows.advance(workflow_id)
+    await workflows.hear(joined, heard)
+    assert len(await workflows.tenant.rows("SELECT FROM enrollments")) == 1
+    await workflows.hear(joined)
+    assert len(await workflows.tenant.rows("SELECT FROM enrollments")) == 2
