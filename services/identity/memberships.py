@@ -1,5 +1,6 @@
 """Who belongs to an organization, and as what. There is always an ORG_ADMIN among them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,6 +57,12 @@ async def page(session: TenantSession, *, after: UUID | None, size: int) -> list
     if after is not None:
         wanted = wanted.where(memberships.c.id > after)
     return [Member.of(row) for row in await session.execute(wanted)]
+
+
+async def among(session: TenantSession, user_ids: Collection[UUID]) -> list[UUID]:
+    """Those of these users who are members."""
+    wanted = select(memberships.c.user_id).where(memberships.c.user_id.in_(user_ids))
+    return list((await session.execute(wanted)).scalars())
 
 
 async def change_role(session: TenantSession, user_id: UUID, role: Role, grants: Grants) -> Member:

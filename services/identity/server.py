@@ -32,7 +32,7 @@ from services.identity.api.organizations import OrganizationService
 from services.identity.api.plans import EntitlementService, PlanService
 from services.identity.api.second_factor import SecondFactorService
 from services.identity.api.sessions import SessionService
-from services.identity.api.team import InvitationService, TeamService
+from services.identity.api.team import InvitationService, MemberDirectoryService, TeamService
 from services.identity.api.tokens import TokenAnswers
 from services.identity.clock import Clock, system_clock
 from services.identity.consumers import consumers
@@ -161,6 +161,7 @@ async def servicers(
         account,
         SecondFactorService(database, proof, throttle, factors),
         TeamService(grants, mails, clock),
+        MemberDirectoryService(),
         invitations,
         AccountPageService(account, invitations),
         OrganizationService(clock),

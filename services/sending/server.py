@@ -97,6 +97,7 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Tally(database, scheduler))
         process.start(EventRetention(database, scheduler, plans))
         links = TrackingLinks(settings.link_keys, settings.public_url)
+        checks = ChecksPeer(contacts, identity)
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(
             CampaignApi(database, recipients, launched=fan_out.launched),
@@ -110,11 +111,11 @@ async def serve(settings: SendingSettings) -> None:
             ReputationApi(),
             ReputationAdminApi(database, plans),
             EmailUsageApi(),
-            WorkflowApi(database, ChecksPeer(contacts)),
+            WorkflowApi(database, checks),
             EnrollmentApi(database, IdentificationPeer(contacts)),
             WorkflowReportApi(),
             WorkflowSimulationApi(database, PeoplePeer(contacts)),
-            ReadyMadeWorkflowApi(database, ChecksPeer(contacts)),
+            ReadyMadeWorkflowApi(database, checks),
             CustomEventApi(database, IdentificationPeer(contacts)),
             SendingPolicyApi(),
             DeadLetterService(relay, "sending"),

@@ -1,4 +1,4 @@
-"""`TeamService` and `InvitationService`: who belongs to the organization, and how they come in."""
+"""`TeamService`, `MemberDirectoryService` and `InvitationService`: who belongs to the organization, and how they come in."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from chassis.context import RequestContext, Role
 from chassis.database import Database, TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import FieldViolation, InvalidRequest
-from chassis.identifiers import new_id
+from chassis.identifiers import new_id, parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from chassis.secret import Secret
 from flownurture.identity.v1 import team_pb2 as pb
@@ -115,6 +115,19 @@ class TeamService:
         """Take an invitation back."""
         await invitations.revoke(session, UUID(request.invitation_id))
         return Empty()
+
+
+class MemberDirectoryService:
+    """Whom other processes may take for members."""
+
+    service = pb.DESCRIPTOR.services_by_name["MemberDirectoryService"]
+
+    async def find_members(
+        self, request: pb.FindMembersRequest, context: RequestContext, session: TenantSession
+    ) -> pb.FindMembersResponse:
+        """Those of the users who are members of the context's organization."""
+        found = await memberships.among(session, list(map(parse_id, request.user_ids)))
+        return pb.FindMembersResponse(user_ids=map(str, found))
 
 
 class InvitationService:

@@ -1,18 +1,23 @@
 """What workflows tell members reaches each once, in the name of their organization, and nobody else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
 from chassis.consumer import Consumer
+from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.identifiers import new_id
+from chassis.rpc.client import Peer
+from chassis.secret import Secret
+from chassis.stamp import Stamper
 from flownurture.events.v1.envelope_pb2 import Envelope
-from flownurture.identity.v1 import account_pb2, admin_pb2
+from flownurture.identity.v1 import account_pb2, admin_pb2, team_pb2
 from flownurture.identity.v1.events_pb2 import SendAccountMail
 from flownurture.identity.v1.organization_pb2 import PLAN_PRO
+from flownurture.identity.v1.team_pb2_grpc import MemberDirectoryServiceStub
 from flownurture.workflows.v1.events_pb2 import MemberNotice, NotifyMembers
 from services.identity.account_mails import AccountMails
 from services.identity.consumers import consumers
@@ -118,3 +123,22 @@ async def test_who_has_not_proved_their_address_is_not_written_to(
     unproved = await edge.sign_up()
     await hear(readers, unproved, notice(unproved))
     assert await ordered(database, unproved) == []
+
+
+async def test_other_processes_learn_who_is_a_member_of_the_organization_they_act_for(
+    edge: Edge, database: Database, owner: Person, service_environment: Callable[[str], dict[str, str]]
+) -> None:
+    gone, stranger = await join(edge, database, owner), await edge.sign_up()
+    await remove(edge, owner, gone)
+    asked = team_pb2.FindMembersRequest(
+        user_ids=[person.answer.user.id for person in (owner, gone, stranger)]
+    )
+    organization = UUID(owner.answer.organization.id)
+    key = Secret(service_environment("sending")["STAMP_PRIVATE_KEY"])
+    async with Peer(edge.target, "identity", Stamper("sending", key)) as sending:
+        answer = await sending.call(
+            MemberDirectoryServiceStub(sending.channel).FindMembers,
+            asked,
+            RequestContext.of_process("sending", organization),
+        )
+    assert list(answer.user_ids) == [owner.answer.user.id]

@@ -61,6 +61,7 @@ from services.sending.tests.list_choices import ListChoices
 from services.sending.tests.plan import Plan
 from services.sending.tests.post import Post, PostOffice
 from services.sending.tests.relay import MailRelay
+from services.sending.tests.team import Team
 from services.sending.tests.tenant import Tenant
 from services.sending.tests.workflow_contacts import WorkflowContacts
 from services.sending.tracking.campaign_links import Targets
@@ -165,8 +166,8 @@ async def contacts_peer(contacts: RpcServer, service_environment: Environment) -
 
 
 @pytest.fixture(scope="session")
-def checks(contacts_peer: Peer) -> ChecksPeer:
-    return ChecksPeer(contacts_peer)
+def checks(contacts_peer: Peer, identity_peer: Peer) -> ChecksPeer:
+    return ChecksPeer(contacts_peer, identity_peer)
 
 
 @pytest.fixture(scope="session")
@@ -185,17 +186,27 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="session")
-async def identity(plan: Plan, settings: DeliverySettings) -> AsyncIterator[RpcServer]:
+def team() -> Team:
+    return Team()
+
+
+@pytest.fixture(scope="session")
+async def identity(plan: Plan, team: Team, settings: DeliverySettings) -> AsyncIterator[RpcServer]:
     verifier = StampVerifier("identity", settings.stamp_trusted_keys)
-    async with RpcServer("identity", "127.0.0.1:0", verifier).add(plan) as server:
+    async with RpcServer("identity", "127.0.0.1:0", verifier).add(plan, team) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-async def allowances(identity: RpcServer, service_environment: Environment) -> AsyncIterator[IdentityPeer]:
+async def identity_peer(identity: RpcServer, service_environment: Environment) -> AsyncIterator[Peer]:
     key = Secret(service_environment("sending")["STAMP_PRIVATE_KEY"])
     async with Peer(f"127.0.0.1:{identity.port}", "identity", Stamper("sending", key)) as peer:
-        yield IdentityPeer(peer)
+        yield peer
+
+
+@pytest.fixture(scope="session")
+def allowances(identity_peer: Peer) -> IdentityPeer:
+    return IdentityPeer(identity_peer)
 
 
 @pytest.fixture(scope="session")

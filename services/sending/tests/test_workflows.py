@@ -13,6 +13,7 @@ from flownurture.sending.v1 import templates_pb2
 from flownurture.sending.v1 import workflow_service_pb2 as pb
 from flownurture.sending.v1.workflows_pb2 import WorkflowCondition, WorkflowStep, WorkflowTrigger
 from flownurture.workflows.v1.events_pb2 import SegmentsWatched
+from services.sending.tests.team import Team
 from services.sending.tests.tenant import Tenant
 from services.sending.tests.workflow_contacts import WorkflowContacts
 from services.sending.workflows.tests.drafts import LIST, OTHER, TAG, go_to, leave, mail, step, wait, wait_for
@@ -123,6 +124,18 @@ async def test_all_that_is_wrong_with_a_document_is_told_at_once_by_its_places(t
         "steps[2].id",
         "steps[2].go_to.step_id",
     }
+
+
+async def test_a_member_whom_a_step_notifies_is_one_of_this_organization(
+    tenant: Tenant, stranger: Tenant, team: Team
+) -> None:
+    user_id = str(uuid4())
+    team.add(stranger.context.organization, user_id)
+    steps = [step("tell", notify_member={"user_id": user_id, "subject": "Look", "text": "Here."}), leave()]
+    assert await wrong(tenant, asked(*steps)) == {
+        "steps[0].notify_member.user_id": "is not the id of a member"
+    }
+    await stranger(asked(*steps))
 
 
 async def test_what_is_not_in_the_contacts_service_is_told_with_all_else_that_is_wrong(

@@ -1,5 +1,6 @@
 """Whether a document may be kept: all that is wrong with it, and with what it names, told at once."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,8 @@ from chassis.rpc.client import Peer
 from flownurture.contacts.v1 import workflow_contacts_pb2 as contacts_pb
 from flownurture.contacts.v1.segments_pb2 import CONTACT_FIELD_FIRST_NAME, CONTACT_FIELD_LAST_NAME
 from flownurture.contacts.v1.workflow_contacts_pb2_grpc import WorkflowContactServiceStub
+from flownurture.identity.v1 import team_pb2 as team_pb
+from flownurture.identity.v1.team_pb2_grpc import MemberDirectoryServiceStub
 from flownurture.sending.v1 import workflows_pb2 as pb
 from services.sending.tables import campaigns
 from services.sending.workflow_mails import check_mails
@@ -45,22 +48,41 @@ class Checks(Protocol):
 
 
 class ChecksPeer:
-    """By a call to WorkflowContactService."""
+    """By calls to WorkflowContactService and MemberDirectoryService."""
 
-    def __init__(self, peer: Peer) -> None:
-        self._peer = peer
+    def __init__(self, contacts: Peer, identity: Peer) -> None:
+        self._contacts = contacts
+        self._identity = identity
 
     async def look_at(self, context: RequestContext, document: pb.WorkflowDocument) -> Findings:
         """As `Checks` says."""
         if document.ByteSize() > MOST_BYTES:
             return Findings([FieldViolation("steps", f"must be at most {MOST_BYTES:,} bytes in all")], False)
-        answer = await self._peer.call(
-            WorkflowContactServiceStub(self._peer.channel).CheckReferences,
-            contacts_pb.CheckReferencesRequest(things=_things(document)),
-            RequestContext.of_process("sending", context.organization, request_id=context.request_id),
+        caller = RequestContext.of_process("sending", context.organization, request_id=context.request_id)
+        answer, unknown = await asyncio.gather(
+            self._contacts.call(
+                WorkflowContactServiceStub(self._contacts.channel).CheckReferences,
+                contacts_pb.CheckReferencesRequest(things=_things(document)),
+                caller,
+            ),
+            self._unknown_members(caller, document),
         )
         elsewhere = (FieldViolation(wrong.path, wrong.message) for wrong in answer.violations)
-        return Findings([*violations(document), *elsewhere], bool(answer.advanced_paths))
+        return Findings([*violations(document), *elsewhere, *unknown], bool(answer.advanced_paths))
+
+    async def _unknown_members(
+        self, caller: RequestContext, document: pb.WorkflowDocument
+    ) -> list[FieldViolation]:
+        named = [each for each in references(document) if each.kind is Named.MEMBER]
+        if not named:
+            return []
+        answer = await self._identity.call(
+            MemberDirectoryServiceStub(self._identity.channel).FindMembers,
+            team_pb.FindMembersRequest(user_ids=sorted({each.name for each in named})),
+            caller,
+        )
+        members = set(map(UUID, answer.user_ids))
+        return [_unknown(each, "a member") for each in named if UUID(each.name) not in members]
 
 
 async def require_good(session: TenantSession, document: pb.WorkflowDocument, found: Findings) -> None:

@@ -485,3 +485,79 @@ class InvitationService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class MemberDirectoryServiceStub:
+    """What a process asks about the organization's team.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.FindMembers = channel.unary_unary(
+                '/flownurture.identity.v1.MemberDirectoryService/FindMembers',
+                request_serializer=flownurture_dot_identity_dot_v1_dot_team__pb2.FindMembersRequest.SerializeToString,
+                response_deserializer=flownurture_dot_identity_dot_v1_dot_team__pb2.FindMembersResponse.FromString,
+                _registered_method=True)
+
+
+class MemberDirectoryServiceServicer:
+    """What a process asks about the organization's team.
+    """
+
+    def FindMembers(self, request, context):
+        """Which of these users are members of the organization in the context.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_MemberDirectoryServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'FindMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindMembers,
+                    request_deserializer=flownurture_dot_identity_dot_v1_dot_team__pb2.FindMembersRequest.FromString,
+                    response_serializer=flownurture_dot_identity_dot_v1_dot_team__pb2.FindMembersResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'flownurture.identity.v1.MemberDirectoryService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('flownurture.identity.v1.MemberDirectoryService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class MemberDirectoryService:
+    """What a process asks about the organization's team.
+    """
+
+    @staticmethod
+    def FindMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.identity.v1.MemberDirectoryService/FindMembers',
+            flownurture_dot_identity_dot_v1_dot_team__pb2.FindMembersRequest.SerializeToString,
+            flownurture_dot_identity_dot_v1_dot_team__pb2.FindMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

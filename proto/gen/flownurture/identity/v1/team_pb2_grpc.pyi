@@ -173,3 +173,34 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Joins the organization and signs in. Who has an account proves it with its password; who has none gets one."""
 
 def add_InvitationServiceServicer_to_server(servicer: InvitationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class MemberDirectoryServiceStub:
+    """What a process asks about the organization's team."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> MemberDirectoryServiceAsyncStub: ...
+    FindMembers: _grpc.UnaryUnaryMultiCallable[_team_pb2.FindMembersRequest, _team_pb2.FindMembersResponse]
+    """Which of these users are members of the organization in the context."""
+
+@_typing.type_check_only
+class MemberDirectoryServiceAsyncStub(MemberDirectoryServiceStub):
+    """What a process asks about the organization's team."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    FindMembers: _aio.UnaryUnaryMultiCallable[_team_pb2.FindMembersRequest, _team_pb2.FindMembersResponse]  # type: ignore[assignment]
+    """Which of these users are members of the organization in the context."""
+
+class MemberDirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
+    """What a process asks about the organization's team."""
+
+    @_abc_1.abstractmethod
+    def FindMembers(
+        self,
+        request: _team_pb2.FindMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_team_pb2.FindMembersResponse, _abc.Awaitable[_team_pb2.FindMembersResponse]]:
+        """Which of these users are members of the organization in the context."""
+
+def add_MemberDirectoryServiceServicer_to_server(servicer: MemberDirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
