@@ -298,6 +298,8 @@ async def test_whoever_is_no_contact_any_more_leaves_at_the_next_step_that_asks(
     workflows.neighbours.remove(ada)
     await workflows.advance(workflow_id)
     assert await workflows.ends() == {ada.id: ("suppressed", "erased")}
+    (row,) = await workflows.tenant.rows("SELECT email_digest FROM enrollments")
+    assert row.email_digest is None
 
 
 async def test_who_moves_to_an_address_that_refused_mail_leaves(workflows: Workflows) -> None:

@@ -26,7 +26,9 @@ _MOVE = """
 _END = """
     WITH ended AS (
         UPDATE enrollments AS enrollment
-        SET ended_at = given.ended_at, cause = given.cause, reason = given.reason
+        SET ended_at = given.ended_at, cause = given.cause, reason = given.reason,
+            -- Of who is erased nothing is kept, whether or not the event that told of it came before they were in.
+            email_digest = CASE WHEN given.cause <> 'suppressed' OR given.reason <> 'erased' THEN email_digest END
         FROM unnest(%(ids)s::uuid[], %(ended_ats)s::timestamptz[], %(causes)s::text[], %(reasons)s::text[])
             AS given (id, ended_at, cause, reason)
         WHERE enrollment.id = given.id
