@@ -181,7 +181,7 @@ def test_a_number_must_be_one_and_fit(value: Any, problem: str) -> None:
 @pytest.mark.parametrize("value", ["spam", "MANUAL", 4, None, "unspecified", ""])
 def test_an_enum_names_what_it_may_be(value: Any) -> None:
     assert _errors("CreateSuppression", {"email": "ada@example.com", "reason": value}) == {
-        "reason": "must be one of: unsubscribe, hard_bounce, complaint, manual, erased, cancelled"
+        "reason": "must be one of: unsubscribe, hard_bounce, complaint, manual, erased, cancelled, frequency_cap"
     }
 
 
