@@ -329,8 +329,11 @@ def counts_of(passages: Sequence[Passage]) -> Counter[tuple[int, str, str, str]]
 
 
 def _moved(passage: Passage, ahead: Advance) -> Passage:
+    # Of who is erased nothing is kept.
+    erased = isinstance(ahead.place, Ended) and ahead.place.reason is SuppressionReason.ERASED
     return replace(
         passage,
+        digest=None if erased else passage.digest,
         place=ahead.place,
         lines=(*passage.lines, *filter(None, [ahead.trace])),
         effects=(*passage.effects, *filter(None, [ahead.effect])),
