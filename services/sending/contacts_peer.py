@@ -1,6 +1,5 @@
 """The contacts process as the sending process asks it."""
 
-import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from itertools import repeat
@@ -10,7 +9,7 @@ from chassis.context import RequestContext
 from chassis.rpc.client import Peer
 from flownurture.contacts.v1 import audience_pb2 as pb
 from flownurture.contacts.v1.audience_pb2_grpc import AudienceServiceStub
-from services.sending.recipients import Audience, Recipient, Selection
+from services.sending.recipients import Audience, Recipient, Selection, parse_fields
 
 # A stream that lasts longer is taken up where it was.
 _MOST_SECONDS = 600.0
@@ -62,11 +61,5 @@ def _recipients(batch: pb.RecipientBatch) -> Iterator[Recipient]:
     values = batch.custom_fields or repeat("{}", len(batch.contact_ids))
     columns = (batch.contact_ids, batch.emails, batch.email_digests, batch.first_names, batch.last_names)
     for contact_id, email, digest, first_name, last_name, custom_fields in zip(*columns, values, strict=True):
-        known = json.loads(custom_fields, parse_float=_number)
+        known = parse_fields(custom_fields)
         yield Recipient(UUID(bytes=contact_id), email, digest, first_name, last_name, known)
-
-
-def _number(text: str) -> float:
-    """A whole number without a fraction, as people write it."""
-    number = float(text)
-    return int(number) if number.is_integer() else number

@@ -1,5 +1,6 @@
 """Whom a campaign reaches, as its sender asks for it."""
 
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -50,6 +51,12 @@ class Recipient:
     custom_fields: Mapping[str, object] = field(default_factory=dict)
 
 
+def parse_fields(told: str) -> Mapping[str, object]:
+    """Custom fields by key, of a JSON object; a whole number without a fraction, as people write it."""
+    known: Mapping[str, object] = json.loads(told, parse_float=_number)
+    return known
+
+
 class Recipients(Protocol):
     """Where recipients come from."""
 
@@ -80,3 +87,8 @@ def _keep_selection(selection: Selection) -> Mapping[str, Any]:
         "segment_ids": list(map(str, selection.segment_ids)),
         "tags": list(selection.tags),
     }
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number

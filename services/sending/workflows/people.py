@@ -1,6 +1,5 @@
 """The contacts process as workflows ask it: who people are now, and which rules fit them."""
 
-import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from flownurture.contacts.v1 import workflow_contacts_pb2 as pb
 from flownurture.contacts.v1.segments_pb2 import Rule
 from flownurture.contacts.v1.workflow_contacts_pb2_grpc import WorkflowContactServiceStub
 from flownurture.sending.v1.workflows_pb2 import DateField
-from services.sending.recipients import Recipient
+from services.sending.recipients import Recipient, parse_fields
 
 # As many as the contract allows.
 MOST_PEOPLE = 1_000
@@ -162,18 +161,7 @@ def _description(described: pb.PersonDescription) -> Description:
         described.email_digest,
         described.first_name,
         described.last_name,
-        _fields(described.custom_fields),
+        parse_fields(described.custom_fields or "{}"),
     )
     zone = ZoneInfo(described.time_zone) if described.time_zone else None
     return Person(recipient, zone, frozenset(described.fitting))
-
-
-def _fields(told: str) -> Mapping[str, object]:
-    """By key; a whole number without a fraction, as people write it."""
-    known: Mapping[str, object] = json.loads(told or "{}", parse_float=_number)
-    return known
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    return int(number) if number.is_integer() else number
