@@ -65,16 +65,19 @@ debian = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get ins
 			--no-install-recommends $(1) >/dev/null 2>&1 || { apt-get update --quiet --quiet \
 			&& apt-get install --quiet --quiet --yes --no-install-recommends $(1); } >/dev/null 2>&1; }; }
 
-.PHONY: chromium opendkim
+.PHONY: chromium opendkim npm
 chromium: ## Install Chromium for the tests of pages, where that can be done
 	@command -v chromium chromium-browser google-chrome >/dev/null || $(call debian,chromium) \
 		|| echo "Without Chromium the tests of hosted pages are left out: install Debian's package chromium."
 opendkim: ## Install OpenDKIM for the test of signatures, where that can be done
 	@PATH="$$PATH:/usr/sbin" command -v opendkim >/dev/null || $(call debian,opendkim) \
 		|| echo "Without OpenDKIM one of two verifiers of signatures is left out: install Debian's package opendkim."
+npm: ## Install npm's standardwebhooks for the test of webhooks, where Node is
+	@command -v node npm >/dev/null && npm ci --prefix tests/npm --silent --no-audit --no-fund --ignore-scripts \
+		|| echo "Without npm and what it installs one of the verifiers of webhooks is left out: install Node."
 
 .PHONY: test
-test: install chromium opendkim ## Run the whole suite against real servers
+test: install chromium opendkim npm ## Run the whole suite against real servers
 	@python -m pytest -n 2
 
 FUZZ_EXAMPLES ?= 200
@@ -88,7 +91,7 @@ fuzz: install ## Call a house of its own with what schemathesis makes of its Ope
 lint: install ## Check format, rules, types, architecture, contract, and that what is generated is up to date
 	@ruff format --check --quiet .
 	@ruff check --quiet .
-	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py docs/*.py locks/*.py
+	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py docs/*.py docs/webhooks/*.py locks/*.py
 	@lint-imports --no-logo
 	@python -m proto.lint
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \
@@ -96,7 +99,7 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 		&& { diff -r -x __pycache__ "$$folder/gen" proto/gen || { echo "Run make proto."; exit 1; }; } \
 		&& { diff "$$folder/access.md" docs/access.md || { echo "Run make access."; exit 1; }; }
 	@python locks/check.py
-	@! git grep -nIE -e 'pypi[.]org' -e 'pythonhosted[.]org' \
+	@! git grep -nIE -e 'pypi[.]org' -e 'pythonhosted[.]org' -e 'npmjs[.]org' \
 		|| { echo "The repository names no registry."; exit 1; }
 	@! git grep -nIE '(^|[^A-Za-z0-9_.)}-])/(root|home|Users|work)/' \
 		|| { echo "The repository names no path of one machine."; exit 1; }
