@@ -146,5 +146,13 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "IDENTITY_TARGET": addresses.listen["identity"],
         },
+        "webhooks": {
+            "SEALING_KEYS": json.dumps({"local-1": secrets.webhooks_sealing_key}),
+            # Receivers of one machine stand on it, without a certificate.
+            "WEBHOOK_HTTPS_ONLY": "false",
+            "WEBHOOK_PORTS": "80,443,1024-65535",
+            "WEBHOOK_ALLOWED_RANGES": json.dumps(["127.0.0.0/8", "::1/128"]),
+            "DNS_RESOLVER": addresses.nameserver,
+        },
     }
     return own.get(process, {})

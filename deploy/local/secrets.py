@@ -43,6 +43,7 @@ class Secrets:
     link_key: str
     sealing_key: str
     mail_sealing_key: str
+    webhooks_sealing_key: str
     super_admin_password: str
 
     @classmethod
@@ -58,6 +59,7 @@ class Secrets:
             link_key=_key(),
             sealing_key=_key(),
             mail_sealing_key=_key(),
+            webhooks_sealing_key=_key(),
             super_admin_password=token_urlsafe(12),
         )
 

@@ -1,7 +1,10 @@
 """What the webhooks process is told by its environment."""
 
-from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
+from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealingSettings
+from services.webhooks.outbound.settings import WebhookDestinationSettings
 
 
-class WebhooksSettings(ProcessSettings, DatabaseSettings, EventsSettings):
-    """The webhooks process has nothing of its own to be told."""
+class WebhooksSettings(
+    ProcessSettings, DatabaseSettings, EventsSettings, SealingSettings, WebhookDestinationSettings
+):
+    """The webhooks process seals what endpoints sign with, and posts where its operator lets it."""
