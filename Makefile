@@ -72,8 +72,9 @@ chromium: ## Install Chromium for the tests of pages, where that can be done
 opendkim: ## Install OpenDKIM for the test of signatures, where that can be done
 	@PATH="$$PATH:/usr/sbin" command -v opendkim >/dev/null || $(call debian,opendkim) \
 		|| echo "Without OpenDKIM one of two verifiers of signatures is left out: install Debian's package opendkim."
-npm: ## Install npm's standardwebhooks for the test of webhooks, where Node is
-	@command -v node npm >/dev/null && npm ci --prefix tests/npm --silent --no-audit --no-fund --ignore-scripts \
+npm: tests/npm/node_modules/.package-lock.json ## Install npm's standardwebhooks for the test of webhooks, where Node is
+tests/npm/node_modules/.package-lock.json: tests/npm/package-lock.json
+	@npm ci --prefix tests/npm --silent --no-audit --no-fund --ignore-scripts 2>/dev/null \
 		|| echo "Without npm and what it installs one of the verifiers of webhooks is left out: install Node."
 
 .PHONY: test
