@@ -5,6 +5,8 @@ from ipaddress import IPv4Network, IPv6Network
 from pydantic import Field, Json
 
 from chassis.settings import EnvironmentSettings
+from services.webhooks.outbound.addresses import AddressRules
+from services.webhooks.outbound.destinations import DestinationRules
 from services.webhooks.outbound.ports import PortRanges
 
 
@@ -25,3 +27,10 @@ class WebhookDestinationSettings(EnvironmentSettings):
     dns_resolver: str = Field(
         "", description="the resolver for endpoints' names, as host:port; the system's where it is empty"
     )
+
+    @property
+    def destination_rules(self) -> DestinationRules:
+        """What all of that says."""
+        return DestinationRules(
+            self.webhook_https_only, self.webhook_ports, AddressRules(self.webhook_allowed_ranges)
+        )

@@ -1,0 +1,294 @@
+"""Posts over real sockets: what counts as an answer, what is kept open, what fails and how it is told."""
+
+import asyncio
+import datetime
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from services.webhooks.outbound import client as client_module
+from services.webhooks.outbound.addresses import AddressRules
+from services.webhooks.outbound.answers import Failure, PostFailed, retry_after
+from services.webhooks.outbound.client import Client, Pool
+from services.webhooks.outbound.destinations import DestinationRules, parse_destination
+from services.webhooks.outbound.ports import PortRanges
+from services.webhooks.outbound.resolver import Resolver
+from services.webhooks.outbound.tests.zone import serving
+
+RULES = DestinationRules(False, PortRanges.parse("1-65535"), AddressRules([ip_network("127.0.0.0/8")]))
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+Answering = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Receiver:
+    """What has come, and over how many connections."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                self.requests.append(head + await reader.readexactly(length))
+                await self._answering(self.requests[-1], writer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def receiving(answering: Answering, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
+    receiver = Receiver(answering)
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, ssl=tls)
+    receiver.port = server.sockets[0].getsockname()[1]
+    try:
+        yield receiver
+    finally:
+        server.close()
+
+
+def answering(answer: bytes) -> Answering:
+    async def write(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+
+    return write
+
+
+def pool_to(receiver: Receiver, path: str = "/") -> Pool:
+    client = Client(RULES, Resolver("127.0.0.1:9"))
+    return client.pool(parse_destination(f"http://127.0.0.1:{receiver.port}{path}", RULES))
+
+
+async def failure(pool: Pool) -> PostFailed:
+    with pytest.raises(PostFailed) as failed:
+        await pool.post([], b"{}")
+    return failed.value
+
+
+async def test_a_post_arrives_as_it_was_given_and_its_answer_is_told() -> None:
+    async with receiving(answering(OK)) as receiver:
+        answer = await pool_to(receiver, "/hooks?a=1").post([("X-One", "1")], b'{"a":1}')
+    assert (answer.status, answer.body, answer.address) == (200, b"ok", "127.0.0.1")
+    assert receiver.requests == [
+        b"POST /hooks?a=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nX-One: 1\r\nContent-Length: 7\r\n\r\n"
+        % receiver.port
+        + b'{"a":1}'
+    ]
+
+
+async def test_one_connection_serves_post_after_post() -> None:
+    async with receiving(answering(OK)) as receiver:
+        pool = pool_to(receiver)
+        for _ in range(20):
+            await pool.post([], b"{}")
+        assert (receiver.connections, len(receiver.requests)) == (1, 20)
+
+
+async def test_posts_at_the_same_moment_have_connections_of_their_own() -> None:
+    async with receiving(answering(OK)) as receiver:
+        pool = pool_to(receiver)
+        answers = await asyncio.gather(*(pool.post([], b"{}") for _ in range(8)))
+        assert [answer.status for answer in answers] == [200] * 8
+        assert receiver.connections == 8
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_a_connection_that_is_to_close_is_not_used_again(answer: bytes) -> None:
+    async with receiving(answering(answer)) as receiver:
+        pool = pool_to(receiver)
+        await pool.post([], b"{}")
+        await pool.post([], b"{}")
+        assert receiver.connections == 2
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_replaced_before_anything_is_sent() -> None:
+    async def answer_and_close(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    async with receiving(answer_and_close) as receiver:
+        pool = pool_to(receiver)
+        await pool.post([], b"{}")
+        async with asyncio.timeout(5):
+            while pool._idle and pool._idle[-1].is_open:  # noqa: ASYNC110 - it is told by the network alone
+                await asyncio.sleep(0)
+        assert (await pool.post([], b"{}")).status == 200
+        assert (receiver.connections, len(receiver.requests)) == (2, 2)
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    async def answer_and_close(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 202 Fine\r\n\r\nto the end")
+        await writer.drain()
+        writer.close()
+
+    async with receiving(answer_and_close) as receiver:
+        answer = await pool_to(receiver).post([], b"{}")
+        assert (answer.status, answer.body) == (202, b"to the end")
+
+
+async def test_a_body_that_does_not_end_is_cut_off_and_its_status_counts() -> None:
+    endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b"x" * 1024 + b"\r\n"
+
+    async def stream(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(endless)
+        while not writer.is_closing():
+            writer.write(b"400\r\n" + b"y" * 1024 + b"\r\n")
+            await writer.drain()
+
+    async with receiving(stream) as receiver:
+        answer = await pool_to(receiver).post([], b"{}")
+        assert (answer.status, answer.body) == (200, b"x" * 1024)
+
+
+async def test_who_informs_first_is_waited_for() -> None:
+    async with receiving(answering(b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n" + OK)) as receiver:
+        assert (await pool_to(receiver).post([], b"{}")).status == 200
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-x\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nA\x00: b\r\n\r\n"]
+)
+async def test_what_is_not_http_is_told_as_broken(answer: bytes) -> None:
+    async with receiving(answering(answer)) as receiver:
+        assert (await failure(pool_to(receiver))).outcome is Failure.BROKEN
+
+
+async def test_who_hangs_up_has_not_answered_and_is_not_asked_twice() -> None:
+    async def hang_up(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with receiving(hang_up) as receiver:
+        assert (await failure(pool_to(receiver))).outcome is Failure.BROKEN
+        assert len(receiver.requests) == 1
+
+
+async def test_who_does_not_answer_is_waited_for_until_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_ATTEMPT_SECONDS", 0.2)
+
+    async def nothing(request: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(30)
+
+    async with receiving(nothing) as receiver:
+        failed = await failure(pool_to(receiver))
+        assert (failed.outcome, failed.address) == (Failure.TIMEOUT, "127.0.0.1")
+
+
+async def test_where_nobody_listens_is_told_as_unreachable() -> None:
+    async with receiving(answering(OK)) as receiver:
+        pool = pool_to(receiver)
+    assert (await failure(pool)).outcome is Failure.UNREACHABLE
+
+
+async def test_a_name_that_the_dns_does_not_know_is_told_as_unresolved() -> None:
+    async with serving({}) as (nameserver, _):
+        client = Client(RULES, Resolver(nameserver))
+        assert (
+            await failure(client.pool(parse_destination("http://nowhere.test/", RULES)))
+        ).outcome is Failure.UNRESOLVED
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\nb", "a\0b"])
+async def test_no_header_can_bring_another_along(value: str) -> None:
+    async with receiving(answering(OK)) as receiver:
+        with pytest.raises(PostFailed) as failed:
+            await pool_to(receiver).post([("X-One", value)], b"{}")
+        assert failed.value.outcome is Failure.REFUSED
+        assert receiver.requests == []
+
+
+async def test_a_kept_connection_is_looked_at_again_before_it_is_used() -> None:
+    async with receiving(answering(OK)) as receiver:
+        client = Client(RULES, Resolver("127.0.0.1:9"))
+        pool = client.pool(parse_destination(f"http://127.0.0.1:{receiver.port}/", RULES))
+        await pool.post([], b"{}")
+        client.rules = DestinationRules(False, RULES.ports, AddressRules())
+        assert (await failure(pool)).outcome is Failure.REFUSED
+        assert len(receiver.requests) == 1
+
+
+async def test_over_tls_the_certificate_must_be_for_the_name(tmp_path: Path) -> None:
+    authority, tls = _tls_for("hooks.test", tmp_path)
+    zone = {"hooks.test": {"A": ["127.0.0.1"]}, "other.test": {"A": ["127.0.0.1"]}}
+    async with receiving(answering(OK), tls) as receiver, serving(zone) as (nameserver, _):
+        client = Client(RULES, Resolver(nameserver), trusted=str(authority))
+
+        def pool(host: str, by: Client = client) -> Pool:
+            return by.pool(parse_destination(f"https://{host}:{receiver.port}/", RULES))
+
+        assert (await pool("hooks.test").post([], b"{}")).status == 200
+        assert (await failure(pool("other.test"))).outcome is Failure.TLS
+        strangers = Client(RULES, Resolver(nameserver))
+        assert (await failure(pool("hooks.test", strangers))).outcome is Failure.TLS
+        assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"120", 120.0),
+        (b"0", 0.0),
+        (b"Sat, 28 Nov 2026 00:01:00 GMT", 60.0),
+        (b"Fri, 27 Nov 2026 00:00:00 GMT", 0.0),
+        (b"soon", None),
+        (b"-5", None),
+        (b"", None),
+        (b"1" * 400, float("inf")),
+    ],
+)
+def test_both_forms_of_retry_after_are_understood(value: bytes, seconds: float | None) -> None:
+    now = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
+    assert retry_after({b"retry-after": value}, now) == seconds
+
+
+def _tls_for(name: str, folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate that vouches for itself, as its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.9"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    authority, private = folder / "certificate.pem", folder / "key.pem"
+    authority.write_bytes(certificate.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority, private)
+    return authority, context
