@@ -20,6 +20,7 @@ _WRAPPINGS: tuple[tuple[IPv6Network, int], ...] = (
     (IPv6Network("64:ff9b:1::/48"), 0),  # NAT64 of a network of its own, RFC 8215
     (IPv6Network("2002::/16"), 80),  # 6to4, RFC 3056
 )
+_MOST_REMEMBERED = 10_000
 _TEREDO = IPv6Network("2001::/32")
 # What is not for anybody's webhooks though some versions of the registry call it global.
 _NEVER: tuple[IPNetwork, ...] = tuple(
@@ -56,9 +57,19 @@ class AddressRules:
 
     def __init__(self, allowed_ranges: Sequence[IPNetwork] = ()) -> None:
         self._allowed_ranges = tuple(allowed_ranges)
+        # What these rules say of an address never changes, and is asked for every post.
+        self._let_through: set[str] = set()
 
     def require_allowed(self, address: str) -> None:
         """Raise Refused for an address that is not public, in whatever form, or is none at all."""
+        if address in self._let_through:
+            return
+        self._look_at(address)
+        if len(self._let_through) >= _MOST_REMEMBERED:
+            self._let_through.clear()
+        self._let_through.add(address)
+
+    def _look_at(self, address: str) -> None:
         try:
             parsed = ip_address(address)
         except ValueError:

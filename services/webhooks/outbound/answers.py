@@ -1,7 +1,6 @@
 """What comes back: its status, how long to wait, and the beginning of its body."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -43,14 +42,15 @@ class PostFailed(Exception):
         self.duration = duration
 
 
-def retry_after(headers: Mapping[bytes, bytes], now: datetime | None = None) -> float | None:
+def retry_after(value: str, now: datetime | None = None) -> float | None:
     """Seconds that Retry-After asks for, in either form (RFC 9110 §10.2.3); None where it says nothing that can be read."""
-    value = headers.get(b"retry-after", b"").decode("latin-1").strip()
     if value.isascii() and value.isdecimal():
         return float(value) if len(value) < 12 else math.inf
     try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
+        moment = parsedate_to_datetime(value) if value else None
+    except (ValueError, IndexError, OverflowError):
+        moment = None
+    if moment is None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

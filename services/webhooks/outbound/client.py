@@ -4,12 +4,17 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 
 from services.webhooks.outbound.addresses import Refused
-from services.webhooks.outbound.answers import Answer, Failure, PostFailed, retry_after
-from services.webhooks.outbound.connection import Connection, ConnectionBroken, Received
+from services.webhooks.outbound.answers import Answer, Failure, PostFailed
+from services.webhooks.outbound.connection import Connection
 from services.webhooks.outbound.destinations import Destination, DestinationRules
+from services.webhooks.outbound.requests import Posts
 from services.webhooks.outbound.resolver import Resolver, Unresolved
+from services.webhooks.outbound.responses import Broken, Response
+
+__all__ = ["Answer", "Client", "Failure", "Pool", "PostFailed"]
 
 _CONNECT_SECONDS = 5.0
 _ATTEMPT_SECONDS = 15.0
@@ -39,27 +44,27 @@ class Pool:
     def __init__(self, client: Client, destination: Destination) -> None:
         self._client = client
         self._destination = destination
+        self._posts = Posts(destination)
         self._idle: deque[Connection] = deque()
-        self._begin = f"POST {destination.target} HTTP/1.1\r\nHost: {destination.authority}\r\n"
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def post(self, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
         """Post once, within 15 seconds. Raises PostFailed. Nothing is ever sent twice by itself."""
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = monotonic()
         connection: Connection | None = None
         failure: tuple[Failure, str]
         try:
             async with asyncio.timeout(_ATTEMPT_SECONDS):
                 connection = self._kept() or await self._connected()
-                received = await connection.exchange(self._request(headers, body))
-            return self._answered(connection, received, loop.time() - begun)
+                response = await connection.exchange(self._posts.with_body(headers, body))
+            return self._answered(connection, response, monotonic() - begun)
         except TimeoutError:
             failure = Failure.TIMEOUT, f"There was no answer within {_ATTEMPT_SECONDS:.0f} seconds."
         except Refused as refusal:
             failure = Failure.REFUSED, str(refusal)
         except Unresolved as missing:
             failure = Failure.UNRESOLVED, str(missing)
-        except ConnectionBroken as broken:
+        except Broken as broken:
             failure = Failure.BROKEN, str(broken)
         except ssl.SSLError as error:
             failure = Failure.TLS, _in_words(error)
@@ -68,23 +73,22 @@ class Pool:
         if connection is not None:
             connection.close()
         address = connection.address if connection else ""
-        raise PostFailed(*failure, address=address, duration=loop.time() - begun)
+        raise PostFailed(*failure, address=address, duration=monotonic() - begun)
 
     def close(self) -> None:
         """Close those that nobody uses; those in use close when they are done."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         while self._idle:
             self._idle.popleft().close()
 
     def _kept(self) -> Connection | None:
         """One that is open, young enough, and leads where one may go still."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         while self._idle:
             connection = self._idle.pop()
-            if (
-                connection.is_open
-                and now - connection.used_at < _IDLE_SECONDS
-                and now - connection.opened_at < _AGE_SECONDS
-            ):
+            if _is_good(connection, now):
                 self._client.rules.addresses.require_allowed(connection.address)
                 return connection
             connection.close()
@@ -112,30 +116,39 @@ class Pool:
         destination = self._destination
         tls = self._client.tls if destination.is_tls else None
         _, connection = await asyncio.get_running_loop().create_connection(
-            Connection, address, destination.port, ssl=tls, server_hostname=destination.host if tls else None
+            lambda: Connection(address),
+            address,
+            destination.port,
+            ssl=tls,
+            server_hostname=destination.host if tls else None,
         )
-        connection.address = address
         return connection
 
-    def _request(self, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        breaks = len(headers)
-        if lines.count("\r") != breaks or lines.count("\n") != breaks or "\0" in lines:
-            raise Refused("A header holds a line break.")
-        return f"{self._begin}{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
-
-    def _answered(self, connection: Connection, received: Received, duration: float) -> Answer:
+    def _answered(self, connection: Connection, response: Response, duration: float) -> Answer:
         if connection.is_open:
-            self._idle.append(connection)
-        else:
-            connection.close()
-        return Answer(
-            status=received.status,
-            body=bytes(received.body),
-            retry_after=retry_after(received.headers),
-            address=connection.address,
-            duration=duration,
-        )
+            self._keep(connection)
+        return Answer(response.status, response.body, response.retry_after, connection.address, duration)
+
+    def _keep(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._close_old)
+
+    def _close_old(self) -> None:
+        """Whoever is not posted to for a while has no connection of ours."""
+        self._sweep = None
+        now = monotonic()
+        kept, self._idle = self._idle, deque()
+        for connection in kept:
+            if _is_good(connection, now):
+                self._keep(connection)
+            else:
+                connection.close()
+
+
+def _is_good(connection: Connection, now: float) -> bool:
+    is_young = now - connection.used_at < _IDLE_SECONDS and now - connection.opened_at < _AGE_SECONDS
+    return connection.is_open and is_young
 
 
 def _in_words(error: ssl.SSLError) -> str:

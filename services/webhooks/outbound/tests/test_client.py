@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -88,7 +89,8 @@ async def test_a_post_arrives_as_it_was_given_and_its_answer_is_told() -> None:
         answer = await pool_to(receiver, "/hooks?a=1").post([("X-One", "1")], b'{"a":1}')
     assert (answer.status, answer.body, answer.address) == (200, b"ok", "127.0.0.1")
     assert receiver.requests == [
-        b"POST /hooks?a=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nX-One: 1\r\nContent-Length: 7\r\n\r\n"
+        b"POST /hooks?a=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+        b"User-Agent: FlowNurture-Webhooks/1\r\nAccept: */*\r\nX-One: 1\r\nContent-Length: 7\r\n\r\n"
         % receiver.port
         + b'{"a":1}'
     ]
@@ -171,8 +173,109 @@ async def test_who_informs_first_is_waited_for() -> None:
         assert (await pool_to(receiver).post([], b"{}")).status == 200
 
 
+async def test_a_second_answer_to_one_post_is_not_heard_and_ends_the_connection() -> None:
+    forged = b"HTTP/1.1 410 Gone\r\nRetry-After: 9\r\nContent-Length: 4\r\n\r\ngone"
+    async with receiving(answering(OK + forged)) as receiver:
+        pool = pool_to(receiver)
+        for _ in range(2):
+            answer = await pool.post([], b"{}")
+            assert (answer.status, answer.body, answer.retry_after) == (200, b"ok", None)
+        assert receiver.connections == 2
+
+
+async def test_what_is_said_unasked_is_not_taken_for_the_answer_to_the_next_post() -> None:
+    told = asyncio.Event()
+
+    async def answer_and_go_on(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await writer.drain()
+        await told.wait()
+        writer.write(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n")
+
+    async with receiving(answer_and_go_on) as receiver:
+        pool = pool_to(receiver)
+        await pool.post([], b"{}")
+        told.set()
+        async with asyncio.timeout(5):
+            while pool._idle and pool._idle[-1].is_open:  # noqa: ASYNC110 - it is told by the network alone
+                await asyncio.sleep(0)
+        assert (await pool.post([], b"{}")).status == 200
+        assert receiver.connections == 2
+
+
+async def test_a_head_that_does_not_end_is_not_read_to_its_end() -> None:
+    written = 0
+
+    async def stream(request: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not writer.is_closing():
+            writer.write(b"x" * 65_536)
+            written += 65_536
+            await writer.drain()
+
+    async with receiving(stream) as receiver:
+        assert (await failure(pool_to(receiver))).outcome is Failure.BROKEN
+        # What the sockets hold on both sides, and no more.
+        assert written < 64 * 1024 * 1024
+
+
+async def test_an_answer_that_ends_before_its_length_is_none() -> None:
+    async def half(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        await writer.drain()
+        writer.close()
+
+    async with receiving(half) as receiver:
+        assert (await failure(pool_to(receiver))).outcome is Failure.BROKEN
+
+
+async def test_who_is_not_posted_to_has_no_connection_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_IDLE_SECONDS", 0.05)
+    gone = asyncio.Event()
+
+    class Watched(Receiver):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await super().serve(reader, writer)
+            gone.set()
+
+    receiver = Watched(answering(OK))
+    async with await asyncio.start_server(receiver.serve, "127.0.0.1", 0) as server:
+        receiver.port = server.sockets[0].getsockname()[1]
+        await pool_to(receiver).post([], b"{}")
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_posts_arrive_by_the_loop_that_processes_run_on(secure: bool, tmp_path: Path) -> None:
+    """Whose transports are others than asyncio's."""
+    authority, tls = _tls_for("hooks.test", tmp_path)
+
+    async def post() -> list[int]:
+        async with (
+            receiving(answering(OK), tls if secure else None) as receiver,
+            serving({"hooks.test": {"A": ["127.0.0.1"]}}) as (nameserver, _),
+        ):
+            client = Client(RULES, Resolver(nameserver), trusted=str(authority))
+            url = f"{'https' if secure else 'http'}://hooks.test:{receiver.port}/"
+            pool = client.pool(parse_destination(url, RULES))
+            statuses = [(await pool.post([], b"{}")).status for _ in range(3)]
+            pool.close()
+            return [*statuses, receiver.connections]
+
+    assert await asyncio.to_thread(uvloop.run, post()) == [200, 200, 200, 1]
+
+
 @pytest.mark.parametrize(
-    "answer", [b"SSH-2.0-x\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nA\x00: b\r\n\r\n"]
+    "answer",
+    [
+        b"SSH-2.0-x\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA\x00: b\r\n\r\n",
+        b"HTTP/1.1 101 Over\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
+    ],
 )
 async def test_what_is_not_http_is_told_as_broken(answer: bytes) -> None:
     async with receiving(answering(answer)) as receiver:
@@ -213,11 +316,20 @@ async def test_a_name_that_the_dns_does_not_know_is_told_as_unresolved() -> None
         ).outcome is Failure.UNRESOLVED
 
 
-@pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\nb", "a\0b"])
-async def test_no_header_can_bring_another_along(value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("X-One", value) for value in ("a\r\nX-Other: b", "a\nb", "a\0b", "a\x7fb", "a\u2028b", "\u010d")),
+        *((name, "1") for name in ("", "X One", "X-One:", "X-One\r\nX-Other", "X-Öne", "X-One ")),
+        # By these a request would say itself where it ends, where it goes, and what becomes of its connection.
+        *(("Transfer-Encoding", "chunked"), ("content-length", "0"), ("Host", "other.test")),
+        *(("Connection", "close"), ("Upgrade", "h2c"), ("Expect", "100-continue")),
+    ],
+)
+async def test_no_header_can_bring_another_along_or_change_the_request(name: str, value: str) -> None:
     async with receiving(answering(OK)) as receiver:
         with pytest.raises(PostFailed) as failed:
-            await pool_to(receiver).post([("X-One", value)], b"{}")
+            await pool_to(receiver).post([(name, value)], b"{}")
         assert failed.value.outcome is Failure.REFUSED
         assert receiver.requests == []
 
@@ -263,7 +375,7 @@ async def test_over_tls_the_certificate_must_be_for_the_name(tmp_path: Path) -> 
 )
 def test_both_forms_of_retry_after_are_understood(value: bytes, seconds: float | None) -> None:
     now = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
-    assert retry_after({b"retry-after": value}, now) == seconds
+    assert retry_after(value.decode(), now) == seconds
 
 
 def _tls_for(name: str, folder: Path) -> tuple[Path, ssl.SSLContext]:
