@@ -20,6 +20,8 @@ _WRAPPINGS: tuple[tuple[IPv6Network, int], ...] = (
     (IPv6Network("64:ff9b:1::/48"), 0),  # NAT64 of a network of its own, RFC 8215
     (IPv6Network("2002::/16"), 80),  # 6to4, RFC 3056
 )
+# All that is assigned to be public (RFC 4291 §2.4); what is not assigned yet, some networks use for themselves.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
 _MOST_REMEMBERED = 10_000
 _TEREDO = IPv6Network("2001::/32")
 # What is not for anybody's webhooks though some versions of the registry call it global.
@@ -30,7 +32,10 @@ _NEVER: tuple[IPNetwork, ...] = tuple(
         "100.64.0.0/10",  # shared by a carrier's customers, RFC 6598
         "168.63.129.16/32",  # Azure's own, from within a machine there
         "192.0.0.0/24",
+        "192.31.196.0/24",  # AS112, RFC 7535
+        "192.52.193.0/24",  # AMT, RFC 7450
         "192.88.99.0/24",  # 6to4 relays, RFC 7526
+        "192.175.48.0/24",  # AS112, RFC 7534
         "198.18.0.0/15",
         "224.0.0.0/4",
         "240.0.0.0/4",
@@ -38,6 +43,7 @@ _NEVER: tuple[IPNetwork, ...] = tuple(
         "100::/64",
         "2001::/23",
         "2002::/16",
+        "2620:4f:8000::/48",
         "3fff::/20",
         "5f00::/16",
         "fc00::/7",
@@ -103,4 +109,4 @@ def _is_public(address: IPAddress) -> bool:
     if isinstance(address, IPv6Address) and next(wrapped(address), None) is not None:
         # It is as public as what it wraps, except those that are in use by nobody.
         return address not in _WRAPPINGS[2][0] and address not in _WRAPPINGS[1][0]
-    return address.is_global
+    return address.is_global and (isinstance(address, IPv4Address) or address in _GLOBAL_UNICAST)

@@ -18,13 +18,15 @@ __all__ = ["Answer", "Client", "Failure", "Pool", "PostFailed"]
 
 _CONNECT_SECONDS = 5.0
 _ATTEMPT_SECONDS = 15.0
+# A name may have many addresses, of which others could be somebody's whom we are to be sent to.
+_MOST_TRIED = 3
 # What others close after a while is not written to just then; names move.
 _IDLE_SECONDS = 25.0
 _AGE_SECONDS = 60.0
 
 
 class Client:
-    """What all posts of a process share: rules, resolver, TLS. `trusted` is a file of authorities beside those of the system."""
+    """What all posts of a process share: rules, resolver, TLS. `trusted` is a file of authorities in place of the system's."""
 
     def __init__(self, rules: DestinationRules, resolver: Resolver, trusted: str | None = None) -> None:
         self.rules = rules
@@ -51,12 +53,13 @@ class Pool:
     async def post(self, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
         """Post once, within 15 seconds. Raises PostFailed. Nothing is ever sent twice by itself."""
         begun = monotonic()
-        connection: Connection | None = None
+        tried: list[str] = []
         failure: tuple[Failure, str]
         try:
             async with asyncio.timeout(_ATTEMPT_SECONDS):
-                connection = self._kept() or await self._connected()
-                response = await connection.exchange(self._posts.with_body(headers, body))
+                request = self._posts.with_body(headers, body)
+                connection = self._kept(tried) or await self._connected(tried)
+                response = await connection.exchange(request)
             return self._answered(connection, response, monotonic() - begun)
         except TimeoutError:
             failure = Failure.TIMEOUT, f"There was no answer within {_ATTEMPT_SECONDS:.0f} seconds."
@@ -70,10 +73,7 @@ class Pool:
             failure = Failure.TLS, _in_words(error)
         except OSError as error:
             failure = Failure.UNREACHABLE, error.strerror or "It cannot be reached."
-        if connection is not None:
-            connection.close()
-        address = connection.address if connection else ""
-        raise PostFailed(*failure, address=address, duration=monotonic() - begun)
+        raise PostFailed(*failure, address=tried[-1] if tried else "", duration=monotonic() - begun)
 
     def close(self) -> None:
         """Close those that nobody uses; those in use close when they are done."""
@@ -83,23 +83,31 @@ class Pool:
         while self._idle:
             self._idle.popleft().close()
 
-    def _kept(self) -> Connection | None:
+    def _kept(self, tried: list[str]) -> Connection | None:
         """One that is open, young enough, and leads where one may go still."""
         now = monotonic()
         while self._idle:
             connection = self._idle.pop()
-            if _is_good(connection, now):
-                self._client.rules.addresses.require_allowed(connection.address)
+            if _is_good(connection, now) and self._is_allowed(connection.address):
+                tried.append(connection.address)
                 return connection
             connection.close()
         return None
 
-    async def _connected(self) -> Connection:
+    def _is_allowed(self, address: str) -> bool:
+        try:
+            self._client.rules.addresses.require_allowed(address)
+        except Refused:
+            return False
+        return True
+
+    async def _connected(self, tried: list[str]) -> Connection:
         """A new one, to an address that was looked at: the address is connected to, not the name."""
         destination, rules = self._destination, self._client.rules.addresses
         addresses = await self._client.resolver.addresses(destination.host, rules)
         last: OSError = OSError(0, "It cannot be reached.")
-        for address in addresses:
+        for address in addresses[:_MOST_TRIED]:
+            tried.append(address)
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     return await self._open(address)
@@ -112,7 +120,6 @@ class Pool:
         raise last
 
     async def _open(self, address: str) -> Connection:
-        self._client.rules.addresses.require_allowed(address)
         destination = self._destination
         tls = self._client.tls if destination.is_tls else None
         _, connection = await asyncio.get_running_loop().create_connection(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from services.webhooks.outbound.addresses import Refused
 from services.webhooks.outbound.destinations import Destination
@@ -36,7 +37,12 @@ class Posts:
 
 def require_header(name: str, value: str) -> None:
     """Raises Refused for a header that is not one line (RFC 9110 §5.5), or that the client says itself."""
-    if not _NAME.fullmatch(name) or name.lower() in _OURS:
+    if not _may_be_named(name):
         raise Refused("A header has a name that it cannot have.")
     if not _VALUE.fullmatch(value):
         raise Refused("A header has a value that is not one line of text.")
+
+
+@lru_cache(maxsize=1_024)
+def _may_be_named(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name.lower() not in _OURS

@@ -37,7 +37,7 @@ class Resolver:
         self._resolver = DnsResolver(configure=not nameserver)
         if nameserver:
             host, _, port = nameserver.rpartition(":")
-            self._resolver.nameservers = [host]
+            self._resolver.nameservers = [host.strip("[]")]
             self._resolver.port = int(port)
         self._resolver.lifetime = _LIFETIME_SECONDS
         # Until when they are kept, by name, the oldest first.

@@ -305,7 +305,31 @@ async def test_who_does_not_answer_is_waited_for_until_time_is_up(monkeypatch: p
 async def test_where_nobody_listens_is_told_as_unreachable() -> None:
     async with receiving(answering(OK)) as receiver:
         pool = pool_to(receiver)
-    assert (await failure(pool)).outcome is Failure.UNREACHABLE
+    failed = await failure(pool)
+    assert (failed.outcome, failed.address) == (Failure.UNREACHABLE, "127.0.0.1")
+
+
+async def test_of_several_addresses_the_next_one_is_tried_where_nobody_listens() -> None:
+    zone = {"two.test": {"A": ["127.0.0.2", "127.0.0.1"]}}
+    async with receiving(answering(OK)) as receiver, serving(zone) as (nameserver, _):
+        client = Client(RULES, Resolver(nameserver))
+        pool = client.pool(parse_destination(f"http://two.test:{receiver.port}/", RULES))
+        assert (await pool.post([], b"{}")).address == "127.0.0.1"
+
+
+async def test_a_name_with_many_addresses_does_not_send_us_to_all_of_them() -> None:
+    others = [f"127.0.0.{number}" for number in range(2, 30)]
+    async with (
+        receiving(answering(OK)) as receiver,
+        serving({"many.test": {"A": [*others, "127.0.0.1"]}}) as (
+            nameserver,
+            _,
+        ),
+    ):
+        client = Client(RULES, Resolver(nameserver))
+        failed = await failure(client.pool(parse_destination(f"http://many.test:{receiver.port}/", RULES)))
+        assert failed.outcome is Failure.UNREACHABLE
+        assert receiver.connections == 0
 
 
 async def test_a_name_that_the_dns_does_not_know_is_told_as_unresolved() -> None:

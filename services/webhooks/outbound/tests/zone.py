@@ -7,6 +7,7 @@ from typing import cast
 
 import dns.flags
 import dns.message
+import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
@@ -15,11 +16,15 @@ Records = Mapping[str, Mapping[str, Sequence[str] | Callable[[], Sequence[str]]]
 
 
 class Zone(asyncio.DatagramProtocol):
-    """Answers from its records, with a time to live of zero, following aliases as resolvers expect."""
+    """Answers from its records, which may be kept for `ttl` seconds, following aliases as resolvers expect.
+
+    A function that raises LookupError makes it fail (SERVFAIL).
+    """
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self.questions: list[str] = []
+        self.ttl = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
@@ -34,12 +39,18 @@ class Zone(asyncio.DatagramProtocol):
         self.questions.append(f"{name} {kind}")
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.AA | dns.flags.RA
+        try:
+            self._fill(answer, name, kind)
+        except LookupError:
+            answer.set_rcode(dns.rcode.SERVFAIL)
+        self._transport.sendto(answer.to_wire(), sender)
+
+    def _fill(self, answer: dns.message.Message, name: str, kind: str) -> None:
         while target := self._find(name, "CNAME"):
-            answer.answer.append(dns.rrset.from_text(f"{name}.", 0, "IN", "CNAME", f"{target[0]}."))
+            answer.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "CNAME", f"{target[0]}."))
             name = target[0]
         if found := self._find(name, kind):
-            answer.answer.append(dns.rrset.from_text(f"{name}.", 0, "IN", kind, *found))
-        self._transport.sendto(answer.to_wire(), sender)
+            answer.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", kind, *found))
 
     def _find(self, name: str, kind: str) -> Sequence[str]:
         held = self._records.get(name, {}).get(kind, ())
