@@ -6,12 +6,12 @@ from typing import Any
 import orjson
 from google.protobuf.message_factory import GetMessageClass
 
+from chassis.contract.json_encoding import encoder
 from chassis.rpc.client import Peer
 from gateway.answers import Answer, empty_answer, json_answer, raw_answer, redirect_answer
 from gateway.endpoints import Endpoint
 from gateway.exchange import Exchange
 from gateway.gate import Gate
-from gateway.transcoding.encoding import encoder
 from gateway.transcoding.request import RequestReader
 
 WriteAnswer = Callable[[Any], Answer]

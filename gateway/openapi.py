@@ -2,18 +2,16 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-import flownurture
 from chassis.contract.access import AccessRule, Audience
 from chassis.contract.bounds import rule_of
+from chassis.contract.comments import Comments, comments
 from gateway.endpoints import AUTHORIZATION, Endpoint
 from gateway.problems import TYPE_PREFIX
-from gateway.schemas import Comments, Schemas
+from gateway.schemas import Schemas
 
 Json = dict[str, Any]
 
@@ -80,14 +78,14 @@ _SCHEMES = {
 
 def openapi(endpoints: Iterable[Endpoint], public_url: str) -> Json:
     """The document, with paths in the order of the contract."""
-    comments = Comments(_descriptor_set())
-    schemas = Schemas(comments)
+    notes = comments()
+    schemas = Schemas(notes)
     paths: dict[str, Json] = {}
     services: dict[str, ServiceDescriptor] = {}
     for endpoint in endpoints:
         service = endpoint.rpc.containing_service
         services.setdefault(_tag(service), service)
-        operation = _operation(endpoint, schemas, comments)
+        operation = _operation(endpoint, schemas, notes)
         paths.setdefault(endpoint.template.text, {})[endpoint.verb.lower()] = operation
     return {
         "openapi": "3.1.0",
@@ -98,7 +96,7 @@ def openapi(endpoints: Iterable[Endpoint], public_url: str) -> Json:
             "errors are problem documents.",
         },
         "servers": [{"url": public_url}],
-        "tags": [{"name": name, "description": comments.of(service)} for name, service in services.items()],
+        "tags": [{"name": name, "description": notes.of(service)} for name, service in services.items()],
         "paths": paths,
         "components": {
             "schemas": {"Problem": _PROBLEM, **schemas.named},
@@ -107,17 +105,12 @@ def openapi(endpoints: Iterable[Endpoint], public_url: str) -> Json:
     }
 
 
-def _descriptor_set() -> FileDescriptorSet:
-    root = next(iter(flownurture.__path__))
-    return FileDescriptorSet.FromString(Path(root, "contract.binpb").read_bytes())
-
-
 def _tag(service: ServiceDescriptor) -> str:
     return service.name.removesuffix("Service")
 
 
-def _operation(endpoint: Endpoint, schemas: Schemas, comments: Comments) -> Json:
-    comment = comments.of(endpoint.rpc)
+def _operation(endpoint: Endpoint, schemas: Schemas, notes: Comments) -> Json:
+    comment = notes.of(endpoint.rpc)
     operation: Json = {
         "operationId": endpoint.rpc.name,
         "tags": [_tag(endpoint.rpc.containing_service)],

@@ -3,13 +3,13 @@
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet, SourceCodeInfo
 
 from chassis.contract.bounds import rule_of
+from chassis.contract.comments import Comments
+from chassis.contract.json_encoding import is_sparse
+from chassis.contract.json_names import json_names
 from chassis.contract.rules import FieldRule, Format
 from gateway.endpoints import ContractError
-from gateway.transcoding.encoding import is_sparse
-from gateway.transcoding.names import json_names
 
 Json = dict[str, Any]
 
@@ -28,36 +28,6 @@ _RANGES = {
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
 _NUMBERS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
-
-
-class Comments:
-    """What the contract says of its parts, by their full names."""
-
-    def __init__(self, files: FileDescriptorSet) -> None:
-        self._texts: dict[str, str] = {}
-        for file in files.file:
-            places = {tuple(each.path): _text(each) for each in file.source_code_info.location}
-            for index, service in enumerate(file.service):
-                name = f"{file.package}.{service.name}"
-                self._texts[name] = places.get((6, index), "")
-                for number, method in enumerate(service.method):
-                    self._texts[f"{name}.{method.name}"] = places.get((6, index, 2, number), "")
-            for index, message in enumerate(file.message_type):
-                self._read_message(message, file.package, (4, index), places)
-
-    def of(self, part: Any) -> str:
-        """The comment before a service, method, message or field; empty when there is none."""
-        return self._texts.get(part.full_name, "")
-
-    def _read_message(
-        self, message: DescriptorProto, scope: str, path: tuple[int, ...], places: dict[tuple[int, ...], str]
-    ) -> None:
-        name = f"{scope}.{message.name}"
-        self._texts[name] = places.get(path, "")
-        for index, field in enumerate(message.field):
-            self._texts[f"{name}.{field.name}"] = places.get((*path, 2, index), "")
-        for index, nested in enumerate(message.nested_type):
-            self._read_message(nested, name, (*path, 3, index), places)
 
 
 class Schemas:
@@ -176,7 +146,3 @@ def _or_null(schema: Json) -> Json:
     if "enum" in schema:
         nullable["enum"] = [*schema["enum"], None]
     return nullable
-
-
-def _text(location: SourceCodeInfo.Location) -> str:
-    return " ".join(location.leading_comments.split())

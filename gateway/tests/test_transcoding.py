@@ -10,6 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chassis.contract.json_encoding import encoder
+from chassis.contract.timestamps import format_timestamp, parse_timestamp
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.rpc.options import MAX_MESSAGE_BYTES
 from flownurture.contacts.v1 import contacts_pb2, imports_pb2
@@ -19,9 +21,7 @@ from flownurture.sending.v1 import campaigns_pb2, messages_pb2
 from gateway.endpoints import Endpoint, public_endpoints
 from gateway.tests.messages import JSON, messages
 from gateway.transcoding.decoding import decoder
-from gateway.transcoding.encoding import encoder
 from gateway.transcoding.request import RequestReader
-from gateway.transcoding.timestamps import format_timestamp, parse_timestamp
 
 ENDPOINTS = {endpoint.rpc.name: endpoint for endpoint in public_endpoints()}
 UNARY = [endpoint for endpoint in ENDPOINTS.values() if not endpoint.is_upload]

@@ -9,9 +9,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from chassis.contract.rules import Format, rule_of
+from chassis.contract.timestamps import parse_timestamp
 from chassis.errors import FieldViolation
 from gateway.transcoding.decoding import UnsupportedField, reader, shown
-from gateway.transcoding.timestamps import parse_timestamp
 
 MOST_PARAMETERS = 100
 

@@ -14,10 +14,10 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from chassis.contract.json_names import json_names
+from chassis.contract.plain_json import plain_struct, plain_value
+from chassis.contract.timestamps import format_timestamp
 from flownurture.options.v1 import json_pb2
-from gateway.transcoding.free_form import plain_struct, plain_value
-from gateway.transcoding.names import json_names
-from gateway.transcoding.timestamps import format_timestamp
 
 # Turns a value as protobuf holds it into one that orjson writes.
 Convert = Callable[[Any], Any]
