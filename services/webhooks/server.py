@@ -1,4 +1,4 @@
-"""What the webhooks process consists of. It keeps the facts; endpoints and their deliveries come with their feature."""
+"""What the webhooks process consists of."""
 
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
@@ -7,9 +7,15 @@ from chassis.events import EventBus
 from chassis.process import Process
 from chassis.retention import Prune
 from chassis.rpc.server import RpcServer
+from chassis.sealing import Sealer
+from services.webhooks.api.deliveries import WebhookDeliveryApi
+from services.webhooks.api.directory import WebhookDirectoryApi
+from services.webhooks.api.endpoints import WebhookEndpointApi
+from services.webhooks.api.usage import WebhookUsageApi
 from services.webhooks.consumers import consumers
 from services.webhooks.event_log import Forgetting
 from services.webhooks.settings import WebhooksSettings
+from services.webhooks.waking import Wake
 
 
 async def serve(settings: WebhooksSettings) -> None:
@@ -25,5 +31,14 @@ async def serve(settings: WebhooksSettings) -> None:
         process.start(Replays(relay, readers))
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
+        sealer = Sealer("webhooks", settings.sealing_keys)
+        wake: Wake = lambda organization_id, endpoint_ids: None  # noqa: E731 - until there are lanes
         server = RpcServer("webhooks", settings.listen, process.verifier, database)
-        await process.serve(server.add(DeadLetterService(relay, "webhooks")))
+        server.add(
+            WebhookEndpointApi(sealer, settings.destination_rules, wake),
+            WebhookDeliveryApi(wake),
+            WebhookDirectoryApi(),
+            WebhookUsageApi(),
+            DeadLetterService(relay, "webhooks"),
+        )
+        await process.serve(server)

@@ -72,6 +72,10 @@ def _letter(_: Belongings) -> dict[str, Any]:
     return {"to": "friend@example.test", "from_email": "a@example.test", "subject": "Hello", "text": "Hello."}
 
 
+def _endpoint(_: Belongings) -> dict[str, Any]:
+    return {"url": "https://hooks.example.test/flownurture", "event_types": ["contact.*"]}
+
+
 def _workflow(own: Belongings) -> dict[str, Any]:
     mail = {"from_email": "news@green-grocer.test", "subject": "Welcome", "text": "Good to have you here."}
     return {
@@ -276,6 +280,15 @@ BODIES: dict[str, Body] = {
     "sending.v1.CustomEventService.BatchCreateCustomEvents": lambda own: {
         "events": [{"name": "ordered", "contact_id": own["contact_id"]}]
     },
+    "webhooks.v1.WebhookEndpointService.CreateWebhookEndpoint": _endpoint,
+    "webhooks.v1.WebhookEndpointService.GetWebhookEndpoint": _nothing,
+    "webhooks.v1.WebhookEndpointService.ListWebhookEndpoints": _nothing,
+    "webhooks.v1.WebhookEndpointService.UpdateWebhookEndpoint": lambda _: {"description": "Mine"},
+    "webhooks.v1.WebhookEndpointService.DeleteWebhookEndpoint": _nothing,
+    "webhooks.v1.WebhookEndpointService.RotateWebhookEndpointSecret": _nothing,
+    "webhooks.v1.WebhookDeliveryService.ListWebhookDeliveries": _nothing,
+    "webhooks.v1.WebhookDeliveryService.GetWebhookDelivery": _nothing,
+    "webhooks.v1.WebhookDeliveryService.ReplayWebhookDelivery": _nothing,
     "suppression.v1.SuppressionService.CreateSuppression": lambda _: {
         "email": f"{uuid4().hex}@example.test",
         "reason": "manual",

@@ -22,6 +22,7 @@ SCOPES = frozenset({"analytics:read"}) | frozenset(
         "workflows",
         "suppressions",
         "domains",
+        "webhooks",
     )
     for verb in ("read", "write")
 )

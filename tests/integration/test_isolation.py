@@ -94,6 +94,23 @@ async def ip_pool_of(tenant: Tenant, house: House) -> tuple[str, str]:
     return str(pool), str(address)
 
 
+async def delivery_to(tenant: Tenant, endpoint_id: str, house: House) -> str:
+    """An event on its way to an endpoint of an organization."""
+    organization, delivery, event = UUID(tenant.organization_id), new_id(), new_id()
+    async with await psycopg.AsyncConnection.connect(house.facts["database_url"]) as connection:
+        await connection.execute(
+            "INSERT INTO webhooks.events (organization_id, id, type, payload, sequence, occurred_at)"
+            " VALUES (%s, %s, 'contact.created', '{}', 1, now())",
+            (organization, event),
+        )
+        await connection.execute(
+            "INSERT INTO webhooks.deliveries (organization_id, id, endpoint_id, event_id, event_type, due_at)"
+            " VALUES (%s, %s, %s, %s, 'contact.created', now() + interval '1 day')",
+            (organization, delivery, UUID(endpoint_id), event),
+        )
+    return str(delivery)
+
+
 async def furnish(tenant: Tenant, house: House) -> Belongings:
     """Make one of everything."""
     key = tenant.key
@@ -129,6 +146,10 @@ async def furnish(tenant: Tenant, house: House) -> Belongings:
     letter = BODIES["sending.v1.MessageService.CreateMessage"]({})
     made["message"] = (await key.post("/v1/messages", letter))["message"]
     made["suppression"] = await key.post("/v1/suppressions", {"email": "no@example.test", "reason": "manual"})
+    made["endpoint"] = await key.post(
+        "/v1/webhook-endpoints", BODIES["webhooks.v1.WebhookEndpointService.CreateWebhookEndpoint"]({})
+    )
+    made["delivery"] = {"id": await delivery_to(tenant, made["endpoint"]["id"], house)}
     made["api_key"] = (await make_key(tenant.owner, ["contacts:read"]))["api_key"]
     made["invitation"] = await tenant.owner.post(
         "/v1/team/invitations", {"email": "joan@example.test", "role": "MEMBER"}

@@ -1,0 +1,212 @@
+"""Endpoints: where an organization is told what happened, and the secrets that its events are signed with."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, delete, func, insert, select, update
+
+from chassis.database import TenantSession
+from chassis.errors import Conflict, NotFound
+from chassis.identifiers import new_id
+from chassis.sealing import Sealer
+from chassis.secret import Secret
+from services.webhooks import deliveries, usage
+from services.webhooks.endpoint_headers import Headers
+from services.webhooks.endpoint_secrets import (
+    opened_secrets,
+    sealed_headers,
+    sealed_previous_secret,
+    sealed_secret,
+)
+from services.webhooks.signing import new_secret
+from services.webhooks.tables import endpoints
+
+# For so long after a rotation the secret before signs, too.
+OVERLAP = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint, without anything of it that is secret."""
+
+    id: UUID
+    url: str
+    description: str
+    event_types: Sequence[str]
+    enabled: bool
+    disabled_reason: str | None
+    header_names: Sequence[str]
+    # Posts a second.
+    rate_limit: int | None
+    api_version: str
+    message_signatures: bool
+    failing_since: datetime | None
+    paused_until: datetime | None
+    previous_secret_until: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What an endpoint is made of. Everything in it has been checked."""
+
+    url: str
+    event_types: Sequence[str]
+    description: str
+    enabled: bool
+    headers: Headers
+    rate_limit: int | None
+    api_version: str
+    message_signatures: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be different about an endpoint. None leaves a thing as it is, and a rate limit of 0 takes it away."""
+
+    url: str | None
+    event_types: Sequence[str] | None
+    description: str | None
+    enabled: bool | None
+    headers: Headers | None
+    rate_limit: int | None
+    api_version: str | None
+    message_signatures: bool | None
+
+
+_COLUMNS = [endpoints.c[name] for name in Endpoint.__dataclass_fields__]
+
+
+async def create_endpoint(session: TenantSession, sealer: Sealer, draft: Draft) -> tuple[Endpoint, Secret]:
+    """Create an endpoint; answers the secret with it. Raises EndpointLimitReached, Unavailable."""
+    await usage.require_place(session)
+    endpoint_id, secret = new_id(), new_secret()
+    created = await session.execute(
+        insert(endpoints)
+        .values(
+            id=endpoint_id,
+            url=draft.url,
+            description=draft.description,
+            event_types=list(draft.event_types),
+            enabled=draft.enabled,
+            rate_limit=draft.rate_limit,
+            api_version=draft.api_version,
+            message_signatures=draft.message_signatures,
+            sealed_secret=sealed_secret(sealer, endpoint_id, secret),
+            **_headers(sealer, endpoint_id, draft.headers),
+        )
+        .returning(*_COLUMNS)
+    )
+    return _endpoint(created.one()), secret
+
+
+async def get_endpoint(session: TenantSession, endpoint_id: UUID) -> Endpoint:
+    """The endpoint. Raises NotFound."""
+    found = await session.execute(select(*_COLUMNS).where(endpoints.c.id == endpoint_id))
+    return _found(found.one_or_none(), endpoint_id)
+
+
+async def require_enabled(session: TenantSession, endpoint_id: UUID) -> Endpoint:
+    """The endpoint, to which something is to be sent. Raises NotFound, and Conflict when it is disabled."""
+    endpoint = await get_endpoint(session, endpoint_id)
+    if not endpoint.enabled:
+        raise Conflict("The endpoint is disabled.")
+    return endpoint
+
+
+async def page_endpoints(session: TenantSession, *, before: UUID | None, size: int) -> list[Endpoint]:
+    """Up to `size` endpoints, newest first, that are older than `before`."""
+    wanted = select(*_COLUMNS).order_by(endpoints.c.id.desc()).limit(size)
+    if before is not None:
+        wanted = wanted.where(endpoints.c.id < before)
+    return [_endpoint(row) for row in await session.execute(wanted)]
+
+
+async def find_endpoints(session: TenantSession, endpoint_ids: Collection[UUID]) -> list[UUID]:
+    """Those of the ids that are endpoints of the organization."""
+    found = await session.execute(select(endpoints.c.id).where(endpoints.c.id.in_(endpoint_ids)))
+    return list(found.scalars())
+
+
+async def update_endpoint(
+    session: TenantSession, sealer: Sealer, endpoint_id: UUID, changes: Changes
+) -> Endpoint:
+    """Change what is given. Raises NotFound."""
+    changed = await session.execute(
+        update(endpoints)
+        .where(endpoints.c.id == endpoint_id)
+        .values(updated_at=func.now(), **_changed(sealer, endpoint_id, changes))
+        .returning(*_COLUMNS)
+    )
+    return _found(changed.one_or_none(), endpoint_id)
+
+
+async def rotate_secret(session: TenantSession, sealer: Sealer, endpoint_id: UUID) -> tuple[Endpoint, Secret]:
+    """Give it a new secret, which is answered; for `OVERLAP` the present one signs, too. Raises NotFound."""
+    held = await session.execute(select(endpoints).where(endpoints.c.id == endpoint_id).with_for_update())
+    row = held.one_or_none()
+    if row is None:
+        raise _no_such(endpoint_id)
+    present, fresh = opened_secrets(row, sealer)[0], new_secret()
+    rotated = await session.execute(
+        update(endpoints)
+        .where(endpoints.c.id == endpoint_id)
+        .values(
+            sealed_secret=sealed_secret(sealer, endpoint_id, fresh),
+            sealed_previous_secret=sealed_previous_secret(sealer, endpoint_id, present),
+            previous_secret_until=func.now() + OVERLAP,
+            updated_at=func.now(),
+        )
+        .returning(*_COLUMNS)
+    )
+    return _endpoint(rotated.one()), fresh
+
+
+async def delete_endpoint(session: TenantSession, endpoint_id: UUID) -> None:
+    """Delete it, and send nothing of what waits for it. Raises NotFound."""
+    deleted = await session.execute(
+        delete(endpoints).where(endpoints.c.id == endpoint_id).returning(endpoints.c.id)
+    )
+    if deleted.one_or_none() is None:
+        raise _no_such(endpoint_id)
+    await deliveries.cancel(session, endpoint_id)
+
+
+def _changed(sealer: Sealer, endpoint_id: UUID, changes: Changes) -> dict[str, Any]:
+    plain = ("url", "description", "enabled", "api_version", "message_signatures")
+    values = {name: value for name in plain if (value := getattr(changes, name)) is not None}
+    if changes.event_types is not None:
+        values["event_types"] = list(changes.event_types)
+    if changes.rate_limit is not None:
+        values["rate_limit"] = changes.rate_limit or None
+    if changes.headers is not None:
+        values |= _headers(sealer, endpoint_id, changes.headers)
+    if changes.enabled:
+        # What was wrong with it before counts no more.
+        values |= dict.fromkeys(("disabled_reason", "failing_since", "paused_until"))
+    return values
+
+
+def _headers(sealer: Sealer, endpoint_id: UUID, headers: Headers) -> dict[str, Any]:
+    return {
+        "headers_sealed": sealed_headers(sealer, endpoint_id, headers),
+        "header_names": [name for name, _ in headers],
+    }
+
+
+def _found(row: Row[Any] | None, endpoint_id: UUID) -> Endpoint:
+    if row is None:
+        raise _no_such(endpoint_id)
+    return _endpoint(row)
+
+
+def _endpoint(row: Row[Any]) -> Endpoint:
+    return Endpoint(**row._mapping)
+
+
+def _no_such(endpoint_id: UUID) -> NotFound:
+    return NotFound(f"webhook endpoint as {endpoint_id}")
