@@ -108,6 +108,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "DATABASE_PLATFORM_URL": _role_url("identity_platform", addresses, secrets),
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "SENDING_TARGET": addresses.listen["sending"],
+            "WEBHOOKS_TARGET": addresses.listen["webhooks"],
             "DEAD_LETTER_TARGETS": json.dumps({reader: addresses.listen[reader] for reader in READERS}),
             "SEALING_KEYS": json.dumps({"local-1": secrets.sealing_key}),
             "JWT_PRIVATE_KEYS": json.dumps({"local-1": secrets.jwt_key}),

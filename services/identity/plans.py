@@ -9,7 +9,7 @@ from importlib import resources
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 # What is counted, by the name of its limit.
-LIMITS = ("contacts", "emails_per_cycle", "members")
+LIMITS = ("contacts", "emails_per_cycle", "members", "webhook_endpoints")
 
 
 class Plan(StrEnum):
@@ -35,6 +35,7 @@ class Entitlements(BaseModel):
     contacts: PositiveInt
     emails_per_cycle: PositiveInt
     members: PositiveInt
+    webhook_endpoints: PositiveInt
     requests_per_minute: PositiveInt
     # For how long what recipients did with mail is kept one by one; the counts stay.
     event_retention_days: PositiveInt

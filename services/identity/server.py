@@ -111,6 +111,7 @@ async def servicers(
     peers = UsagePeers(
         await enter(Peer(settings.contacts_target, "contacts", stamper)),
         await enter(Peer(settings.sending_target, "sending", stamper)),
+        await enter(Peer(settings.webhooks_target, "webhooks", stamper)),
     )
     # Entered late and so left early: what it finishes needs the others.
     afterwards = await enter(Afterwards())

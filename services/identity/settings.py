@@ -37,6 +37,7 @@ class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditS
     )
     contacts_target: str = Field(description="host:port or gRPC target of contacts, which counts them")
     sending_target: str = Field(description="host:port or gRPC target of sending, which counts e-mails")
+    webhooks_target: str = Field(description="host:port or gRPC target of webhooks, which counts endpoints")
     public_url: str = Field(
         description="where clients reach the gateway: links in mails about accounts lead there"
     )

@@ -1,4 +1,4 @@
-"""What others count: the contacts and e-mails of an organization, asked of the processes that hold them."""
+"""What others count: the contacts, e-mails and webhook endpoints of an organization, asked of the processes that hold them."""
 
 from datetime import datetime
 
@@ -10,6 +10,8 @@ from flownurture.contacts.v1.usage_pb2 import CountContactsRequest
 from flownurture.contacts.v1.usage_pb2_grpc import ContactUsageServiceStub
 from flownurture.sending.v1.usage_pb2 import CountEmailsRequest
 from flownurture.sending.v1.usage_pb2_grpc import EmailUsageServiceStub
+from flownurture.webhooks.v1.usage_pb2 import CountEndpointsRequest
+from flownurture.webhooks.v1.usage_pb2_grpc import WebhookUsageServiceStub
 
 _TIMEOUT = 2.0  # seconds
 
@@ -17,11 +19,13 @@ _TIMEOUT = 2.0  # seconds
 class UsagePeers:
     """Asks on behalf of the context's organization. Raises Unavailable when one does not answer."""
 
-    def __init__(self, contacts: Peer, sending: Peer) -> None:
+    def __init__(self, contacts: Peer, sending: Peer, webhooks: Peer) -> None:
         self._contacts = contacts
         self._contact_usage = ContactUsageServiceStub(contacts.channel)
         self._sending = sending
         self._email_usage = EmailUsageServiceStub(sending.channel)
+        self._webhooks = webhooks
+        self._webhook_usage = WebhookUsageServiceStub(webhooks.channel)
 
     async def contacts(self, context: RequestContext) -> int:
         """How many contacts the organization holds."""
@@ -41,6 +45,13 @@ class UsagePeers:
             _TIMEOUT,
         )
         return int(answer.emails)
+
+    async def webhook_endpoints(self, context: RequestContext) -> int:
+        """How many webhook endpoints the organization has."""
+        answer = await self._webhooks.call(
+            self._webhook_usage.CountEndpoints, CountEndpointsRequest(), _by_itself(context), _TIMEOUT
+        )
+        return int(answer.endpoints)
 
 
 def _by_itself(context: RequestContext) -> RequestContext:

@@ -108,10 +108,17 @@ class PlanService:
     async def _used(self, context: RequestContext, standing: Standing) -> dict[str, int]:
         async with self._database.tenant_transaction(context, read_only=True) as session:
             members = await memberships.seats_taken(session)
-        contacts, emails = await asyncio.gather(
-            self._peers.contacts(context), self._peers.emails(context, standing.cycle.started_at)
+        contacts, emails, webhook_endpoints = await asyncio.gather(
+            self._peers.contacts(context),
+            self._peers.emails(context, standing.cycle.started_at),
+            self._peers.webhook_endpoints(context),
         )
-        return {"contacts": contacts, "emails_per_cycle": emails, "members": members}
+        return {
+            "contacts": contacts,
+            "emails_per_cycle": emails,
+            "members": members,
+            "webhook_endpoints": webhook_endpoints,
+        }
 
 
 class EntitlementService:

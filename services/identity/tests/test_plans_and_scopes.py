@@ -13,7 +13,13 @@ def test_every_plan_has_all_that_the_lesser_ones_have() -> None:
     plans = [entitlements(plan) for plan in Plan]
     for lesser, greater in pairwise(plans):
         assert lesser.features <= greater.features
-        for limit in ("contacts", "emails_per_cycle", "members", "requests_per_minute"):
+        for limit in (
+            "contacts",
+            "emails_per_cycle",
+            "members",
+            "webhook_endpoints",
+            "requests_per_minute",
+        ):
             assert getattr(lesser, limit) < getattr(greater, limit)
 
 

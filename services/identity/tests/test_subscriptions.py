@@ -18,13 +18,14 @@ from flownurture.contacts.v1 import usage_pb2 as contact_usage
 from flownurture.identity.v1 import admin_pb2, admission_pb2, audit_pb2, plans_pb2
 from flownurture.identity.v1.organization_pb2 import PLAN_ENTERPRISE, PLAN_FREE, PLAN_PRO, PLAN_STARTER
 from flownurture.sending.v1 import usage_pb2 as email_usage
+from flownurture.webhooks.v1 import usage_pb2 as webhook_usage
 from services.identity.plans import Plan, entitlements
 from services.identity.settings import IdentitySettings
 from services.identity.subscriptions import Settlement
 from services.identity.tests.conftest import Start
 from services.identity.tests.edge import PASSWORD, Edge, Person
 
-CONTACTS, EMAILS = 1_234, 56
+CONTACTS, EMAILS, ENDPOINTS = 1_234, 56, 1
 
 
 class Clock:
@@ -59,6 +60,17 @@ class Sending:
         return email_usage.CountEmailsResponse(emails=EMAILS)
 
 
+class Webhooks:
+    """Counts endpoints as the webhooks process does."""
+
+    service = webhook_usage.DESCRIPTOR.services_by_name["WebhookUsageService"]
+
+    async def count_endpoints(
+        self, request: webhook_usage.CountEndpointsRequest, context: RequestContext
+    ) -> webhook_usage.CountEndpointsResponse:
+        return webhook_usage.CountEndpointsResponse(endpoints=ENDPOINTS)
+
+
 @pytest.fixture(scope="module")
 def the_clock() -> Clock:
     return Clock()
@@ -76,7 +88,11 @@ async def edge(start: Start, settings: IdentitySettings, the_clock: Clock) -> As
     """Identity with that clock, and with neighbours that count."""
     async with AsyncExitStack() as stack:
         targets = {}
-        for name, servicer in (("contacts", Contacts()), ("sending", Sending())):
+        for name, servicer in (
+            ("contacts", Contacts()),
+            ("sending", Sending()),
+            ("webhooks", Webhooks()),
+        ):
             verifier = StampVerifier(name, settings.stamp_trusted_keys)
             server = RpcServer(name, "127.0.0.1:0", verifier).add(servicer)
             await stack.enter_async_context(server)
@@ -214,6 +230,7 @@ async def test_usage_tells_what_is_used_of_what_is_allowed(edge: Edge, owner: Pe
         "contacts": (CONTACTS, allowed["contacts"]),
         "emails_per_cycle": (EMAILS, allowed["emails_per_cycle"]),
         "members": (1, allowed["members"]),
+        "webhook_endpoints": (ENDPOINTS, allowed["webhook_endpoints"]),
     }
 
 
