@@ -125,6 +125,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         | {
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "IDENTITY_TARGET": addresses.listen["identity"],
+            "WEBHOOKS_TARGET": addresses.listen["webhooks"],
             "ACCOUNT_MAIL_FROM": ACCOUNT_MAIL_FROM,
             "MAIL_HOSTNAME": MAIL_HOSTNAME,
             "SPF_HOST": SPF_HOST,

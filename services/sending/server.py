@@ -64,6 +64,7 @@ async def serve(settings: SendingSettings) -> None:
         contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
         recipients = ContactsPeer(contacts)
         identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
+        webhooks = await process.enter(Peer(settings.webhooks_target, "webhooks", process.stamper))
         dispatch = Dispatch(database, scheduler)
         plans = IdentityPeer(identity)
         fan_out = FanOut(database, scheduler, recipients, plans, dispatch)
@@ -97,7 +98,7 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Tally(database, scheduler))
         process.start(EventRetention(database, scheduler, plans))
         links = TrackingLinks(settings.link_keys, settings.public_url)
-        checks = ChecksPeer(contacts, identity)
+        checks = ChecksPeer(contacts, identity, webhooks)
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(
             CampaignApi(database, recipients, launched=fan_out.launched),

@@ -26,6 +26,7 @@ class SendingSettings(ProcessSettings, DatabaseSettings, EventsSettings, Sealing
     )
     identity_target: str = Field(description="host:port, or a DNS name and port, of the identity process")
     contacts_target: str = Field(description="host:port, or a DNS name and port, of the contacts process")
+    webhooks_target: str = Field(description="host:port, or a DNS name and port, of the webhooks process")
 
     @field_validator("shared_domain")
     @classmethod

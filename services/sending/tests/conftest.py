@@ -57,6 +57,7 @@ from services.sending.suppression.contacts_peer import ContactsPeer as Suppressi
 from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.tests.audience import Audience
+from services.sending.tests.hooks import Hooks
 from services.sending.tests.list_choices import ListChoices
 from services.sending.tests.plan import Plan
 from services.sending.tests.post import Post, PostOffice
@@ -166,8 +167,26 @@ async def contacts_peer(contacts: RpcServer, service_environment: Environment) -
 
 
 @pytest.fixture(scope="session")
-def checks(contacts_peer: Peer, identity_peer: Peer) -> ChecksPeer:
-    return ChecksPeer(contacts_peer, identity_peer)
+def hooks() -> Hooks:
+    return Hooks()
+
+
+@pytest.fixture(scope="session")
+async def webhooks_peer(
+    hooks: Hooks, settings: DeliverySettings, service_environment: Environment
+) -> AsyncIterator[Peer]:
+    verifier = StampVerifier("webhooks", settings.stamp_trusted_keys)
+    key = Secret(service_environment("sending")["STAMP_PRIVATE_KEY"])
+    async with (
+        RpcServer("webhooks", "127.0.0.1:0", verifier).add(hooks) as server,
+        Peer(f"127.0.0.1:{server.port}", "webhooks", Stamper("sending", key)) as peer,
+    ):
+        yield peer
+
+
+@pytest.fixture(scope="session")
+def checks(contacts_peer: Peer, identity_peer: Peer, webhooks_peer: Peer) -> ChecksPeer:
+    return ChecksPeer(contacts_peer, identity_peer, webhooks_peer)
 
 
 @pytest.fixture(scope="session")

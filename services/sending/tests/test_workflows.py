@@ -13,6 +13,7 @@ from flownurture.sending.v1 import templates_pb2
 from flownurture.sending.v1 import workflow_service_pb2 as pb
 from flownurture.sending.v1.workflows_pb2 import WorkflowCondition, WorkflowStep, WorkflowTrigger
 from flownurture.workflows.v1.events_pb2 import SegmentsWatched
+from services.sending.tests.hooks import Hooks
 from services.sending.tests.team import Team
 from services.sending.tests.tenant import Tenant
 from services.sending.tests.workflow_contacts import WorkflowContacts
@@ -124,6 +125,16 @@ async def test_all_that_is_wrong_with_a_document_is_told_at_once_by_its_places(t
         "steps[2].id",
         "steps[2].go_to.step_id",
     }
+
+
+async def test_an_endpoint_that_a_step_calls_is_one_of_this_organization(
+    tenant: Tenant, stranger: Tenant, hooks: Hooks
+) -> None:
+    endpoint_id = str(uuid4())
+    hooks.add(tenant.context.organization, endpoint_id)
+    calling = asked(step("call", call_webhook={"endpoint_id": endpoint_id}), leave())
+    assert (await tenant(calling)).id
+    assert (await wrong(stranger, calling)).keys() == {"steps[0].call_webhook.endpoint_id"}
 
 
 async def test_a_member_whom_a_step_notifies_is_one_of_this_organization(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from flownurture.contacts.v1.workflow_contacts_pb2_grpc import WorkflowContactSe
 from flownurture.identity.v1 import team_pb2 as team_pb
 from flownurture.identity.v1.team_pb2_grpc import MemberDirectoryServiceStub
 from flownurture.sending.v1 import workflows_pb2 as pb
+from flownurture.webhooks.v1 import directory_pb2 as webhooks_pb
+from flownurture.webhooks.v1.directory_pb2_grpc import WebhookDirectoryServiceStub
 from services.sending.tables import campaigns
 from services.sending.workflow_mails import check_mails
 from services.sending.workflows.parts import parts
@@ -48,27 +51,31 @@ class Checks(Protocol):
 
 
 class ChecksPeer:
-    """By calls to WorkflowContactService and MemberDirectoryService."""
+    """By calls to WorkflowContactService, MemberDirectoryService and WebhookDirectoryService."""
 
-    def __init__(self, contacts: Peer, identity: Peer) -> None:
+    def __init__(self, contacts: Peer, identity: Peer, webhooks: Peer) -> None:
         self._contacts = contacts
         self._identity = identity
+        self._webhooks = webhooks
 
     async def look_at(self, context: RequestContext, document: pb.WorkflowDocument) -> Findings:
         """As `Checks` says."""
         if document.ByteSize() > MOST_BYTES:
             return Findings([FieldViolation("steps", f"must be at most {MOST_BYTES:,} bytes in all")], False)
         caller = RequestContext.of_process("sending", context.organization, request_id=context.request_id)
-        answer, unknown = await asyncio.gather(
+        answer, *unknown = await asyncio.gather(
             self._contacts.call(
                 WorkflowContactServiceStub(self._contacts.channel).CheckReferences,
                 contacts_pb.CheckReferencesRequest(things=_things(document)),
                 caller,
             ),
             self._unknown_members(caller, document),
+            self._unknown_endpoints(caller, document),
         )
         elsewhere = (FieldViolation(wrong.path, wrong.message) for wrong in answer.violations)
-        return Findings([*violations(document), *elsewhere, *unknown], bool(answer.advanced_paths))
+        return Findings(
+            [*violations(document), *elsewhere, *chain.from_iterable(unknown)], bool(answer.advanced_paths)
+        )
 
     async def _unknown_members(
         self, caller: RequestContext, document: pb.WorkflowDocument
@@ -84,14 +91,27 @@ class ChecksPeer:
         members = set(map(UUID, answer.user_ids))
         return [_unknown(each, "a member") for each in named if UUID(each.name) not in members]
 
+    async def _unknown_endpoints(
+        self, caller: RequestContext, document: pb.WorkflowDocument
+    ) -> list[FieldViolation]:
+        named = [each for each in references(document) if each.kind is Named.ENDPOINT]
+        if not named:
+            return []
+        answer = await self._webhooks.call(
+            WebhookDirectoryServiceStub(self._webhooks.channel).FindEndpoints,
+            webhooks_pb.FindEndpointsRequest(endpoint_ids=sorted({each.name for each in named})),
+            caller,
+        )
+        endpoints = set(map(UUID, answer.endpoint_ids))
+        return [_unknown(each, "a webhook endpoint") for each in named if UUID(each.name) not in endpoints]
+
 
 async def require_good(session: TenantSession, document: pb.WorkflowDocument, found: Findings) -> None:
     """Look at what else it names, campaigns and templates.
 
     Raises InvalidRequest that names all that is wrong, PermissionDenied (PLAN_UPGRADE_REQUIRED) for rules beyond the plan.
     """
-    unknown = [*await _unknown_campaigns(session, document), *_unknown_endpoints(document)]
-    wrong = [*found.violations, *unknown]
+    wrong = [*found.violations, *await _unknown_campaigns(session, document)]
     if not found.violations:
         # Of steps that are well.
         wrong += await check_mails(session, document)
@@ -145,13 +165,6 @@ async def _unknown_campaigns(
     known = select(campaigns.c.id).where(campaigns.c.id.in_({UUID(reference.name) for reference in named}))
     there = set((await session.execute(known)).scalars()) if named else set()
     return (_unknown(reference, "a campaign") for reference in named if UUID(reference.name) not in there)
-
-
-def _unknown_endpoints(document: pb.WorkflowDocument) -> Iterator[FieldViolation]:
-    # As long as the webhooks service keeps none, there is none to be named.
-    for reference in references(document):
-        if reference.kind is Named.ENDPOINT:
-            yield _unknown(reference, "a webhook endpoint")
 
 
 def _unknown(reference: Reference, what: str) -> FieldViolation:
