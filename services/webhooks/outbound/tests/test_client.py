@@ -384,6 +384,68 @@ async def test_over_tls_the_certificate_must_be_for_the_name(tmp_path: Path) -> 
         assert len(receiver.requests) == 1
 
 
+async def test_over_tls_an_address_must_be_in_the_certificate_as_a_name_must(tmp_path: Path) -> None:
+    authority, tls = _tls_for("hooks.test", tmp_path)
+    client = Client(RULES, Resolver("127.0.0.1:9"), trusted=str(authority))
+    outcomes = {}
+    for address in ("127.0.0.9", "127.0.0.8"):
+        receiver = Receiver(answering(OK))
+        async with await asyncio.start_server(receiver.serve, address, 0, ssl=tls) as server:
+            port = server.sockets[0].getsockname()[1]
+            pool = client.pool(parse_destination(f"https://{address}:{port}/", RULES))
+            try:
+                outcomes[address] = str((await pool.post([], b"{}")).status)
+            except PostFailed as failed:
+                outcomes[address] = failed.outcome
+            pool.close()
+    assert outcomes == {"127.0.0.9": "200", "127.0.0.8": Failure.TLS}
+
+
+async def test_who_speaks_without_tls_where_it_is_meant_is_told_so_and_gets_nothing() -> None:
+    said: list[bytes] = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        said.append(await reader.read(65_536))
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = Client(RULES, Resolver("127.0.0.1:9"))
+        pool = client.pool(parse_destination(f"https://127.0.0.1:{port}/secret", RULES))
+        assert (await failure(pool)).outcome is Failure.TLS
+    assert not any(b"secret" in each for each in said)
+
+
+async def test_who_takes_a_connection_and_says_nothing_of_tls_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "_CONNECT_SECONDS", 0.2)
+
+    async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(nothing, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = Client(RULES, Resolver("127.0.0.1:9"))
+        failed = await failure(client.pool(parse_destination(f"https://127.0.0.1:{port}/", RULES)))
+        assert (failed.outcome, failed.address) == (Failure.UNREACHABLE, "127.0.0.1")
+
+
+async def test_an_ipv6_address_is_posted_to_in_its_brackets() -> None:
+    rules = DestinationRules(False, RULES.ports, AddressRules([ip_network("::1/128")]))
+    receiver = Receiver(answering(OK))
+    async with await asyncio.start_server(receiver.serve, "::1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        pool = Client(rules, Resolver("127.0.0.1:9")).pool(
+            parse_destination(f"http://[0:0:0:0:0:0:0:1]:{port}/", rules)
+        )
+        assert (await pool.post([], b"{}")).address == "::1"
+        pool.close()
+    assert b"\r\nHost: [::1]:%d\r\n" % port in receiver.requests[0]
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
