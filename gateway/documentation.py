@@ -16,7 +16,7 @@ def html_page(document: Json) -> str:
     """The whole page."""
     operations = [
         (verb, path, operation)
-        for path, verbs in document["paths"].items()
+        for path, verbs in (document["paths"] | document["webhooks"]).items()
         for verb, operation in verbs.items()
     ]
     tags = [
@@ -95,7 +95,7 @@ def _answers(responses: Json, named: Json) -> str:
     for status, response in responses.items():
         content: Json = next(iter(response.get("content", {}).values()), {})
         schema = _resolved(content.get("schema", {}), named)
-        members = schema.get("properties", {}) if int(status) < 300 else {}
+        members = schema.get("properties", {}) if status.startswith("2") else {}
         fields = "".join(
             f"<li><code>{escape(name)}</code> {_type(field, named)} {_code(field.get('description', ''))}</li>"
             for name, field in members.items()

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from chassis.contract.access import AccessRule, Audience
 from chassis.contract.bounds import rule_of
 from chassis.contract.comments import Comments, comments
+from gateway import webhooks
 from gateway.endpoints import AUTHORIZATION, Endpoint
 from gateway.problems import TYPE_PREFIX
 from gateway.schemas import Schemas
@@ -96,8 +97,12 @@ def openapi(endpoints: Iterable[Endpoint], public_url: str) -> Json:
             "errors are problem documents.",
         },
         "servers": [{"url": public_url}],
-        "tags": [{"name": name, "description": notes.of(service)} for name, service in services.items()],
+        "tags": [
+            *({"name": name, "description": notes.of(service)} for name, service in services.items()),
+            webhooks.TAG,
+        ],
         "paths": paths,
+        "webhooks": webhooks.webhooks(schemas, notes),
         "components": {
             "schemas": {"Problem": _PROBLEM, **schemas.named},
             "securitySchemes": _SCHEMES,
