@@ -1,43 +1,75 @@
-"""Events in: every fact that a webhook may tell of goes into the organization's log."""
+"""Events in: each becomes what webhooks tell of it, and a delivery for every endpoint that takes it; orders name their endpoint."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 from uuid import UUID
 
 from google.protobuf.message import Message
 
-from chassis.consumer import Consumer, transactional
+from chassis.consumer import Consumer, Handler, Inbox
 from chassis.context import RequestContext
-from chassis.database import Database, TenantSession
+from chassis.database import Database
 from chassis.events import EventBus
-from flownurture.contacts.v1.events_pb2 import ContactsCreated, ContactsDeleted, ContactsUpdated
-from flownurture.delivery.v1.events_pb2 import MessagesSettled
-from flownurture.sending.v1.events_pb2 import CampaignCompleted, CampaignLaunched, CampaignsPaused
-from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SendsVetoed, SuppressionsLifted
-from flownurture.workflows.v1.events_pb2 import ContactsEnrolled, EnrollmentsEnded
-from services.webhooks.event_log import keep
+from flownurture.contacts.v1.events_pb2 import ContactsDeleted
+from flownurture.workflows.v1.events_pb2 import CallEndpoints
+from services.webhooks import payloads
+from services.webhooks.dispatch.parcels import Parcel
+from services.webhooks.erasure import forget
+from services.webhooks.fan_out import deliver, fan_out, keep, takers
 
-FACTS: dict[str, tuple[type[Message], ...]] = {
-    "CONTACTS": (ContactsCreated, ContactsUpdated, ContactsDeleted),
-    "SENDING": (CampaignLaunched, CampaignCompleted, CampaignsPaused),
-    "SUPPRESSION": (SendsVetoed, AddressesSuppressed, SuppressionsLifted),
-    "DELIVERY": (MessagesSettled,),
-    "WORKFLOWS": (ContactsEnrolled, EnrollmentsEnded),
-}
+# Receives what is committed: the organization, and its new deliveries by endpoint.
+HandOver: TypeAlias = Callable[[UUID, Mapping[UUID, Sequence[Parcel]]], None]
+
+# Transactions of one stream at a time; the streams share the process' connections.
+_CONCURRENCY = 4
 
 
-def consumers(bus: EventBus, database: Database) -> list[Consumer]:
-    """A reader of each stream that holds such facts."""
+def consumers(bus: EventBus, database: Database, hand_over: HandOver) -> list[Consumer]:
+    """A reader of each stream that webhooks tell of, and one of the orders that workflows give."""
+    readings = {stream: dict.fromkeys(facts, _fact(hand_over)) for stream, facts in payloads.FACTS.items()}
+    readings["ENDPOINT_CALLS"] = {CallEndpoints: _calls(hand_over)}
     return [
         Consumer(
             bus,
             stream=stream,
             durable="webhooks",
             database=database,
-            handlers=dict.fromkeys(facts, transactional(on_fact)),
+            handlers=handlers,
+            concurrency=_CONCURRENCY,
         )
-        for stream, facts in FACTS.items()
+        for stream, handlers in readings.items()
     ]
 
 
-async def on_fact(event: Message, context: RequestContext, session: TenantSession) -> None:
-    """Note it under its own id, once."""
-    await keep(session, UUID(context.request_id), event.DESCRIPTOR.full_name, event.SerializeToString())
+def _fact(hand_over: HandOver) -> Handler:
+    async def on_fact(fact: Message, context: RequestContext, inbox: Inbox) -> None:
+        """Once: who is erased is forgotten, and whoever takes it is told, at once."""
+        async with inbox.database.tenant_transaction(context) as session:
+            if not await inbox.receive(session):
+                return
+            if isinstance(fact, ContactsDeleted):
+                await forget(session, list(map(UUID, fact.contact_ids)))
+            everybody = await takers(session)
+            parcels = (
+                await fan_out(session, payloads.told_by(fact, inbox.event_id), everybody) if everybody else {}
+            )
+        hand_over(context.organization, parcels)
+
+    return on_fact
+
+
+def _calls(hand_over: HandOver) -> Handler:
+    async def on_calls(order: CallEndpoints, context: RequestContext, inbox: Inbox) -> None:
+        """Each call is an event of its own id, so the order may come again, or another with some of its calls."""
+        async with inbox.database.tenant_transaction(context) as session:
+            there = {taker.endpoint_id for taker in await takers(session)}
+            calls = [
+                (UUID(call.endpoint_id), told)
+                for call, told in zip(order.calls, payloads.told_by(order, inbox.event_id), strict=True)
+                if UUID(call.endpoint_id) in there
+            ]
+            await keep(session, [told for _, told in calls])
+            parcels = await deliver(session, calls)
+        hand_over(context.organization, parcels)
+
+    return on_calls

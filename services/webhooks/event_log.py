@@ -1,22 +1,18 @@
-"""The facts that webhooks tell of, kept for a month: what an endpoint is sent, and sent again on request."""
+"""What webhooks have told and are to tell is kept for a month: events, deliveries, attempts. It can be sent again for so long."""
 
 from datetime import timedelta
-from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 
-from chassis.database import RoleDatabase, TenantSession
+from chassis.database import RoleDatabase
 from chassis.scheduler import Periodic
-from services.webhooks.tables import events
 
 KEPT = timedelta(days=30)
 
-_FORGET = text("DELETE FROM events WHERE received_at < now() - :kept")
-
-
-async def keep(session: TenantSession, event_id: UUID, event_type: str, payload: bytes) -> None:
-    """Note a fact in the organization's log."""
-    await session.execute(insert(events).values(id=event_id, type=event_type, payload=payload))
+_FORGET = tuple(
+    text(f"DELETE FROM webhooks.{table} WHERE {age} < now() - CAST(:kept AS interval)")  # noqa: S608 - of our own words alone
+    for table, age in (("attempts", "attempted_at"), ("deliveries", "created_at"), ("events", "received_at"))
+)
 
 
 class Forgetting:
@@ -32,4 +28,5 @@ class Forgetting:
     async def round(self) -> None:
         """Forget what is too old now."""
         async with self._database.transaction() as connection:
-            await connection.execute(_FORGET, {"kept": KEPT})
+            for statement in _FORGET:
+                await connection.execute(statement, {"kept": KEPT})

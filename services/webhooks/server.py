@@ -5,6 +5,7 @@ from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
+from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.server import RpcServer
 from chassis.sealing import Sealer
@@ -13,30 +14,42 @@ from services.webhooks.api.directory import WebhookDirectoryApi
 from services.webhooks.api.endpoints import WebhookEndpointApi
 from services.webhooks.api.usage import WebhookUsageApi
 from services.webhooks.consumers import consumers
+from services.webhooks.dispatch.dispatcher import Dispatcher
+from services.webhooks.dispatch.shards import Shards
 from services.webhooks.event_log import Forgetting
+from services.webhooks.outbound.client import Client
+from services.webhooks.outbound.resolver import Resolver
 from services.webhooks.settings import WebhooksSettings
-from services.webhooks.waking import Wake
+
+# Requests, events and the journal share them.
+_CONNECTIONS = 12
 
 
 async def serve(settings: WebhooksSettings) -> None:
     """Run until told to stop."""
     async with Process("webhooks", settings) as process:
-        database = await process.enter(Database(settings.database_url, schema="webhooks"))
+        database = await process.enter(
+            Database(settings.database_url, schema="webhooks", pool_size=_CONNECTIONS)
+        )
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
-        readers = consumers(bus, database)
+        shards = await process.enter(Shards(scheduler))
+        sealer = Sealer("webhooks", settings.sealing_keys)
+        client = Client(settings.destination_rules, Resolver(settings.dns_resolver))
+        dispatcher = Dispatcher(database, scheduler, shards, sealer, client)
+        readers = consumers(bus, database, dispatcher.hand_over)
+        process.start(Relay(relay, bus, domain="webhooks", wake=database.outbox_written))
+        process.start(dispatcher)
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
-        sealer = Sealer("webhooks", settings.sealing_keys)
-        wake: Wake = lambda organization_id, endpoint_ids: None  # noqa: E731 - until there are lanes
         server = RpcServer("webhooks", settings.listen, process.verifier, database)
         server.add(
-            WebhookEndpointApi(sealer, settings.destination_rules, wake),
-            WebhookDeliveryApi(wake),
+            WebhookEndpointApi(sealer, settings.destination_rules, dispatcher.wake),
+            WebhookDeliveryApi(dispatcher.wake),
             WebhookDirectoryApi(),
             WebhookUsageApi(),
             DeadLetterService(relay, "webhooks"),

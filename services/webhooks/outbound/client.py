@@ -47,6 +47,8 @@ class Pool:
         self._client = client
         self._destination = destination
         self._posts = Posts(destination)
+        # As it is asked for, which may be otherwise than it was written.
+        self.url = f"{destination.scheme}://{destination.authority}{destination.target}"
         self._idle: deque[Connection] = deque()
         self._sweep: asyncio.TimerHandle | None = None
 

@@ -1,0 +1,45 @@
+"""What waits in a lane: a delivery with the event that it brings."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.webhooks.dispatch.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One delivery. `data` is the event's JSON; `scheduled` counts the attempts since the delivery was last begun."""
+
+    delivery_id: UUID
+    event_id: UUID
+    event_type: str
+    data: bytes
+    sequence: int
+    occurred_at: datetime
+    scheduled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One post of it, as it is written down. `outcome` is answered, or why there was no answer."""
+
+    id: UUID
+    attempted_at: datetime
+    outcome: str
+    duration_ms: int
+    address: str = ""
+    status_code: int | None = None
+    error: str = ""
+    response_body: str = ""
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the journal writes down: the attempt, and what it means for the delivery."""
+
+    endpoint_id: UUID
+    delivery_id: UUID
+    attempt: Attempt
+    verdict: Verdict

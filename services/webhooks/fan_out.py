@@ -1,0 +1,98 @@
+"""Who is told of an event: a delivery for each endpoint of the organization that takes its type."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+
+from chassis.database import TenantSession
+from chassis.identifiers import new_id
+from services.webhooks.dispatch.parcels import Parcel
+from services.webhooks.event_types import matches
+from services.webhooks.payloads import Told
+from services.webhooks.tables import endpoints
+
+# An event that no endpoint takes is not kept. One that a disabled endpoint would take is, so that it can be had later.
+_KEEP = """
+    INSERT INTO events (id, type, payload, sequence, occurred_at, contact_id)
+    SELECT * FROM unnest(%s::uuid[], %s::text[], %b::bytea[], %s::bigint[], %s::timestamptz[], %s::uuid[])
+    ON CONFLICT DO NOTHING
+"""
+_DELIVER = """
+    INSERT INTO deliveries (id, endpoint_id, event_id, event_type, due_at)
+    SELECT given.*, now() FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[]) AS given
+    ON CONFLICT DO NOTHING RETURNING id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """An endpoint, and what it takes."""
+
+    endpoint_id: UUID
+    event_types: Sequence[str]
+    enabled: bool
+
+
+async def takers(session: TenantSession) -> list[Taker]:
+    """The endpoints of the organization."""
+    rows = await session.execute(select(endpoints.c.id, endpoints.c.event_types, endpoints.c.enabled))
+    return [Taker(row.id, row.event_types, row.enabled) for row in rows]
+
+
+async def fan_out(
+    session: TenantSession, told: Sequence[Told], everybody: Sequence[Taker]
+) -> Mapping[UUID, list[Parcel]]:
+    """Keep what somebody takes, with a delivery for each enabled endpoint that does; answers those, by endpoint."""
+    types = {event.type for event in told}
+    by_type = {name: [taker for taker in everybody if matches(taker.event_types, name)] for name in types}
+    await keep(session, [event for event in told if by_type[event.type]])
+    return await deliver(
+        session,
+        [(taker.endpoint_id, event) for event in told for taker in by_type[event.type] if taker.enabled],
+    )
+
+
+async def keep(session: TenantSession, told: Sequence[Told]) -> None:
+    """Note events in the organization's log, each once."""
+    if told:
+        await session.driver.execute(
+            _KEEP,
+            (
+                [event.id for event in told],
+                [event.type for event in told],
+                [event.data for event in told],
+                [event.sequence for event in told],
+                [event.occurred_at for event in told],
+                [event.contact_id for event in told],
+            ),
+        )
+
+
+async def deliver(session: TenantSession, pairs: Sequence[tuple[UUID, Told]]) -> Mapping[UUID, list[Parcel]]:
+    """A delivery, due now, of each event to its endpoint, unless there is one; answers those that are new, by endpoint."""
+    parcels: dict[UUID, list[Parcel]] = defaultdict(list)
+    if not pairs:
+        return parcels
+    ids = [new_id() for _ in pairs]
+    written = await session.driver.execute(
+        _DELIVER,
+        (
+            ids,
+            [endpoint_id for endpoint_id, _ in pairs],
+            [event.id for _, event in pairs],
+            [event.type for _, event in pairs],
+        ),
+    )
+    new = {row[0] for row in await written.fetchall()}
+    for delivery_id, (endpoint_id, event) in zip(ids, pairs, strict=True):
+        if delivery_id in new:
+            parcels[endpoint_id].append(parcel_of(delivery_id, event))
+    return parcels
+
+
+def parcel_of(delivery_id: UUID, event: Told) -> Parcel:
+    """What a lane carries of it."""
+    return Parcel(delivery_id, event.id, event.type, event.data, event.sequence, event.occurred_at)

@@ -1,0 +1,154 @@
+"""The webhooks process' own parts, put together on real servers for a test, in an organization of its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from google.protobuf.message import Message
+from sqlalchemy import insert, select, text, update
+
+from chassis.consumer import Consumer
+from chassis.context import RequestContext
+from chassis.database import Database, RoleDatabase
+from chassis.identifiers import new_id
+from chassis.sealing import Sealer
+from chassis.secret import Secret
+from flownurture.contacts.v1 import contacts_pb2
+from flownurture.contacts.v1.events_pb2 import ContactsCreated
+from flownurture.events.v1.envelope_pb2 import Envelope
+from services.webhooks.consumers import consumers
+from services.webhooks.dispatch.dispatcher import Dispatcher
+from services.webhooks.dispatch.shards import Shards
+from services.webhooks.endpoint_secrets import sealed_headers, sealed_secret
+from services.webhooks.event_types import VERSIONS
+from services.webhooks.outbound.client import Client
+from services.webhooks.outbound.resolver import Resolver
+from services.webhooks.settings import WebhooksSettings
+from services.webhooks.signing import new_secret
+from services.webhooks.tables import attempts, deliveries, endpoints, events
+
+
+@dataclass(slots=True)
+class House:
+    """One organization, and the dispatcher of one process."""
+
+    database: Database
+    dispatcher: Dispatcher
+    readers: list[Consumer]
+    sealer: Sealer
+    organization_id: UUID = field(default_factory=uuid4)
+    secrets: dict[UUID, Secret] = field(default_factory=dict)
+
+    @property
+    def context(self) -> RequestContext:
+        return RequestContext.of_process("webhooks", self.organization_id)
+
+    async def endpoint(
+        self, url: str, *event_types: str, headers: dict[str, str] | None = None, **columns: Any
+    ) -> UUID:
+        endpoint_id, secret = new_id(), new_secret()
+        self.secrets[endpoint_id] = secret
+        values = {
+            "id": endpoint_id,
+            "url": url,
+            "description": "",
+            "event_types": list(event_types) or ["*"],
+            "enabled": True,
+            "header_names": [],
+            "api_version": VERSIONS[-1],
+            "message_signatures": False,
+            "sealed_secret": sealed_secret(self.sealer, endpoint_id, secret),
+            "headers_sealed": sealed_headers(
+                self.sealer, endpoint_id, [(name, Secret(value)) for name, value in (headers or {}).items()]
+            ),
+        }
+        async with self.database.tenant_transaction(self.context) as session:
+            await session.execute(insert(endpoints).values(values | columns))
+        return endpoint_id
+
+    async def tell(self, fact: Message, fact_id: UUID | None = None) -> UUID:
+        """Have the process read a fact, as the bus would deliver it."""
+        fact_id = fact_id or new_id()
+        envelope = Envelope(
+            id=str(fact_id),
+            organization_id=str(self.organization_id),
+            type=fact.DESCRIPTOR.full_name,
+            payload=fact.SerializeToString(),
+        )
+        envelope.occurred_at.GetCurrentTime()
+        for reader in self.readers:
+            await reader.handle(envelope.SerializeToString())
+        return fact_id
+
+    async def create_contacts(self, number: int = 1) -> list[str]:
+        """Tell of contacts that were created; answers their ids."""
+        contacts = [
+            contacts_pb2.Contact(id=str(new_id()), email=f"reader{place}@example.test")
+            for place in range(number)
+        ]
+        await self.tell(ContactsCreated(contacts=contacts))
+        return [contact.id for contact in contacts]
+
+    async def deliveries(self) -> list[Any]:
+        async with self.database.tenant_transaction(self.context) as session:
+            return list(await session.execute(select(deliveries).order_by(deliveries.c.id)))
+
+    async def attempts(self) -> list[Any]:
+        async with self.database.tenant_transaction(self.context) as session:
+            return list(await session.execute(select(attempts).order_by(attempts.c.id)))
+
+    async def events(self) -> list[Any]:
+        async with self.database.tenant_transaction(self.context) as session:
+            return list(await session.execute(select(events)))
+
+    async def published(self, kind: type[Message]) -> list[Any]:
+        """What went into the outbox of this type."""
+        async with self.database.tenant_transaction(self.context) as session:
+            rows = await session.execute(text("SELECT envelope FROM outbox ORDER BY id"))
+            envelopes = [Envelope.FromString(row.envelope) for row in rows]
+        return [
+            kind.FromString(envelope.payload)
+            for envelope in envelopes
+            if envelope.type == kind.DESCRIPTOR.full_name
+        ]
+
+    async def row(self, endpoint_id: UUID) -> Any:
+        async with self.database.tenant_transaction(self.context) as session:
+            return (await session.execute(select(endpoints).where(endpoints.c.id == endpoint_id))).one()
+
+    async def change(self, endpoint_id: UUID, **columns: Any) -> None:
+        async with self.database.tenant_transaction(self.context) as session:
+            await session.execute(update(endpoints).where(endpoints.c.id == endpoint_id).values(columns))
+
+    async def let_time_pass(self) -> None:
+        """What is to come again is due now, and nobody rests any more."""
+        async with self.database.tenant_transaction(self.context) as session:
+            await session.execute(text("UPDATE deliveries SET due_at = now() WHERE due_at IS NOT NULL"))
+            await session.execute(text("UPDATE endpoints SET paused_until = NULL"))
+
+    async def next_attempt(self) -> None:
+        """Have everything tried again that is to come again, and wait until that is written down."""
+        await self.let_time_pass()
+        async with self.database.tenant_transaction(self.context) as session:
+            ids = list((await session.execute(select(endpoints.c.id))).scalars())
+        self.dispatcher.wake(self.organization_id, ids)
+        await self.dispatcher.settled()
+
+
+@asynccontextmanager
+async def house(
+    settings: WebhooksSettings, database: Database, scheduler: RoleDatabase
+) -> AsyncIterator[House]:
+    sealer = Sealer("webhooks", settings.sealing_keys)
+    client = Client(settings.destination_rules, Resolver(settings.dns_resolver))
+    async with Shards(scheduler) as shards:
+        dispatcher = Dispatcher(database, scheduler, shards, sealer, client)
+        yield House(
+            database,
+            dispatcher,
+            consumers(None, database, dispatcher.hand_over),  # type: ignore[arg-type]
+            sealer,
+        )
+        await dispatcher.close()
