@@ -44,6 +44,7 @@ FACTS: dict[str, tuple[type[Message], ...]] = {
         sending.CampaignCompleted,
         sending.EmailsOpened,
         sending.EmailsClicked,
+        sending.EmailsComplained,
     ),
     "SUPPRESSION": (suppression.SendsVetoed,),
     "DELIVERY": (delivery.MessagesSettled,),
@@ -257,6 +258,17 @@ def _(event: sending.EmailsClicked) -> Iterator[_Telling]:
             step_id=click.step_id,
         )
         yield _Telling(payload, click.contact_id, click.occurred_at)
+
+
+@_tellings_of.register
+def _(event: sending.EmailsComplained) -> Iterator[_Telling]:
+    for complaint in event.complaints:
+        payload = payloads.EmailComplained(
+            message_id=complaint.message_id,
+            campaign_id=complaint.campaign_id,
+            contact_id=complaint.contact_id,
+        )
+        yield _Telling(payload, complaint.contact_id, complaint.occurred_at)
 
 
 @_tellings_of.register

@@ -13,7 +13,9 @@ from sqlalchemy import Row, text
 
 from chassis.database import TenantSession
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
+from flownurture.sending.v1.events_pb2 import Complaint, EmailsComplained
 from flownurture.sending.v1.messages_pb2 import MessageStatus as StatusMessage
+from services.sending.bounces import Kind
 from services.sending.feedback.understanding import Finding
 from services.sending.findings import Noted, note_findings
 from services.sending.statuses import MessageStatus, SuppressionReason
@@ -21,8 +23,10 @@ from services.sending.suppression.announcements import announce_suppressed
 from services.sending.suppression_list import Suppressed, suppress
 from services.sending.suppression_policy import REASONS, leading_to_suppression
 
+_MOST_IN_AN_EVENT = 500
+
 _FIND = text("""
-    SELECT id, email, email_digest, settled_at FROM messages WHERE id = ANY(CAST(:message_ids AS uuid[]))
+    SELECT id, email, email_digest, campaign_id, contact_id, settled_at FROM messages WHERE id = ANY(CAST(:message_ids AS uuid[]))
 """)
 # What was in doubt has arrived somewhere, since it came back. In one order, so that two sets cannot wait for each other in a circle.
 _RETURN = text("""
@@ -79,7 +83,9 @@ async def _note(
     findings = [
         _noted(each, bytes(message.email_digest)) for each, message in addressed if each.finding.counts
     ]
-    leading = await leading_to_suppression(session, await note_findings(session, findings))
+    new = await note_findings(session, findings)
+    _tell_complaints(session, [messages[each.message_id] for each in new if each.kind is Kind.COMPLAINT])
+    leading = await leading_to_suppression(session, new)
     entries = [_entry(finding, messages[finding.message_id].email) for finding in leading]
     # All in one, since the locks of addresses are taken in one order.
     entries += [_opt_out(each, message) for each, message in addressed if each.finding.opts_out]
@@ -98,6 +104,26 @@ async def _note(
             )
         ],
     )
+
+
+def _tell_complaints(session: TenantSession, complained: Sequence[Row[Any]]) -> None:
+    """Tell of messages that nobody had called spam before."""
+    now = Timestamp()
+    now.GetCurrentTime()
+    for start in range(0, len(complained), _MOST_IN_AN_EVENT):
+        session.publish(
+            EmailsComplained(
+                complaints=[
+                    Complaint(
+                        message_id=str(message.id),
+                        campaign_id=str(message.campaign_id or ""),
+                        contact_id=str(message.contact_id or ""),
+                        occurred_at=now,
+                    )
+                    for message in complained[start : start + _MOST_IN_AN_EVENT]
+                ]
+            )
+        )
 
 
 async def _return(session: TenantSession, told: Sequence[Told]) -> set[UUID]:

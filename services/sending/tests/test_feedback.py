@@ -15,6 +15,7 @@ from chassis.database import Database, RoleDatabase
 from chassis.identifiers import new_id
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.sending.v1 import analytics_pb2, messages_pb2
+from flownurture.sending.v1.events_pb2 import EmailsComplained
 from flownurture.suppression.v1 import suppressions_pb2
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed
 from services.sending.consumers import OutcomeReader
@@ -127,6 +128,18 @@ async def test_a_complaint_suppresses_and_leaves_the_message_as_it_was(
     assert await tenant.statuses() == {"reader@example.com": "sent"}
     (suppressed,) = await tenant.published(AddressesSuppressed)
     assert [address.message_id for address in suppressed.addresses] == [str(recipient.message_id)]
+
+
+async def test_a_complaint_is_told_with_its_message_once_however_often_it_is_reported(
+    tenant: Tenant, recipient: Recipient
+) -> None:
+    for _ in range(2):
+        await recipient.report("arf_yahoo")
+    ((complaint,),) = [event.complaints for event in await tenant.published(EmailsComplained)]
+    (message,) = await tenant.rows("SELECT id, campaign_id, contact_id FROM messages")
+    told = (complaint.message_id, complaint.campaign_id, complaint.contact_id)
+    assert told == (str(message.id), str(message.campaign_id), str(message.contact_id))
+    assert complaint.HasField("occurred_at")
 
 
 @pytest.mark.parametrize("names", ["return_path", "unsubscribe_address"])

@@ -24,7 +24,7 @@ from services.webhooks.payloads import FACTS, Told, body_of, told_by
 
 EVERY_FACT = [fact for facts in FACTS.values() for fact in facts]
 STATUSES = [status for status in messages_pb2.MessageStatus.values() if status]
-NOT_TOLD_YET = {"email.complained", "integration.synced", "integration.failed"}
+NOT_TOLD_YET = {"integration.synced", "integration.failed"}
 
 
 @dataclass(frozen=True)

@@ -304,7 +304,7 @@ Global___EmailBounced: _TypeAlias = EmailBounced  # noqa: Y015
 
 @_typing.final
 class EmailComplained(_message.Message):
-    """The recipient reported a message as unwanted. Not told yet."""
+    """The recipient reported a message as unwanted. Told once of a message, when the platform hears of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
