@@ -86,6 +86,19 @@ class AccountMails:
             note=f"A workflow of {organization} wrote this, and you get it as a member there. FlowNurture has only carried it.",
         )
 
+    def endpoint_disabled(
+        self, session: TenantSession, to: str, organization: str, url: str, *, gone: bool
+    ) -> None:
+        """Tell an admin that an endpoint of theirs is told of nothing any more, and why."""
+        why = "It answered that it is gone (410)." if gone else "It has taken nothing for five days."
+        self._send(
+            session,
+            to,
+            f"{organization}: a webhook endpoint was disabled",
+            f"{url} is not told of what happens in {organization} any more. {why}",
+            note="Once it works again, enable it, and have what it missed sent once more: the API has a replay for that.",
+        )
+
     def _send(
         self,
         session: TenantSession,

@@ -12,22 +12,29 @@ from chassis.identifiers import parse_id
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
+from flownurture.webhooks.v1.events_pb2 import WebhookEndpointDisabled
 from flownurture.workflows.v1.events_pb2 import NotifyMembers
 from services.identity import audit
 from services.identity.account_mails import AccountMails
 from services.identity.audit import Act
+from services.identity.endpoint_notices import tell_of_disabled_endpoint
 from services.identity.member_notices import notify_members
 
 _MOMENTS: tuple[Literal["since", "until"], ...] = ("since", "until")
 
 
 def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Consumer]:
-    """Readers of the streams SUPPRESSION, SENDING and MEMBER_NOTICES."""
+    """Readers of the streams SUPPRESSION, SENDING, MEMBER_NOTICES and WEBHOOKS."""
 
     async def on_notify_members(order: NotifyMembers, context: RequestContext, _: Inbox) -> None:
         """Each notice is noted by itself, so the order may come again, or another with some of its notices."""
         async with database.tenant_transaction(context) as session:
             await notify_members(session, order.notices, mails)
+
+    async def on_endpoint_disabled(
+        event: WebhookEndpointDisabled, context: RequestContext, session: TenantSession
+    ) -> None:
+        await tell_of_disabled_endpoint(session, event, mails)
 
     return [
         Consumer(
@@ -53,6 +60,13 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             durable="identity",
             database=database,
             handlers={NotifyMembers: on_notify_members},
+        ),
+        Consumer(
+            bus,
+            stream="WEBHOOKS",
+            durable="identity",
+            database=database,
+            handlers={WebhookEndpointDisabled: transactional(on_endpoint_disabled)},
         ),
     ]
 
