@@ -12,6 +12,8 @@ from chassis.sealing import Sealer
 from services.webhooks.api.deliveries import WebhookDeliveryApi
 from services.webhooks.api.directory import WebhookDirectoryApi
 from services.webhooks.api.endpoints import WebhookEndpointApi
+from services.webhooks.api.event_types import WebhookEventTypeApi
+from services.webhooks.api.replays import WebhookReplayApi
 from services.webhooks.api.usage import WebhookUsageApi
 from services.webhooks.consumers import consumers
 from services.webhooks.dispatch.dispatcher import Dispatcher
@@ -19,6 +21,7 @@ from services.webhooks.dispatch.shards import Shards
 from services.webhooks.event_log import Forgetting
 from services.webhooks.outbound.client import Client
 from services.webhooks.outbound.resolver import Resolver
+from services.webhooks.replay_runner import ReplayRunner
 from services.webhooks.settings import WebhooksSettings
 
 # Requests, events and the journal share them.
@@ -46,10 +49,13 @@ async def serve(settings: WebhooksSettings) -> None:
         process.start(Replays(relay, readers))
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
+        process.start(ReplayRunner(database, scheduler, dispatcher.wake))
         server = RpcServer("webhooks", settings.listen, process.verifier, database)
         server.add(
             WebhookEndpointApi(sealer, settings.destination_rules, dispatcher.wake),
             WebhookDeliveryApi(dispatcher.wake),
+            WebhookReplayApi(),
+            WebhookEventTypeApi(),
             WebhookDirectoryApi(),
             WebhookUsageApi(),
             DeadLetterService(relay, "webhooks"),

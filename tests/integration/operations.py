@@ -289,6 +289,10 @@ BODIES: dict[str, Body] = {
     "webhooks.v1.WebhookDeliveryService.ListWebhookDeliveries": _nothing,
     "webhooks.v1.WebhookDeliveryService.GetWebhookDelivery": _nothing,
     "webhooks.v1.WebhookDeliveryService.ReplayWebhookDelivery": _nothing,
+    "webhooks.v1.WebhookReplayService.CreateWebhookReplay": lambda _: {"since": "2026-01-01T00:00:00Z"},
+    "webhooks.v1.WebhookReplayService.GetWebhookReplay": _nothing,
+    "webhooks.v1.WebhookReplayService.ListWebhookReplays": _nothing,
+    "webhooks.v1.WebhookEventTypeService.ListWebhookEventTypes": _nothing,
     "suppression.v1.SuppressionService.CreateSuppression": lambda _: {
         "email": f"{uuid4().hex}@example.test",
         "reason": "manual",

@@ -13,6 +13,7 @@ import pytest
 from chassis.contract.access import Audience
 from chassis.identifiers import new_id
 from deploy.demo.client import Json
+from services.webhooks.event_types import EVENT_TYPES
 from tests.integration.house import House
 from tests.integration.operations import (
     ALIKE,
@@ -47,6 +48,7 @@ UNSCOPED = [name for name in WITH_CREDENTIAL if not ENDPOINTS[name].access.scope
 # What an organization has that only chose a plan: its owner, the key that `sign_up` made, the trail of all three, and what is there to be copied.
 FROM_THE_START = {
     "sending.v1.ReadyMadeWorkflowService.ListReadyMadeWorkflows": 5,
+    "webhooks.v1.WebhookEventTypeService.ListWebhookEventTypes": len(EVENT_TYPES),
     "identity.v1.ApiKeyService.ListApiKeys": 1,
     "identity.v1.TeamService.ListMembers": 1,
     "identity.v1.AuditService.ListAuditEvents": 3,
@@ -148,6 +150,9 @@ async def furnish(tenant: Tenant, house: House) -> Belongings:
     made["suppression"] = await key.post("/v1/suppressions", {"email": "no@example.test", "reason": "manual"})
     made["endpoint"] = await key.post(
         "/v1/webhook-endpoints", BODIES["webhooks.v1.WebhookEndpointService.CreateWebhookEndpoint"]({})
+    )
+    made["replay"] = await key.post(
+        f"/v1/webhook-endpoints/{made['endpoint']['id']}/replays", {"since": "2026-01-01T00:00:00Z"}
     )
     made["delivery"] = {"id": await delivery_to(tenant, made["endpoint"]["id"], house)}
     made["api_key"] = (await make_key(tenant.owner, ["contacts:read"]))["api_key"]

@@ -18,12 +18,10 @@ from services.webhooks import endpoints
 from services.webhooks.api.fields import timestamp
 from services.webhooks.endpoint_headers import Headers, parse_headers
 from services.webhooks.endpoints import Changes, Draft, Endpoint
+from services.webhooks.event_types import VERSIONS, check_patterns
 from services.webhooks.outbound.addresses import Refused
 from services.webhooks.outbound.destinations import DestinationRules, parse_destination
 from services.webhooks.waking import Wake
-
-# Of the payloads.
-VERSIONS = ("2026-11-28",)
 
 _REASONS: Mapping[str | None, pb.WebhookDisabledReason.ValueType] = {
     None: pb.WEBHOOK_DISABLED_REASON_UNSPECIFIED,
@@ -49,6 +47,7 @@ class WebhookEndpointApi:
         self, request: pb.CreateWebhookEndpointRequest, context: RequestContext, session: TenantSession
     ) -> pb.WebhookEndpoint:
         """Create an endpoint; the only answer that holds its first secret."""
+        check_patterns(request.event_types)
         draft = Draft(
             url=self._url_of(request.url),
             event_types=_each_once(request.event_types),
@@ -83,6 +82,7 @@ class WebhookEndpointApi:
         self, request: pb.UpdateWebhookEndpointRequest, context: RequestContext, session: TenantSession
     ) -> pb.WebhookEndpoint:
         """Change what is given, or NOT_FOUND."""
+        check_patterns(request.event_types)
         changes = Changes(
             url=self._url_of(request.url) if request.HasField("url") else None,
             event_types=_each_once(request.event_types) or None,

@@ -13,6 +13,8 @@ from chassis.stamp import Stamper, StampVerifier
 from services.webhooks.api.deliveries import WebhookDeliveryApi
 from services.webhooks.api.directory import WebhookDirectoryApi
 from services.webhooks.api.endpoints import WebhookEndpointApi
+from services.webhooks.api.event_types import WebhookEventTypeApi
+from services.webhooks.api.replays import WebhookReplayApi
 from services.webhooks.api.tests.tenant import Tenant, Woken
 from services.webhooks.api.usage import WebhookUsageApi
 from services.webhooks.settings import WebhooksSettings
@@ -55,6 +57,8 @@ async def server(
     server.add(
         WebhookEndpointApi(sealer, settings.destination_rules, woken),
         WebhookDeliveryApi(woken),
+        WebhookReplayApi(),
+        WebhookEventTypeApi(),
         WebhookDirectoryApi(),
         WebhookUsageApi(),
     )

@@ -13,14 +13,28 @@ from chassis.context import ActorKind, RequestContext, Role
 from chassis.database import Database
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
-from flownurture.webhooks.v1 import deliveries_pb2, directory_pb2, endpoints_pb2, usage_pb2
+from flownurture.webhooks.v1 import (
+    deliveries_pb2,
+    directory_pb2,
+    endpoints_pb2,
+    event_types_pb2,
+    replays_pb2,
+    usage_pb2,
+)
 from services.webhooks.tables import attempts, deliveries, events
 
 URL = "https://hooks.example.com/in"
 
 _SERVICES = [
     service
-    for contract in (deliveries_pb2, directory_pb2, endpoints_pb2, usage_pb2)
+    for contract in (
+        deliveries_pb2,
+        directory_pb2,
+        endpoints_pb2,
+        event_types_pb2,
+        replays_pb2,
+        usage_pb2,
+    )
     for service in contract.DESCRIPTOR.services_by_name.values()
 ]
 _RPC_OF = {
@@ -53,7 +67,7 @@ class Tenant:
             limits=(("webhook_endpoints", 1_000),),
         )
         self.peer = peer
-        self._database = database
+        self.database = database
         self._woken = woken
 
     async def __call__(self, request: Message) -> Any:
@@ -67,7 +81,7 @@ class Tenant:
 
     def called_by(self, peer: Peer, process: str) -> "Tenant":
         """The same organization, on whose behalf another process calls."""
-        other = Tenant(peer, self._database, self._woken)
+        other = Tenant(peer, self.database, self._woken)
         other.context = RequestContext.of_process(process, self.context.organization)
         return other
 
@@ -86,7 +100,7 @@ class Tenant:
 
     async def row(self, endpoint_id: str) -> Any:
         """An endpoint as it is stored."""
-        async with self._database.tenant_transaction(self.context) as session:
+        async with self.database.tenant_transaction(self.context) as session:
             found = await session.execute(
                 text("SELECT * FROM endpoints WHERE id = :id"), {"id": UUID(endpoint_id)}
             )
@@ -95,7 +109,7 @@ class Tenant:
     async def delivered(self, endpoint_id: str, status: str = "delivered", number: int = 1) -> list[str]:
         """Deliveries to an endpoint as if they had been made; answers their ids, the oldest first."""
         ids = [new_id() for _ in range(number)]
-        async with self._database.tenant_transaction(self.context) as session:
+        async with self.database.tenant_transaction(self.context) as session:
             for delivery_id in ids:
                 event_id = new_id()
                 await session.execute(
@@ -136,5 +150,5 @@ class Tenant:
 
     async def execute(self, statement: str) -> None:
         """Execute a statement in the organization."""
-        async with self._database.tenant_transaction(self.context) as session:
+        async with self.database.tenant_transaction(self.context) as session:
             await session.execute(text(statement))

@@ -5,15 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from chassis.context import Role
 from chassis.errors import InvalidRequest, NotFound, PermissionDenied
 from chassis.sealing import Sealer
 from flownurture.webhooks.v1 import endpoints_pb2 as pb
+from flownurture.webhooks.v1.event_types_pb2 import ListWebhookEventTypesRequest
 from services.webhooks.api.tests.tenant import URL, Tenant
 from services.webhooks.endpoint_secrets import opened_headers, opened_secrets
+from services.webhooks.event_types import EVENT_TYPES
 
 
 def headers(**values: Any) -> Struct:
@@ -169,6 +171,25 @@ async def test_an_unknown_version_is_refused_by_field(tenant: Tenant) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         await tenant.add(api_version="1999-01-01")
     assert [violation.field for violation in refusal.value.violations] == ["api_version"]
+
+
+async def test_a_pattern_of_no_type_is_refused_by_its_place(tenant: Tenant) -> None:
+    made = await tenant.add()
+    wrong = ["contact.created", "contact.*.x", "nothing.*", "*"]
+    for asked in (tenant.add(URL, *wrong), update(tenant, made.id, event_types=wrong)):
+        with pytest.raises(InvalidRequest) as refusal:
+            await asked
+        found = [violation.field for violation in refusal.value.violations]
+        assert found == ["event_types[1]", "event_types[2]"]
+
+
+async def test_every_type_is_told_with_an_example(tenant: Tenant) -> None:
+    told = await tenant(ListWebhookEventTypesRequest())
+    assert [kind.name for kind in told.event_types] == list(EVENT_TYPES)
+    for kind in told.event_types:
+        assert kind.description
+        assert MessageToDict(kind.example)
+        await tenant.add(URL, kind.name, f"{kind.group}.*")
 
 
 async def test_endpoints_are_listed_newest_first_in_pages(tenant: Tenant) -> None:
