@@ -45,6 +45,7 @@ def test_the_page_of_plans_says_what_the_plans_allow() -> None:
             allowed.contacts,
             allowed.emails_per_cycle,
             allowed.members,
+            allowed.webhook_endpoints,
             allowed.requests_per_minute,
             allowed.event_retention_days,
         )
