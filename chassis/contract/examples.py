@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -31,10 +32,9 @@ def _fill_message(message: Message, field: FieldDescriptor, kind: Descriptor) ->
     if kind.GetOptions().map_entry:
         return
     target = getattr(message, field.name)
-    if field.is_repeated:
-        target.add().CopyFrom(_message(kind))
-    else:
-        target.CopyFrom(_message(kind))
+    part = target.add() if field.is_repeated else target
+    part.CopyFrom(_message(kind))
+    text_format.Merge(_stated(field), part)
 
 
 def _message(kind: Descriptor) -> Message:
@@ -56,8 +56,13 @@ def _scalar(field: FieldDescriptor) -> Any:
 
 
 def _text(field: FieldDescriptor) -> str:
-    stated: str = field.GetOptions().Extensions[example_pb2.example]
+    stated = _stated(field)
     if not stated and field.name.removesuffix("s").split("_")[-1] == "id":
         # Called alike, an example's ids are alike: `contact_id` here is `contact_id` there.
         return str(derived_id(_MOMENT, field.name.removesuffix("s").encode()))
+    return stated
+
+
+def _stated(field: FieldDescriptor) -> str:
+    stated: str = field.GetOptions().Extensions[example_pb2.example]
     return stated

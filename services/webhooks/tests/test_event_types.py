@@ -76,3 +76,8 @@ def test_an_example_has_every_field_and_is_always_the_same(name: str) -> None:
     assert set(made) == {field.name for field in EVENT_TYPES[name].message.fields}
     assert made == example(name)
     assert None not in made.values()
+
+
+def test_the_contact_of_an_example_is_what_the_event_says_of_it() -> None:
+    assert example("contact.subscribed")["contact"]["status"] == "subscribed"
+    assert example("contact.unsubscribed")["contact"]["status"] == "unsubscribed"

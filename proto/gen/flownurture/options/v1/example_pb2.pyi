@@ -12,4 +12,6 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 EXAMPLE_FIELD_NUMBER: _builtins.int
 example: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
-"""What a string holds in examples, or each of several. Without it an id is a UUID, and any other string is empty."""
+"""What a string holds in examples, or each of several; of a message, in the text format, what is other than in every example of its type.
+Without it an id is a UUID, and any other string is empty.
+"""
