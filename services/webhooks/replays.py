@@ -1,6 +1,6 @@
-"""Replays: what an endpoint was sent in a range of time, sent once more, piece by piece."""
+"""Replays: what an endpoint was sent, or missed, in a range of time, sent once more, piece by piece."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +15,10 @@ from chassis.identifiers import new_id
 from services.webhooks import deliveries as once
 from services.webhooks.deliveries import DeliveryStatus
 from services.webhooks.endpoints import require_enabled
+from services.webhooks.event_types import matches
+from services.webhooks.fan_out import deliver
+from services.webhooks.payloads import Told
+from services.webhooks.rehearsals import is_test
 from services.webhooks.tables import deliveries, endpoints, events, replays
 
 PIECE = 500
@@ -35,6 +39,7 @@ class Chosen(StrEnum):
     FAILED = "failed"
     DELIVERED = "delivered"
     ANY = "any"
+    MISSED = "missed"
 
 
 _STATUSES = {
@@ -116,10 +121,14 @@ async def replay_piece(session: TenantSession, replay_id: UUID) -> UUID | None:
     replay = held.one_or_none()
     if replay is None:
         return None
-    enabled = await session.scalar(select(endpoints.c.enabled).where(endpoints.c.id == replay.endpoint_id))
-    if not enabled:
+    event_types = await session.scalar(
+        select(endpoints.c.event_types).where(endpoints.c.id == replay.endpoint_id, endpoints.c.enabled)
+    )
+    if event_types is None:
         await _complete(session, replay)
         return None
+    if replay.deliveries == Chosen.MISSED:
+        return await _send_missed(session, replay, event_types)
     return await _begin_anew(session, replay)
 
 
@@ -148,6 +157,20 @@ async def _begin_anew(session: TenantSession, replay: Row[Any]) -> UUID | None:
         .returning(deliveries.c.id)
     )
     return await _advance(session, replay, page, len(begun.all()))
+
+
+async def _send_missed(session: TenantSession, replay: Row[Any], event_types: Collection[str]) -> UUID | None:
+    found = await session.execute(
+        select(events)
+        .where(*_within(replay, events.c.occurred_at, events.c.id))
+        .order_by(events.c.occurred_at, events.c.id)
+        .limit(PIECE)
+    )
+    page = found.all()
+    told = [_told(row) for row in page if matches(event_types, row.type) and not is_test(row.id)]
+    sent = await deliver(session, [(replay.endpoint_id, event) for event in told])
+    reached = [(row.occurred_at, row.id) for row in page]
+    return await _advance(session, replay, reached, len(sent.get(replay.endpoint_id, ())))
 
 
 def _within(
@@ -184,4 +207,15 @@ async def _complete(session: TenantSession, replay: Row[Any]) -> None:
         update(replays)
         .where(replays.c.id == replay.id)
         .values(status=ReplayStatus.COMPLETED.value, completed_at=func.now(), lease_until=None)
+    )
+
+
+def _told(row: Row[Any]) -> Told:
+    return Told(
+        id=row.id,
+        type=row.type,
+        data=row.payload,
+        sequence=row.sequence,
+        occurred_at=row.occurred_at,
+        contact_id=row.contact_id,
     )

@@ -286,6 +286,7 @@ BODIES: dict[str, Body] = {
     "webhooks.v1.WebhookEndpointService.UpdateWebhookEndpoint": lambda _: {"description": "Mine"},
     "webhooks.v1.WebhookEndpointService.DeleteWebhookEndpoint": _nothing,
     "webhooks.v1.WebhookEndpointService.RotateWebhookEndpointSecret": _nothing,
+    "webhooks.v1.WebhookEndpointService.TestWebhookEndpoint": _nothing,
     "webhooks.v1.WebhookDeliveryService.ListWebhookDeliveries": _nothing,
     "webhooks.v1.WebhookDeliveryService.GetWebhookDelivery": _nothing,
     "webhooks.v1.WebhookDeliveryService.ReplayWebhookDelivery": _nothing,

@@ -13,14 +13,17 @@ from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
 from chassis.sealing import Sealer
 from chassis.secret import Secret
+from flownurture.webhooks.v1 import deliveries_pb2
 from flownurture.webhooks.v1 import endpoints_pb2 as pb
 from services.webhooks import endpoints
+from services.webhooks.api.deliveries import delivery_message
 from services.webhooks.api.fields import timestamp
 from services.webhooks.endpoint_headers import Headers, parse_headers
 from services.webhooks.endpoints import Changes, Draft, Endpoint
 from services.webhooks.event_types import VERSIONS, check_patterns
 from services.webhooks.outbound.addresses import Refused
 from services.webhooks.outbound.destinations import DestinationRules, parse_destination
+from services.webhooks.rehearsals import send_test_event
 from services.webhooks.waking import Wake
 
 _REASONS: Mapping[str | None, pb.WebhookDisabledReason.ValueType] = {
@@ -113,6 +116,15 @@ class WebhookEndpointApi:
         rotated, secret = await endpoints.rotate_secret(session, self._sealer, parse_id(request.endpoint_id))
         self._wake(context.organization, [rotated.id])
         return _as_message(rotated, secret)
+
+    async def test_webhook_endpoint(
+        self, request: pb.TestWebhookEndpointRequest, context: RequestContext, session: TenantSession
+    ) -> deliveries_pb2.WebhookDelivery:
+        """Send an example. NOT_FOUND; CONFLICT when the endpoint is disabled."""
+        endpoint_id = parse_id(request.endpoint_id)
+        delivery = await send_test_event(session, endpoint_id, request.event_type)
+        self._wake(context.organization, [endpoint_id])
+        return delivery_message(delivery)
 
     def _url_of(self, text: str) -> str:
         try:

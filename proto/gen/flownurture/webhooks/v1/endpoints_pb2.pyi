@@ -350,3 +350,26 @@ class RotateWebhookEndpointSecretRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RotateWebhookEndpointSecretRequest: _TypeAlias = RotateWebhookEndpointSecretRequest  # noqa: Y015
+
+@_typing.final
+class TestWebhookEndpointRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDPOINT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    endpoint_id: _builtins.str
+    event_type: _builtins.str
+    """Without it: the first that the endpoint takes."""
+    def __init__(
+        self,
+        *,
+        endpoint_id: _builtins.str = ...,
+        event_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_id", b"endpoint_id", "event_type", b"event_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestWebhookEndpointRequest: _TypeAlias = TestWebhookEndpointRequest  # noqa: Y015

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from flownurture.webhooks.v1 import deliveries_pb2 as flownurture_dot_webhooks_dot_v1_dot_deliveries__pb2
 from flownurture.webhooks.v1 import endpoints_pb2 as flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
@@ -66,6 +67,11 @@ class WebhookEndpointServiceStub:
                 request_serializer=flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.RotateWebhookEndpointSecretRequest.SerializeToString,
                 response_deserializer=flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.WebhookEndpoint.FromString,
                 _registered_method=True)
+        self.TestWebhookEndpoint = channel.unary_unary(
+                '/flownurture.webhooks.v1.WebhookEndpointService/TestWebhookEndpoint',
+                request_serializer=flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.TestWebhookEndpointRequest.SerializeToString,
+                response_deserializer=flownurture_dot_webhooks_dot_v1_dot_deliveries__pb2.WebhookDelivery.FromString,
+                _registered_method=True)
 
 
 class WebhookEndpointServiceServicer:
@@ -115,6 +121,13 @@ class WebhookEndpointServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestWebhookEndpoint(self, request, context):
+        """Sends the endpoint an example of an event, as it would be sent were it true. CONFLICT when the endpoint is disabled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WebhookEndpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +160,11 @@ def add_WebhookEndpointServiceServicer_to_server(servicer, server):
                     servicer.RotateWebhookEndpointSecret,
                     request_deserializer=flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.RotateWebhookEndpointSecretRequest.FromString,
                     response_serializer=flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.WebhookEndpoint.SerializeToString,
+            ),
+            'TestWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestWebhookEndpoint,
+                    request_deserializer=flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.TestWebhookEndpointRequest.FromString,
+                    response_serializer=flownurture_dot_webhooks_dot_v1_dot_deliveries__pb2.WebhookDelivery.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +330,33 @@ class WebhookEndpointService:
             '/flownurture.webhooks.v1.WebhookEndpointService/RotateWebhookEndpointSecret',
             flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.RotateWebhookEndpointSecretRequest.SerializeToString,
             flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.WebhookEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.webhooks.v1.WebhookEndpointService/TestWebhookEndpoint',
+            flownurture_dot_webhooks_dot_v1_dot_endpoints__pb2.TestWebhookEndpointRequest.SerializeToString,
+            flownurture_dot_webhooks_dot_v1_dot_deliveries__pb2.WebhookDelivery.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from flownurture.webhooks.v1 import deliveries_pb2 as _deliveries_pb2
 from flownurture.webhooks.v1 import endpoints_pb2 as _endpoints_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
@@ -48,6 +49,8 @@ class WebhookEndpointServiceStub:
     """Gives the endpoint a new secret, which is in this answer and in no other. For 24 hours what is sent is signed with both; of a rotation
     within them the secret before the last is given up at once.
     """
+    TestWebhookEndpoint: _grpc.UnaryUnaryMultiCallable[_endpoints_pb2.TestWebhookEndpointRequest, _deliveries_pb2.WebhookDelivery]
+    """Sends the endpoint an example of an event, as it would be sent were it true. CONFLICT when the endpoint is disabled."""
 
 @_typing.type_check_only
 class WebhookEndpointServiceAsyncStub(WebhookEndpointServiceStub):
@@ -68,6 +71,8 @@ class WebhookEndpointServiceAsyncStub(WebhookEndpointServiceStub):
     """Gives the endpoint a new secret, which is in this answer and in no other. For 24 hours what is sent is signed with both; of a rotation
     within them the secret before the last is given up at once.
     """
+    TestWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_endpoints_pb2.TestWebhookEndpointRequest, _deliveries_pb2.WebhookDelivery]  # type: ignore[assignment]
+    """Sends the endpoint an example of an event, as it would be sent were it true. CONFLICT when the endpoint is disabled."""
 
 class WebhookEndpointServiceServicer(metaclass=_abc_1.ABCMeta):
     """Where an organization is told what happened. docs/webhooks.md is the guide for those who receive."""
@@ -121,5 +126,13 @@ class WebhookEndpointServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives the endpoint a new secret, which is in this answer and in no other. For 24 hours what is sent is signed with both; of a rotation
         within them the secret before the last is given up at once.
         """
+
+    @_abc_1.abstractmethod
+    def TestWebhookEndpoint(
+        self,
+        request: _endpoints_pb2.TestWebhookEndpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deliveries_pb2.WebhookDelivery, _abc.Awaitable[_deliveries_pb2.WebhookDelivery]]:
+        """Sends the endpoint an example of an event, as it would be sent were it true. CONFLICT when the endpoint is disabled."""
 
 def add_WebhookEndpointServiceServicer_to_server(servicer: WebhookEndpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

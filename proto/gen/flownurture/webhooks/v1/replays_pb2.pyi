@@ -32,6 +32,8 @@ class _WebhookReplayDeliveriesEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrappe
     WEBHOOK_REPLAY_DELIVERIES_DELIVERED: _WebhookReplayDeliveries.ValueType  # 2
     WEBHOOK_REPLAY_DELIVERIES_ANY: _WebhookReplayDeliveries.ValueType  # 3
     """All that are not pending."""
+    WEBHOOK_REPLAY_DELIVERIES_MISSED: _WebhookReplayDeliveries.ValueType  # 4
+    """Events in the log that the endpoint takes and was never sent, as while it was disabled."""
 
 class WebhookReplayDeliveries(_WebhookReplayDeliveries, metaclass=_WebhookReplayDeliveriesEnumTypeWrapper): ...
 
@@ -41,6 +43,8 @@ WEBHOOK_REPLAY_DELIVERIES_FAILED: WebhookReplayDeliveries.ValueType  # 1
 WEBHOOK_REPLAY_DELIVERIES_DELIVERED: WebhookReplayDeliveries.ValueType  # 2
 WEBHOOK_REPLAY_DELIVERIES_ANY: WebhookReplayDeliveries.ValueType  # 3
 """All that are not pending."""
+WEBHOOK_REPLAY_DELIVERIES_MISSED: WebhookReplayDeliveries.ValueType  # 4
+"""Events in the log that the endpoint takes and was never sent, as while it was disabled."""
 Global___WebhookReplayDeliveries: _TypeAlias = WebhookReplayDeliveries  # noqa: Y015
 
 class _WebhookReplayStatus:
@@ -121,7 +125,7 @@ class CreateWebhookReplayRequest(_message.Message):
     """Without it: those that failed."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Deliveries made at this time or later…"""
+        """Deliveries made, or missed events that occurred, at this time or later…"""
 
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:

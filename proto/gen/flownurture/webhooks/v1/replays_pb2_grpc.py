@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WebhookReplayServiceStub:
-    """What an endpoint was sent in a range of time, sent once more, in the background.
+    """What an endpoint was sent, or missed, in a range of time, sent once more, in the background.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class WebhookReplayServiceStub:
 
 
 class WebhookReplayServiceServicer:
-    """What an endpoint was sent in a range of time, sent once more, in the background.
+    """What an endpoint was sent, or missed, in a range of time, sent once more, in the background.
     """
 
     def CreateWebhookReplay(self, request, context):
@@ -104,7 +104,7 @@ def add_WebhookReplayServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WebhookReplayService:
-    """What an endpoint was sent in a range of time, sent once more, in the background.
+    """What an endpoint was sent, or missed, in a range of time, sent once more, in the background.
     """
 
     @staticmethod

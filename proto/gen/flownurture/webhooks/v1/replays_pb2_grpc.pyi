@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WebhookReplayServiceStub:
-    """What an endpoint was sent in a range of time, sent once more, in the background."""
+    """What an endpoint was sent, or missed, in a range of time, sent once more, in the background."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,7 +42,7 @@ class WebhookReplayServiceStub:
 
 @_typing.type_check_only
 class WebhookReplayServiceAsyncStub(WebhookReplayServiceStub):
-    """What an endpoint was sent in a range of time, sent once more, in the background."""
+    """What an endpoint was sent, or missed, in a range of time, sent once more, in the background."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWebhookReplay: _aio.UnaryUnaryMultiCallable[_replays_pb2.CreateWebhookReplayRequest, _replays_pb2.WebhookReplay]  # type: ignore[assignment]
@@ -53,7 +53,7 @@ class WebhookReplayServiceAsyncStub(WebhookReplayServiceStub):
     """Replays for an endpoint, newest first."""
 
 class WebhookReplayServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What an endpoint was sent in a range of time, sent once more, in the background."""
+    """What an endpoint was sent, or missed, in a range of time, sent once more, in the background."""
 
     @_abc_1.abstractmethod
     def CreateWebhookReplay(
