@@ -17,7 +17,7 @@ from services.webhooks.dispatch.journal import Journal
 from services.webhooks.dispatch.lane import Lane, Surroundings
 from services.webhooks.dispatch.parcels import Entry, Parcel
 from services.webhooks.dispatch.postman import Postman
-from services.webhooks.dispatch.shards import Shards, shard_of
+from services.webhooks.dispatch.shards import Holding, shard_of
 from services.webhooks.dispatch.targets import Target, target
 from services.webhooks.outbound.client import Client
 
@@ -43,7 +43,7 @@ class Dispatcher:
     """Posts what is due to the endpoints of this process' shards: every second, and at once where it is told of something new."""
 
     def __init__(
-        self, database: Database, scheduler: RoleDatabase, shards: Shards, sealer: Sealer, client: Client
+        self, database: Database, scheduler: RoleDatabase, shards: Holding, sealer: Sealer, client: Client
     ) -> None:
         self._database = database
         self._scheduler = scheduler

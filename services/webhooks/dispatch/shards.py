@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from hashlib import blake2b
 from time import monotonic
-from typing import Self
+from typing import Protocol, Self
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
@@ -51,6 +51,16 @@ _LEAVE = text("DELETE FROM webhooks.dispatchers WHERE id = :id")
 def shard_of(endpoint_id: UUID) -> int:
     """The shard that an endpoint belongs to, by the random end of its id."""
     return endpoint_id.int % SHARDS
+
+
+class Holding(Protocol):
+    """What a dispatcher asks before each post, and tells of those that have not ended."""
+
+    busy: Callable[[], Collection[int]]
+
+    def holds(self, endpoint_id: UUID) -> bool:
+        """Whether an endpoint is this process' own now."""
+        ...
 
 
 class Shards:

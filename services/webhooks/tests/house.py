@@ -1,6 +1,6 @@
 """The webhooks process' own parts, put together on real servers for a test, in an organization of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,6 @@ from flownurture.contacts.v1.events_pb2 import ContactsCreated
 from flownurture.events.v1.envelope_pb2 import Envelope
 from services.webhooks.consumers import consumers
 from services.webhooks.dispatch.dispatcher import Dispatcher
-from services.webhooks.dispatch.shards import Shards
 from services.webhooks.endpoint_secrets import sealed_headers, sealed_secret
 from services.webhooks.event_types import VERSIONS
 from services.webhooks.outbound.client import Client
@@ -28,6 +27,15 @@ from services.webhooks.outbound.resolver import Resolver
 from services.webhooks.settings import WebhooksSettings
 from services.webhooks.signing import new_secret
 from services.webhooks.tables import attempts, deliveries, endpoints, events
+
+
+class Alone:
+    """Of tests that run side by side each is as if it were the only process: no other posts for its endpoints."""
+
+    busy: Callable[[], Collection[int]] = frozenset
+
+    def holds(self, endpoint_id: UUID) -> bool:
+        return True
 
 
 @dataclass(slots=True)
@@ -143,12 +151,11 @@ async def house(
 ) -> AsyncIterator[House]:
     sealer = Sealer("webhooks", settings.sealing_keys)
     client = Client(settings.destination_rules, Resolver(settings.dns_resolver))
-    async with Shards(scheduler) as shards:
-        dispatcher = Dispatcher(database, scheduler, shards, sealer, client)
-        yield House(
-            database,
-            dispatcher,
-            consumers(None, database, dispatcher.hand_over),  # type: ignore[arg-type]
-            sealer,
-        )
-        await dispatcher.close()
+    dispatcher = Dispatcher(database, scheduler, Alone(), sealer, client)
+    yield House(
+        database,
+        dispatcher,
+        consumers(None, database, dispatcher.hand_over),  # type: ignore[arg-type]
+        sealer,
+    )
+    await dispatcher.close()

@@ -1,15 +1,20 @@
 """From a fact to an endpoint: signed, once an event, tried again as published, every attempt written down."""
 
 import asyncio
+import hmac
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from standardwebhooks.webhooks import Webhook
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from chassis.identifiers import new_id
 from flownurture.contacts.v1.events_pb2 import ContactsDeleted
 from flownurture.webhooks.v1.events_pb2 import WebhookEndpointDisabled
 from flownurture.workflows.v1.events_pb2 import CallEndpoints, EndpointCall
+from services.webhooks.endpoint_secrets import sealed_previous_secret
+from services.webhooks.signing import key_of, new_secret
 from services.webhooks.tests.house import House
 from services.webhooks.tests.receiver import OK, Post, Receiver, answering
 
@@ -26,7 +31,10 @@ async def test_an_event_arrives_signed_and_its_attempt_is_written_down(
     assert event["data"]["contact"]["id"] == contact_id
     assert event["organization_id"] == str(webhooks.organization_id)
     assert post.headers["webhook-id"] == event["id"]
-    assert post.headers["x-flownurture-signature"].startswith("t=")
+    told = dict(part.split("=", 1) for part in post.headers["x-flownurture-signature"].split(","))
+    signed = f"{event['id']}.{told['t']}.".encode() + post.body
+    key = key_of(webhooks.secrets[endpoint_id])
+    assert (told["id"], told["v1"]) == (event["id"], hmac.new(key, signed, "sha256").hexdigest())
     assert post.headers["x-key"] == "hunter22hunter22"
     (delivery,) = await webhooks.deliveries()
     (attempt,) = await webhooks.attempts()
@@ -38,6 +46,29 @@ async def test_an_event_arrives_signed_and_its_attempt_is_written_down(
         200,
     )
     assert (attempt.response_body, attempt.address) == ("ok", "127.0.0.1")
+
+
+async def test_while_a_secret_is_rotated_a_receiver_may_know_either(
+    webhooks: House, receiver: Receiver
+) -> None:
+    old = new_secret()
+    endpoint_id = await webhooks.endpoint(receiver.url)
+    sealed = sealed_previous_secret(webhooks.sealer, endpoint_id, old)
+    until = datetime.now(UTC) + timedelta(hours=1)
+    await webhooks.change(endpoint_id, sealed_previous_secret=sealed, previous_secret_until=until)
+    await webhooks.create_contacts()
+    (post,) = await receiver.wait_for(1)
+    for secret in (old, webhooks.secrets[endpoint_id]):
+        Webhook(secret.reveal()).verify(post.body, post.headers)
+    await webhooks.dispatcher.settled()
+    await webhooks.change(endpoint_id, previous_secret_until=datetime.now(UTC) - timedelta(seconds=1))
+    webhooks.dispatcher.wake(webhooks.organization_id, [endpoint_id])
+    await webhooks.dispatcher.settled()
+    await webhooks.create_contacts()
+    _, later = await receiver.wait_for(2)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(old.reveal()).verify(later.body, later.headers)
+    await webhooks.dispatcher.settled()
 
 
 async def test_a_fact_that_comes_again_is_told_once(webhooks: House, receiver: Receiver) -> None:

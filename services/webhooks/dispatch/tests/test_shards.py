@@ -1,0 +1,74 @@
+"""Which process posts to which endpoint: one at a time, and somebody always."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from sqlalchemy import text
+
+from chassis.database import RoleDatabase
+from chassis.identifiers import new_id
+from chassis.secret import Secret
+from services.webhooks.dispatch.shards import SHARDS, Shards
+
+_LET_RUN_OUT = text("UPDATE webhooks.lane_leases SET expires_at = now() - interval '1 second'")
+_FORGET_ALL = text("UPDATE webhooks.dispatchers SET seen_at = now() - interval '1 hour'")
+
+
+@pytest.fixture
+async def scheduler(service_environment: Callable[[str], dict[str, str]]) -> AsyncIterator[RoleDatabase]:
+    url = Secret(service_environment("webhooks")["DATABASE_SCHEDULER_URL"])
+    async with RoleDatabase(url) as scheduler:
+        yield scheduler
+
+
+async def test_whoever_is_alone_has_all_and_two_share_them_without_overlap(scheduler: RoleDatabase) -> None:
+    async with Shards(scheduler) as first:
+        assert len(first.held) == SHARDS
+        async with Shards(scheduler) as second:
+            assert second.held == frozenset()
+            await first.round()
+            await second.round()
+            assert first.held | second.held == frozenset(range(SHARDS))
+            assert not first.held & second.held
+            assert min(len(first.held), len(second.held)) > 0
+        await first.round()
+        assert len(first.held) == SHARDS
+
+
+async def test_what_a_killed_process_held_is_taken_when_its_lease_has_run_out(
+    scheduler: RoleDatabase,
+) -> None:
+    killed = Shards(scheduler)
+    await killed.round()
+    async with Shards(scheduler) as heir:
+        assert len(heir.held) < SHARDS
+        async with scheduler.transaction() as connection:
+            await connection.execute(_LET_RUN_OUT)
+            await connection.execute(_FORGET_ALL)
+        await heir.round()
+        assert len(heir.held) == SHARDS
+
+
+async def test_an_endpoint_with_posts_under_way_is_not_given_back_before_they_end(
+    scheduler: RoleDatabase,
+) -> None:
+    async with Shards(scheduler) as first:
+        first.busy = lambda: range(SHARDS)
+        async with Shards(scheduler) as second:
+            await first.round()
+            await second.round()
+            assert second.held == frozenset()
+            assert len(first.held) < SHARDS
+            first.busy = frozenset
+            await first.round()
+            await second.round()
+            assert first.held | second.held == frozenset(range(SHARDS))
+
+
+async def test_an_endpoint_is_held_by_one_of_those_that_live(scheduler: RoleDatabase) -> None:
+    async with Shards(scheduler) as first, Shards(scheduler) as second:
+        await first.round()
+        await second.round()
+        for _ in range(50):
+            endpoint_id = new_id()
+            assert first.holds(endpoint_id) + second.holds(endpoint_id) == 1
