@@ -22,7 +22,7 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One post of it, as it is written down. `outcome` is answered, or why there was no answer."""
+    """One post of it, as it is written down. `outcome` is delivered, answered (with no 2xx), or why there was no answer."""
 
     id: UUID
     attempted_at: datetime

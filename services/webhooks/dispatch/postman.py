@@ -7,6 +7,7 @@ from chassis.identifiers import new_id
 from services.webhooks.dispatch.parcels import Attempt, Parcel
 from services.webhooks.dispatch.scrubbing import scrubbed
 from services.webhooks.dispatch.targets import Target, now
+from services.webhooks.dispatch.verdicts import is_success
 from services.webhooks.message_signature import message_signature_headers
 from services.webhooks.outbound.addresses import Refused
 from services.webhooks.outbound.answers import PostFailed
@@ -41,7 +42,7 @@ class Postman:
         return Attempt(
             id=new_id(),
             attempted_at=begun,
-            outcome="answered",
+            outcome="delivered" if is_success(answer.status) else "answered",
             duration_ms=round(answer.duration * 1_000),
             address=answer.address,
             status_code=answer.status,

@@ -42,7 +42,7 @@ async def test_an_event_arrives_signed_and_its_attempt_is_written_down(
     assert (attempt.delivery_id, attempt.number, attempt.outcome, attempt.status_code) == (
         delivery.id,
         1,
-        "answered",
+        "delivered",
         200,
     )
     assert (attempt.response_body, attempt.address) == ("ok", "127.0.0.1")
