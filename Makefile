@@ -129,6 +129,10 @@ bench-contacts: install ## Measure imports, segments and audiences at a million 
 bench-workflows: install ## Measure steps and starts of workflows with a million contacts waiting
 	@python -m bench.workflows
 
+.PHONY: bench-webhooks
+bench-webhooks: install ## Measure how fast, and how soon, endpoints are told of what happens
+	@python -m bench.webhooks
+
 .PHONY: bench-sending
 bench-sending: install ## Measure campaigns, one-off messages and the SMTP engine (Debian's packages postfix and opendkim)
 	@python -m bench.sending

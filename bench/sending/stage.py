@@ -57,6 +57,7 @@ _MODULES = {
     "delivery": "services.sending.delivery",
     "feedback": "services.sending.feedback",
     "workflows": "services.sending.workflows",
+    "webhooks": "services.webhooks",
 }
 _ORGANIZATION = SQL("""
     INSERT INTO identity.organizations (organization_id, name, plan) VALUES ({organization}, 'Bench', 'enterprise');
@@ -293,7 +294,7 @@ def stage(**settings: str) -> Iterator[Stage]:
             session_id=str(uuid4()),
             request_id=str(uuid4()),
             features=frozenset({"domain_authentication"}),
-            limits=(("emails_per_cycle", 50_000_000),),
+            limits=(("emails_per_cycle", 50_000_000), ("webhook_endpoints", 1_000), ("contacts", 5_000_000)),
             cycle_started_at=datetime.now(UTC),
         )
         admin_url = make_url(postgres.admin_url.reveal()).set(database=DATABASE)

@@ -153,6 +153,8 @@ class Lane:
             try:
                 target = await self._current()
                 if target is None or not target.enabled:
+                    # It may be there, or enabled, as soon as somebody commits.
+                    self._read_at = -1.0
                     return self._let_go()
                 if target.rests(now()):
                     # The look of each second wakes it again.

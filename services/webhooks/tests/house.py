@@ -54,9 +54,14 @@ class House:
         return RequestContext.of_process("webhooks", self.organization_id)
 
     async def endpoint(
-        self, url: str, *event_types: str, headers: dict[str, str] | None = None, **columns: Any
+        self,
+        url: str,
+        *event_types: str,
+        headers: dict[str, str] | None = None,
+        endpoint_id: UUID | None = None,
+        **columns: Any,
     ) -> UUID:
-        endpoint_id, secret = new_id(), new_secret()
+        endpoint_id, secret = endpoint_id or new_id(), new_secret()
         self.secrets[endpoint_id] = secret
         values = {
             "id": endpoint_id,

@@ -279,3 +279,15 @@ async def test_an_address_that_may_not_be_reached_is_refused_at_each_attempt(web
     await webhooks.dispatcher.settled()
     await webhooks.next_attempt()
     assert [attempt.outcome for attempt in await webhooks.attempts()] == ["refused", "refused"]
+
+
+async def test_an_endpoint_that_was_looked_for_before_it_was_committed_is_told_at_once(
+    webhooks: House, receiver: Receiver
+) -> None:
+    endpoint_id = new_id()
+    webhooks.dispatcher.wake(webhooks.organization_id, [endpoint_id])
+    await webhooks.dispatcher.settled()
+    await webhooks.endpoint(receiver.url, endpoint_id=endpoint_id)
+    await webhooks.create_contacts()
+    await receiver.wait_for(1)
+    await webhooks.dispatcher.settled()
