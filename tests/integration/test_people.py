@@ -76,6 +76,7 @@ async def test_mails_about_accounts_are_no_tenants_business(
         "contacts": 0,
         "emails_per_cycle": 0,
         "members": 1,
+        "webhook_endpoints": 0,
     }
 
 
