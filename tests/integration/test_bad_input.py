@@ -132,6 +132,8 @@ async def test_a_query_that_is_wrong_is_told_by_its_parameter(
         ),
         ("nonsense",),
     )
+    bad["event_type"] = ("\x00",)
+    bad |= dict.fromkeys(("since", "until"), ("nonsense",))
     bad["step_id"] = ("\x00", "x" * 51)
     bad["search"] = ("\x00", "x" * 321)
     assert wanted.endpoint.query_fields <= bad.keys()

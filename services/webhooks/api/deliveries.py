@@ -33,6 +33,7 @@ class WebhookDeliveryApi:
         self, request: pb.ListWebhookDeliveriesRequest, context: RequestContext, session: TenantSession
     ) -> pb.ListWebhookDeliveriesResponse:
         """Deliveries to an endpoint, newest first, or NOT_FOUND."""
+        before = decode_cursor(request.page_token)
         endpoint = await get_endpoint(session, parse_id(request.endpoint_id))
         wanted = Wanted(
             endpoint.id,
@@ -42,9 +43,7 @@ class WebhookDeliveryApi:
             until=moment_of(request, "until"),
         )
         size = page_size(request.page_size)
-        found = await deliveries.page_deliveries(
-            session, wanted, before=decode_cursor(request.page_token), size=size + 1
-        )
+        found = await deliveries.page_deliveries(session, wanted, before=before, size=size + 1)
         return pb.ListWebhookDeliveriesResponse(
             deliveries=map(delivery_message, found[:size]), next_page_token=next_cursor(found, size)
         )

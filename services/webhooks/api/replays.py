@@ -54,11 +54,10 @@ class WebhookReplayApi:
         self, request: pb.ListWebhookReplaysRequest, context: RequestContext, session: TenantSession
     ) -> pb.ListWebhookReplaysResponse:
         """Replays for an endpoint, newest first, or NOT_FOUND."""
+        before = decode_cursor(request.page_token)
         endpoint = await get_endpoint(session, parse_id(request.endpoint_id))
         size = page_size(request.page_size)
-        found = await replays.page_replays(
-            session, endpoint.id, before=decode_cursor(request.page_token), size=size + 1
-        )
+        found = await replays.page_replays(session, endpoint.id, before=before, size=size + 1)
         return pb.ListWebhookReplaysResponse(
             replays=map(_as_message, found[:size]), next_page_token=next_cursor(found, size)
         )
