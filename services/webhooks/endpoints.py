@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, case, delete, func, insert, select, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
@@ -78,7 +78,15 @@ class Changes:
     message_signatures: bool | None
 
 
-_COLUMNS = [endpoints.c[name] for name in Endpoint.__dataclass_fields__]
+def _as_told(name: str) -> ColumnElement[Any]:
+    column = endpoints.c[name]
+    if name not in ("paused_until", "previous_secret_until"):
+        return column
+    # What is over is nothing to anybody; the row keeps it until there is another.
+    return case((column > func.now(), column)).label(name)
+
+
+_COLUMNS = [_as_told(name) for name in Endpoint.__dataclass_fields__]
 
 
 async def create_endpoint(session: TenantSession, sealer: Sealer, draft: Draft) -> tuple[Endpoint, Secret]:

@@ -101,7 +101,7 @@ async def test_enabling_an_endpoint_forgets_what_was_wrong_with_it(tenant: Tenan
     made = await tenant.add()
     await tenant.execute(
         "UPDATE endpoints SET enabled = false, disabled_reason = 'failing', failing_since = now(),"
-        " paused_until = now()"
+        " paused_until = now() + interval '1 hour'"
     )
     found = await get(tenant, made.id)
     assert (found.enabled, found.disabled_reason) == (False, pb.WEBHOOK_DISABLED_REASON_FAILING)
@@ -110,6 +110,20 @@ async def test_enabling_an_endpoint_forgets_what_was_wrong_with_it(tenant: Tenan
     assert not enabled.HasField("failing_since")
     assert not enabled.HasField("paused_until")
     assert [str(each) for each in tenant.woken] == [made.id]
+
+
+async def test_a_time_that_is_over_is_not_told(tenant: Tenant) -> None:
+    made = await tenant.add()
+    await tenant(pb.RotateWebhookEndpointSecretRequest(endpoint_id=made.id))
+    await tenant.execute(
+        "UPDATE endpoints SET previous_secret_until = now() + interval '1 minute',"
+        " paused_until = now() + interval '1 minute'"
+    )
+    found = await get(tenant, made.id)
+    assert (found.HasField("previous_secret_until"), found.HasField("paused_until")) == (True, True)
+    await tenant.execute("UPDATE endpoints SET previous_secret_until = now(), paused_until = now()")
+    for found in (await get(tenant, made.id), await update(tenant, made.id, description="CRM")):
+        assert (found.HasField("previous_secret_until"), found.HasField("paused_until")) == (False, False)
 
 
 @pytest.mark.parametrize(

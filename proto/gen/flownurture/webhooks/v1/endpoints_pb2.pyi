@@ -90,11 +90,11 @@ class WebhookEndpoint(_message.Message):
 
     @_builtins.property
     def paused_until(self) -> _timestamp_pb2.Timestamp:
-        """Until when nothing is sent, for the endpoint asked for it."""
+        """Until when nothing is sent, for the endpoint asked for it; unset once that is over."""
 
     @_builtins.property
     def previous_secret_until(self) -> _timestamp_pb2.Timestamp:
-        """Until when what is sent is signed with the secret before this one, too."""
+        """Until when what is sent is signed with the secret before this one, too; unset once that is over."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
