@@ -196,6 +196,9 @@ def _changed(sealer: Sealer, endpoint_id: UUID, changes: Changes) -> dict[str, A
     if changes.enabled:
         # What was wrong with it before counts no more.
         values |= dict.fromkeys(("disabled_reason", "failing_since", "paused_until"))
+    if changes.enabled is False:
+        # From now on it is its organization that wants it so.
+        values["disabled_reason"] = None
     return values
 
 

@@ -112,6 +112,15 @@ async def test_enabling_an_endpoint_forgets_what_was_wrong_with_it(tenant: Tenan
     assert [str(each) for each in tenant.woken] == [made.id]
 
 
+async def test_an_endpoint_that_its_organization_disables_is_disabled_by_nobody_else(tenant: Tenant) -> None:
+    made = await tenant.add()
+    await tenant.execute("UPDATE endpoints SET enabled = false, disabled_reason = 'gone'")
+    described = await update(tenant, made.id, description="CRM")
+    assert described.disabled_reason == pb.WEBHOOK_DISABLED_REASON_GONE
+    disabled = await update(tenant, made.id, enabled=False)
+    assert (disabled.enabled, disabled.disabled_reason) == (False, pb.WEBHOOK_DISABLED_REASON_UNSPECIFIED)
+
+
 async def test_a_time_that_is_over_is_not_told(tenant: Tenant) -> None:
     made = await tenant.add()
     await tenant(pb.RotateWebhookEndpointSecretRequest(endpoint_id=made.id))
