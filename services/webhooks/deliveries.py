@@ -86,7 +86,11 @@ async def replay(session: TenantSession, delivery_id: UUID) -> Delivery:
     delivery = await get_delivery(session, delivery_id)
     if delivery.status == DeliveryStatus.PENDING:
         return delivery
-    enabled = await session.scalar(select(endpoints.c.enabled).where(endpoints.c.id == delivery.endpoint_id))
+    enabled = await session.scalar(
+        select(endpoints.c.enabled)
+        .where(endpoints.c.id == delivery.endpoint_id)
+        .with_for_update(read=True, key_share=True)
+    )
     if not enabled:
         raise Conflict("The endpoint is disabled." if enabled is False else "The endpoint is deleted.")
     if not await session.scalar(select(exists().where(events.c.id == delivery.event_id))):

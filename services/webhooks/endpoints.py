@@ -119,8 +119,11 @@ async def get_endpoint(session: TenantSession, endpoint_id: UUID) -> Endpoint:
 
 
 async def require_enabled(session: TenantSession, endpoint_id: UUID) -> Endpoint:
-    """The endpoint, to which something is to be sent. Raises NotFound, and Conflict when it is disabled."""
-    endpoint = await get_endpoint(session, endpoint_id)
+    """The endpoint, to which something is to be sent, held until then. Raises NotFound, and Conflict when it is disabled."""
+    found = await session.execute(
+        select(*_COLUMNS).where(endpoints.c.id == endpoint_id).with_for_update(read=True, key_share=True)
+    )
+    endpoint = _found(found.one_or_none(), endpoint_id)
     if not endpoint.enabled:
         raise Conflict("The endpoint is disabled.")
     return endpoint
@@ -175,7 +178,10 @@ async def rotate_secret(session: TenantSession, sealer: Sealer, endpoint_id: UUI
 
 
 async def delete_endpoint(session: TenantSession, endpoint_id: UUID) -> None:
-    """Delete it, and send nothing of what waits for it. Raises NotFound."""
+    """Delete it, and send nothing of what waits for it. Raises NotFound.
+
+    Whoever gives it something to wait for reads it FOR KEY SHARE: what they write is cancelled here, or never written.
+    """
     deleted = await session.execute(
         delete(endpoints).where(endpoints.c.id == endpoint_id).returning(endpoints.c.id)
     )

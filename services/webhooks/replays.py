@@ -71,9 +71,11 @@ async def create_replay(
     session: TenantSession, endpoint_id: UUID, chosen: Chosen, *, since: datetime, until: datetime
 ) -> Replay:
     """Begin a replay. Raises NotFound, and Conflict when the endpoint is disabled or another replay for it is running."""
+    # Whoever begins another waits here, before they look for those that are running.
+    await session.execute(
+        select(endpoints.c.id).where(endpoints.c.id == endpoint_id).with_for_update(key_share=True)
+    )
     await require_enabled(session, endpoint_id)
-    held = select(endpoints.c.id).where(endpoints.c.id == endpoint_id).with_for_update()
-    await session.execute(held)
     running = exists().where(
         replays.c.endpoint_id == endpoint_id, replays.c.status == ReplayStatus.RUNNING.value
     )
@@ -113,16 +115,18 @@ async def replay_piece(session: TenantSession, replay_id: UUID) -> UUID | None:
     Nobody else works on the replay until the transaction ends, and what is begun and how far it is are committed together: whoever
     is cut off has begun nothing twice.
     """
-    held = await session.execute(
+    mine = await session.execute(
         select(replays)
         .where(replays.c.id == replay_id, replays.c.status == ReplayStatus.RUNNING.value)
         .with_for_update(skip_locked=True)
     )
-    replay = held.one_or_none()
+    replay = mine.one_or_none()
     if replay is None:
         return None
     event_types = await session.scalar(
-        select(endpoints.c.event_types).where(endpoints.c.id == replay.endpoint_id, endpoints.c.enabled)
+        select(endpoints.c.event_types)
+        .where(endpoints.c.id == replay.endpoint_id, endpoints.c.enabled)
+        .with_for_update(read=True, key_share=True)
     )
     if event_types is None:
         await _complete(session, replay)

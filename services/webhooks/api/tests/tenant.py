@@ -1,7 +1,8 @@
 """An organization as its admin uses it: what the tests of this service speak with."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from chassis.context import ActorKind, RequestContext, Role
 from chassis.database import Database
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
+from chassis.tests.deadlines import until
 from flownurture.webhooks.v1 import (
     deliveries_pb2,
     directory_pb2,
@@ -21,9 +23,14 @@ from flownurture.webhooks.v1 import (
     replays_pb2,
     usage_pb2,
 )
+from services.webhooks.endpoints import delete_endpoint
 from services.webhooks.tables import attempts, deliveries, events
 
 URL = "https://hooks.example.com/in"
+
+_SOMEBODY_WAITS = text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+)
 
 _SERVICES = [
     service
@@ -147,6 +154,18 @@ class Tenant:
                     )
                 )
         return [str(each) for each in ids]
+
+    async def while_deleted(self, endpoint_id: str, asked: Coroutine[Any, Any, Any]) -> Any:
+        """What comes of it when it is asked after the endpoint was deleted, and before that is committed."""
+        async with self.database.tenant_transaction(self.context) as session:
+            await delete_endpoint(session, UUID(endpoint_id))
+            task = asyncio.create_task(asked)
+
+            async def waits_or_is_through() -> bool:
+                return task.done() or bool(await session.scalar(_SOMEBODY_WAITS))
+
+            await until(waits_or_is_through)
+        return await task
 
     async def execute(self, statement: str) -> None:
         """Execute a statement in the organization."""

@@ -102,6 +102,14 @@ async def test_nothing_is_replayed_to_an_endpoint_that_is_disabled_or_gone(tenan
         await replay(tenant, delivery_id)
 
 
+async def test_nothing_is_replayed_to_an_endpoint_that_is_being_deleted(tenant: Tenant) -> None:
+    endpoint = await tenant.add()
+    (delivery_id,) = await tenant.delivered(endpoint.id)
+    with pytest.raises(Conflict):
+        await tenant.while_deleted(endpoint.id, replay(tenant, delivery_id))
+    assert (await get(tenant, delivery_id)).status == pb.WEBHOOK_DELIVERY_STATUS_DELIVERED
+
+
 async def test_what_waits_for_an_endpoint_is_cancelled_with_it(tenant: Tenant) -> None:
     endpoint = await tenant.add()
     (waiting,) = await tenant.delivered(endpoint.id, "pending")

@@ -19,7 +19,7 @@ from services.webhooks.event_types import example
 from services.webhooks.fan_out import keep
 from services.webhooks.payloads import Told
 from services.webhooks.replay_runner import ReplayRunner
-from services.webhooks.tables import events
+from services.webhooks.tables import deliveries, events
 
 
 def happened(event_type: str) -> Told:
@@ -48,6 +48,14 @@ async def test_a_test_event_is_the_example_of_its_type_for_one_endpoint(tenant: 
 async def test_without_a_type_it_is_one_that_the_endpoint_takes(tenant: Tenant) -> None:
     endpoint = await tenant.add(URL, "campaign.*")
     assert (await tenant(Rehearse(endpoint_id=endpoint.id))).event_type.startswith("campaign.")
+
+
+async def test_nothing_is_sent_to_an_endpoint_that_is_being_deleted(tenant: Tenant) -> None:
+    endpoint = await tenant.add()
+    with pytest.raises(NotFound):
+        await tenant.while_deleted(endpoint.id, tenant(Rehearse(endpoint_id=endpoint.id)))
+    async with tenant.database.tenant_transaction(tenant.context) as session:
+        assert (await session.execute(select(deliveries.c.id))).all() == []
 
 
 async def test_nothing_is_rehearsed_that_cannot_be(tenant: Tenant, stranger: Tenant) -> None:

@@ -106,6 +106,18 @@ async def test_many_pieces_and_several_runners_begin_each_delivery_once(
     assert await pending(tenant, endpoint.id) == set(made)
 
 
+async def test_a_replay_to_an_endpoint_that_is_being_deleted_begins_nothing(
+    tenant: Tenant, runner: ReplayRunner
+) -> None:
+    endpoint = await tenant.add()
+    (delivery_id,) = await tenant.delivered(endpoint.id, "failed")
+    replay = await begin(tenant, endpoint.id)
+    await tenant.while_deleted(endpoint.id, runner.carry_out(tenant.context, UUID(replay.id)))
+    delivery = await tenant(deliveries_pb2.GetWebhookDeliveryRequest(delivery_id=delivery_id))
+    assert delivery.status == deliveries_pb2.WEBHOOK_DELIVERY_STATUS_FAILED
+    assert (await finished(tenant, runner, replay)).replayed_count == 0
+
+
 async def test_a_replay_goes_on_where_it_was_cut_off(
     tenant: Tenant, runner: ReplayRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
