@@ -18,7 +18,7 @@ from services.webhooks.dispatch.lane import Lane, Surroundings
 from services.webhooks.dispatch.parcels import Entry, Parcel
 from services.webhooks.dispatch.postman import Postman
 from services.webhooks.dispatch.shards import Holding, shard_of
-from services.webhooks.dispatch.targets import Target, target
+from services.webhooks.dispatch.targets import Targets
 from services.webhooks.outbound.client import Client
 
 # How long what is due waits at most until it is found.
@@ -48,13 +48,12 @@ class Dispatcher:
         self._database = database
         self._scheduler = scheduler
         self._shards = shards
-        self._sealer = sealer
         self._client = client
         self._journal = Journal(database, self._recorded)
         self._lanes: dict[UUID, Lane] = {}
         shards.busy = self._busy
         self._around = Surroundings(
-            target=self._target,
+            target=Targets(database, sealer).target,
             due=self._due,
             record=self._journal.add,
             may_go=shards.holds,
@@ -132,10 +131,6 @@ class Dispatcher:
             self._lanes[entry.endpoint_id].recorded(entry.delivery_id)
         for endpoint_id in disabled:
             self._lanes[endpoint_id].disabled()
-
-    async def _target(self, organization_id: UUID, endpoint_id: UUID) -> Target | None:
-        async with self._database.tenant_transaction(_itself(organization_id), read_only=True) as session:
-            return await target(session, endpoint_id, self._sealer)
 
     async def _due(
         self, organization_id: UUID, endpoint_id: UUID, in_hand: Collection[UUID], most: int

@@ -52,9 +52,12 @@ class _Moment:
     event: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def within(self, seconds: float | None) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.event.wait()
+        if seconds is None:
+            await self.event.wait()
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.event.wait()
         self.event.clear()
 
 

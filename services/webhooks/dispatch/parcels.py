@@ -1,14 +1,13 @@
 """What waits in a lane: a delivery with the event that it brings."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from services.webhooks.dispatch.verdicts import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """One delivery. `data` is the event's JSON; `scheduled` counts the attempts since the delivery was last begun."""
 
     delivery_id: UUID
@@ -20,8 +19,7 @@ class Parcel:
     scheduled: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One post of it, as it is written down. `outcome` is delivered, answered (with no 2xx), or why there was no answer."""
 
     id: UUID
@@ -35,8 +33,7 @@ class Attempt:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What the journal writes down: the attempt, and what it means for the delivery."""
 
     endpoint_id: UUID

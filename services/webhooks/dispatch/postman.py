@@ -16,7 +16,7 @@ from services.webhooks.outbound.destinations import parse_destination
 from services.webhooks.payloads import body_of
 from services.webhooks.signing import signature_headers
 
-_CONTENT = (("Content-Type", "application/json"), ("User-Agent", "FlowNurture-Webhooks/1.0"))
+_CONTENT = ("Content-Type", "application/json")
 _MOST_WORDS = 300
 
 
@@ -77,7 +77,7 @@ def _headers(
     parcel: Parcel, target: Target, url: str, body: bytes, moment: datetime
 ) -> list[tuple[str, str]]:
     event_id, at, keys = str(parcel.event_id), int(moment.timestamp()), target.keys(moment)
-    headers = [*_CONTENT, *signature_headers(event_id, at, body, keys)]
+    headers = [_CONTENT, *signature_headers(event_id, at, body, keys)]
     if target.message_signatures:
         headers += message_signature_headers(url, event_id, at, body, keys, key_id=str(target.endpoint_id))
     headers += [(name, value.reveal()) for name, value in target.headers]

@@ -1,13 +1,16 @@
 """An endpoint as its lane needs it: where to post, with which headers, signed by which keys."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import select
 
-from chassis.database import TenantSession
+from chassis.context import RequestContext
+from chassis.database import Database
 from chassis.sealing import Sealer
 from chassis.secret import Secret
 from services.webhooks.endpoint_secrets import opened_headers, opened_secrets
@@ -24,16 +27,18 @@ class Target:
     enabled: bool
     api_version: str
     secrets: Sequence[Secret]
+    # What the secrets stand for, one by one.
+    signing_keys: Sequence[bytes]
     headers: Sequence[tuple[str, Secret]]
     message_signatures: bool
     rate_limit: int | None
     paused_until: datetime | None
     previous_secret_until: datetime | None
 
-    def keys(self, now: datetime) -> list[bytes]:
+    def keys(self, now: datetime) -> Sequence[bytes]:
         """What to sign with at this moment: the present secret, and the one before as long as it holds."""
         overlaps = self.previous_secret_until is not None and now < self.previous_secret_until
-        return [key_of(secret) for secret in (self.secrets if overlaps else self.secrets[:1])]
+        return self.signing_keys if overlaps else self.signing_keys[:1]
 
     def rests(self, now: datetime) -> bool:
         """Whether it asked for no posts for now."""
@@ -45,17 +50,71 @@ class Target:
         return [*self.secrets, *(value for _, value in self.headers)]
 
 
-async def target(session: TenantSession, endpoint_id: UUID, sealer: Sealer) -> Target | None:
-    """The endpoint; None when it is gone."""
-    row = (await session.execute(select(endpoints).where(endpoints.c.id == endpoint_id))).one_or_none()
-    if row is None:
-        return None
+Answer: TypeAlias = "asyncio.Future[Target | None]"
+
+
+class Targets:
+    """Reads endpoints: of an organization all those together that are asked for while its set before is read."""
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._asked: dict[UUID, dict[UUID, Answer]] = {}
+        self._reading: dict[UUID, asyncio.Task[None]] = {}
+
+    async def target(self, organization_id: UUID, endpoint_id: UUID) -> Target | None:
+        """The endpoint as it is now; None when it is gone. Raises Unavailable."""
+        asked = self._asked.setdefault(organization_id, {})
+        answer = asked.setdefault(endpoint_id, asyncio.get_running_loop().create_future())
+        if organization_id not in self._reading:
+            self._reading[organization_id] = asyncio.create_task(self._read_all(organization_id))
+        return await answer
+
+    async def _read_all(self, organization_id: UUID) -> None:
+        try:
+            while asked := self._asked.pop(organization_id, None):
+                await self._answer(organization_id, asked)
+        finally:
+            del self._reading[organization_id]
+
+    async def _answer(self, organization_id: UUID, asked: Mapping[UUID, Answer]) -> None:
+        context = RequestContext.of_process("webhooks", organization_id)
+        try:
+            async with self._database.tenant_transaction(context, read_only=True) as session:
+                found = await session.execute(select(endpoints).where(endpoints.c.id.in_(asked)))
+                rows = {row.id: row for row in found}
+        except Exception as error:
+            for answer in asked.values():
+                _fail(answer, error)
+            return
+        for endpoint_id, answer in asked.items():
+            self._answer_one(answer, rows.get(endpoint_id))
+
+    def _answer_one(self, answer: Answer, row: Any) -> None:
+        try:
+            target = _target(row, self._sealer) if row is not None else None
+        except Exception as error:
+            # What does not open is one endpoint's, and no other's.
+            _fail(answer, error)
+        else:
+            if not answer.done():
+                answer.set_result(target)
+
+
+def _fail(answer: Answer, error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+
+
+def _target(row: Any, sealer: Sealer) -> Target:
+    secrets = opened_secrets(row, sealer)
     return Target(
         endpoint_id=row.id,
         url=row.url,
         enabled=row.enabled,
         api_version=row.api_version,
-        secrets=opened_secrets(row, sealer),
+        secrets=secrets,
+        signing_keys=[key_of(secret) for secret in secrets],
         headers=opened_headers(row, sealer),
         message_signatures=row.message_signatures,
         rate_limit=row.rate_limit,

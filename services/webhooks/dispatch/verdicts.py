@@ -2,11 +2,11 @@
 
 import random
 import tomllib
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat
 
@@ -46,8 +46,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is to become of a delivery; `due_at` of a pending one."""
 
     status: Status

@@ -1,14 +1,13 @@
 """What comes back: its status, how long to wait, and the beginning of its body."""
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Of one post; `duration` and `retry_after` in seconds, `body` its first 1,024 bytes, `address` where it came from."""
 
     status: int

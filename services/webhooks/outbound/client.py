@@ -46,6 +46,7 @@ class Pool:
     def __init__(self, client: Client, destination: Destination) -> None:
         self._client = client
         self._destination = destination
+        self._loop = asyncio.get_running_loop()
         self._posts = Posts(destination)
         # As it is asked for, which may be otherwise than it was written.
         self.url = f"{destination.scheme}://{destination.authority}{destination.target}"
@@ -54,14 +55,13 @@ class Pool:
 
     async def post(self, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
         """Post once, within 15 seconds. Raises PostFailed. Nothing is ever sent twice by itself."""
-        begun = monotonic()
+        begun, deadline = monotonic(), self._loop.time() + _ATTEMPT_SECONDS
         tried: list[str] = []
         failure: tuple[Failure, str]
         try:
-            async with asyncio.timeout(_ATTEMPT_SECONDS):
-                request = self._posts.with_body(headers, body)
-                connection = self._kept(tried) or await self._connected(tried)
-                response = await connection.exchange(request)
+            request = self._posts.with_body(headers, body)
+            connection = self._kept(tried) or await self._connected(tried, deadline)
+            response = await connection.exchange(request, deadline)
             return self._answered(connection, response, monotonic() - begun)
         except TimeoutError:
             failure = Failure.TIMEOUT, f"There was no answer within {_ATTEMPT_SECONDS:.0f} seconds."
@@ -103,10 +103,15 @@ class Pool:
             return False
         return True
 
-    async def _connected(self, tried: list[str]) -> Connection:
+    async def _connected(self, tried: list[str], deadline: float) -> Connection:
         """A new one, to an address that was looked at: the address is connected to, not the name."""
-        destination, rules = self._destination, self._client.rules.addresses
-        addresses = await self._client.resolver.addresses(destination.host, rules)
+        async with asyncio.timeout_at(deadline):
+            destination, rules = self._destination, self._client.rules.addresses
+            return await self._first_open(
+                await self._client.resolver.addresses(destination.host, rules), tried
+            )
+
+    async def _first_open(self, addresses: Sequence[str], tried: list[str]) -> Connection:
         last: OSError = OSError(0, "It cannot be reached.")
         for address in addresses[:_MOST_TRIED]:
             tried.append(address)
@@ -124,7 +129,7 @@ class Pool:
     async def _open(self, address: str) -> Connection:
         destination = self._destination
         tls = self._client.tls if destination.is_tls else None
-        _, connection = await asyncio.get_running_loop().create_connection(
+        _, connection = await self._loop.create_connection(
             lambda: Connection(address),
             address,
             destination.port,
@@ -141,7 +146,7 @@ class Pool:
     def _keep(self, connection: Connection) -> None:
         self._idle.append(connection)
         if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._close_old)
+            self._sweep = self._loop.call_later(_IDLE_SECONDS, self._close_old)
 
     def _close_old(self) -> None:
         """Whoever is not posted to for a while has no connection of ours."""

@@ -12,16 +12,19 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, address: str) -> None:
         self.address = address
+        # Asked for once: each time it is asked for, Python 3.11 asks the system which process this is.
+        self._loop = asyncio.get_running_loop()
         self.is_open = True
         self.opened_at = self.used_at = monotonic()
         self._transport: asyncio.Transport
         self._responses = Responses()
         self._waiter: asyncio.Future[Response] | None = None
 
-    async def exchange(self, request: bytes) -> Response:
-        """Send a request and wait for its answer. Raises Broken. Whoever stops waiting closes the connection."""
+    async def exchange(self, request: bytes, deadline: float) -> Response:
+        """Send a request and wait for its answer, until that moment of the loop's clock. Raises Broken, and TimeoutError. Whoever stops waiting closes the connection."""
         self._responses.begin()
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
+        late = self._loop.call_at(deadline, self._too_late)
         try:
             self._transport.write(request)
             response = await self._waiter
@@ -29,6 +32,7 @@ class Connection(asyncio.Protocol):
             self.close()
             raise
         finally:
+            late.cancel()
             self._waiter = None
         if not response.reusable:
             self.close()
@@ -39,6 +43,10 @@ class Connection(asyncio.Protocol):
         """Close it at once: nothing that is still to be said matters."""
         self.is_open = False
         self._transport.abort()
+
+    def _too_late(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport is there."""

@@ -1,6 +1,6 @@
 """What a receiver answers, as far as it is read (RFC 9112)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import httptools
 
@@ -16,8 +16,7 @@ class Broken(Exception):
     """The other side does not speak HTTP/1.1, or stopped in the middle."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """`retry_after` in seconds; `body` is its beginning; `reusable` tells whether the connection may carry another request."""
 
     status: int
