@@ -49,10 +49,7 @@ def _fact(hand_over: HandOver) -> Handler:
                 return
             if isinstance(fact, ContactsDeleted):
                 await forget(session, list(map(UUID, fact.contact_ids)))
-            everybody = await takers(session)
-            parcels = (
-                await fan_out(session, payloads.told_by(fact, inbox.event_id), everybody) if everybody else {}
-            )
+            parcels = await fan_out(session, fact, inbox.event_id)
         hand_over(context.organization, parcels)
 
     return on_fact

@@ -3,15 +3,17 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from uuid import UUID
 
+from google.protobuf.message import Message
 from sqlalchemy import select
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
 from services.webhooks.dispatch.parcels import Parcel
 from services.webhooks.event_types import matches
-from services.webhooks.payloads import Told
+from services.webhooks.payloads import Told, told_by
 from services.webhooks.tables import endpoints
 
 # An event that no endpoint takes is not kept. One that a disabled endpoint would take is, so that it can be had later.
@@ -42,17 +44,23 @@ async def takers(session: TenantSession) -> list[Taker]:
     return [Taker(row.id, row.event_types, row.enabled) for row in rows]
 
 
-async def fan_out(
-    session: TenantSession, told: Sequence[Told], everybody: Sequence[Taker]
-) -> Mapping[UUID, list[Parcel]]:
-    """Keep what somebody takes, with a delivery for each enabled endpoint that does; answers those, by endpoint."""
-    types = {event.type for event in told}
-    by_type = {name: [taker for taker in everybody if matches(taker.event_types, name)] for name in types}
-    await keep(session, [event for event in told if by_type[event.type]])
-    return await deliver(
-        session,
-        [(taker.endpoint_id, event) for event in told for taker in by_type[event.type] if taker.enabled],
-    )
+async def fan_out(session: TenantSession, fact: Message, event_id: UUID) -> Mapping[UUID, list[Parcel]]:
+    """Keep what somebody takes of a fact, with a delivery for each enabled endpoint that does; answers those, by endpoint."""
+    everybody = await takers(session)
+
+    @cache
+    def those_who_take(kind: str) -> list[UUID]:
+        return [
+            taker.endpoint_id for taker in everybody if taker.enabled and matches(taker.event_types, kind)
+        ]
+
+    @cache
+    def is_taken(kind: str) -> bool:
+        return any(matches(taker.event_types, kind) for taker in everybody)
+
+    told = told_by(fact, event_id, is_taken) if everybody else []
+    await keep(session, told)
+    return await deliver(session, [(taker, event) for event in told for taker in those_who_take(event.type)])
 
 
 async def keep(session: TenantSession, told: Sequence[Told]) -> None:

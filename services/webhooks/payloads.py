@@ -1,9 +1,8 @@
 """What webhooks tell of a fact: its events, and the body that is posted for each."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -56,8 +55,7 @@ FACTS: dict[str, tuple[type[Message], ...]] = {
 _EVENTS_A_MILLISECOND = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """An event as endpoints are told of it. `data` is JSON; `contact_id` is whom it is about, if anybody."""
 
     id: UUID
@@ -97,27 +95,39 @@ class Event(Protocol):
         ...
 
 
-def told_by(event: Message, event_id: UUID) -> list[Told]:
-    """The events of a fact, or of an order of workflows, whose id is `event_id`.
+def told_by(
+    event: Message, event_id: UUID, is_taken: Callable[[str], bool] = lambda kind: True
+) -> list[Told]:
+    """The events of a fact, or of an order of workflows, whose id is `event_id`: those of types that somebody takes.
 
     The same fact gives the same events with the same ids whenever it is asked for. Of an order there is one event for
     each call, in its order, and an event's id is that of the step's effect: the call keeps it when it is ordered
     again. Raises LookupError for what nothing is told of.
     """
     made_at = milliseconds_of(event_id)
-    return [_told(telling, event_id, made_at, index) for index, telling in enumerate(_tellings_of(event))]
+    return [
+        _told(telling, kind, event_id, made_at, index)
+        for index, telling in enumerate(_tellings_of(event))
+        if is_taken(kind := type_of(telling.payload.DESCRIPTOR))
+    ]
 
 
 def body_of(event: Event, organization_id: UUID, api_version: str) -> bytes:
     """What is posted: the same bytes in every attempt. `data` goes in as it was stored."""
-    moment = Timestamp()
-    moment.FromDatetime(event.occurred_at)
     # Nothing here needs escapes: ids, a type and a version of ours, a time, a number.
     return (
         f'{{"id":"{event.event_id}","type":"{event.event_type}","api_version":"{api_version}",'
-        f'"timestamp":"{format_timestamp(moment)}","sequence":{event.sequence},'
+        f'"timestamp":"{_written(event.occurred_at)}","sequence":{event.sequence},'
         f'"organization_id":"{organization_id}","data":'
     ).encode() + b"".join((event.data, b"}"))
+
+
+# What happened in one fact happened at one moment, and each endpoint is told of it.
+@lru_cache(maxsize=4_096)
+def _written(moment: datetime) -> str:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return format_timestamp(timestamp)
 
 
 class _Telling(NamedTuple):
@@ -128,9 +138,8 @@ class _Telling(NamedTuple):
     effect_id: bytes = b""
 
 
-def _told(telling: _Telling, fact_id: UUID, made_at: int, index: int) -> Told:
+def _told(telling: _Telling, kind: str, fact_id: UUID, made_at: int, index: int) -> Told:
     payload = telling.payload
-    kind = type_of(payload.DESCRIPTOR)
     own_moment = telling.occurred_at
     return Told(
         id=UUID(bytes=telling.effect_id) if telling.effect_id else _id(fact_id, made_at, kind, index),
