@@ -33,7 +33,7 @@ def begun(times: int) -> dict[str, Any]:
 async def _delays(made: Stage, times: int) -> list[float]:
     delays = []
     async with receiving() as receiver, made.peer("contacts") as peer:
-        await make_endpoints(made, receiver.url, 1, "contact.created")
+        await make_endpoints(made, [receiver.url], ["contact.created"])
         stub = ContactServiceStub(peer.channel)
         for number in range(times):
             await peer.call(

@@ -1,26 +1,40 @@
-"""A receiver of posts that only counts: kept connections, 200, the moment of each arrival."""
+"""A receiver of posts that only notes them: kept connections, 200, and for each when it came and how long it was under way."""
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from httptools import HttpRequestParser
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+# An event's number begins with the millisecond in which its fact was made.
+_SEQUENCE = re.compile(rb'"sequence":(\d+)')
+_NUMBERS_A_MILLISECOND = 1024
 
 
 class Receiver:
-    """What has come, and when by the clock of `time.monotonic`."""
+    """What has come, and when by the clock of `time.monotonic`; `hangs` says of a path whether it is never answered."""
 
     def __init__(self) -> None:
         self.arrivals: list[float] = []
-        self.url = ""
+        # Seconds from the fact to its arrival, by path.
+        self.delays: list[tuple[bytes, float]] = []
+        self.hangs: Callable[[bytes], bool] = lambda path: False
+        self.origin = ""
         self._came = asyncio.Event()
 
-    def took(self) -> None:
+    @property
+    def url(self) -> str:
+        """Where any endpoint may be."""
+        return f"{self.origin}/hooks"
+
+    def took(self, path: bytes, body: bytes) -> None:
         """Note one that has come."""
         self.arrivals.append(time.monotonic())
+        if made := _SEQUENCE.search(body):
+            self.delays.append((path, time.time() - int(made[1]) / _NUMBERS_A_MILLISECOND / 1_000))
         self._came.set()
 
     async def arrival(self, number: int) -> float:
@@ -35,6 +49,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
         self._parser = HttpRequestParser(self)
+        self._path, self._body = b"", b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -42,8 +57,19 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
+    def on_message_begin(self) -> None:
+        self._path, self._body = b"", b""
+
+    def on_url(self, url: bytes) -> None:
+        self._path += url
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
     def on_message_complete(self) -> None:
-        self._receiver.took()
+        if self._receiver.hangs(self._path):
+            return
+        self._receiver.took(self._path, self._body)
         self._transport.write(_ANSWER)  # type: ignore[attr-defined]  # the stubs know no transport of uvloop's
 
 
@@ -51,7 +77,9 @@ class _Connection(asyncio.Protocol):
 async def receiving() -> AsyncIterator[Receiver]:
     """A receiver on loopback."""
     receiver = Receiver()
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(receiver), "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks"
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(receiver), "127.0.0.1", 0, backlog=2_048
+    )
+    receiver.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield receiver
