@@ -110,8 +110,9 @@ async def record(
     before: Facts | None = None,
     after: Facts | None = None,
     by: RequestContext | None = None,
+    at: datetime | None = None,
 ) -> None:
-    """Write that the actor of a context, the session's unless `by` is given, did this to the target.
+    """Write that the actor of a context, the session's unless `by` is given, did this to the target: now, unless it was `at` another time.
 
     It belongs into the transaction in which it happens, or into the one that hears of it from another service.
     Until it ends, nothing else of the organization can be recorded: record last, or shortly before the end.
@@ -128,7 +129,7 @@ async def record(
     content = {
         "sequence": last.sequence + 1 if last else 1,
         "id": new_id(),
-        "occurred_at": datetime.now(UTC),
+        "occurred_at": at or datetime.now(UTC),
         "act": act.value,
         "actor_kind": context.actor_kind.name,
         "actor_id": context.actor_id,

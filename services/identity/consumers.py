@@ -1,10 +1,11 @@
 """Events in: acts on what other services own, which the trail tells of too, and notices that workflows have for members."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
-from chassis.consumer import Consumer, Inbox, transactional
+from chassis.consumer import Consumer, Handler, Inbox, transactional
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
@@ -43,8 +44,8 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             durable="identity",
             database=database,
             handlers={
-                SuppressionRemoved: transactional(on_suppression_removed),
-                SuppressionsRolledBack: transactional(on_suppressions_rolled_back),
+                SuppressionRemoved: _recording(on_suppression_removed),
+                SuppressionsRolledBack: _recording(on_suppressions_rolled_back),
             },
         ),
         Consumer(
@@ -52,7 +53,7 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             stream="SENDING",
             durable="identity",
             database=database,
-            handlers={ReputationOverridden: transactional(on_reputation_overridden)},
+            handlers={ReputationOverridden: _recording(on_reputation_overridden)},
         ),
         Consumer(
             bus,
@@ -71,8 +72,19 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
     ]
 
 
+def _recording(act: Callable[[Any, RequestContext, TenantSession, datetime], Awaitable[None]]) -> Handler:
+    """A handler that writes into the trail, once, what was done when the event says so."""
+
+    async def handle(event: Any, context: RequestContext, inbox: Inbox) -> None:
+        async with inbox.database.tenant_transaction(context) as session:
+            if await inbox.receive(session):
+                await act(event, context, session, inbox.occurred_at)
+
+    return handle
+
+
 async def on_suppression_removed(
-    event: SuppressionRemoved, context: RequestContext, session: TenantSession
+    event: SuppressionRemoved, context: RequestContext, session: TenantSession, at: datetime
 ) -> None:
     """Record who took an address off the suppression list. The address itself stays out of what is kept for good."""
     reason = SuppressionReason.Name(event.reason).removeprefix("SUPPRESSION_REASON_").lower()
@@ -83,11 +95,12 @@ async def on_suppression_removed(
         parse_id(event.suppression_id),
         before=before,
         by=_by(event, context),
+        at=at,
     )
 
 
 async def on_suppressions_rolled_back(
-    event: SuppressionsRolledBack, context: RequestContext, session: TenantSession
+    event: SuppressionsRolledBack, context: RequestContext, session: TenantSession, at: datetime
 ) -> None:
     """Record that an operator took what a wrong rule had put on the list off it: which mistake it was, and how many entries."""
     told = {name: getattr(event, name) or None for name in ("rule", "source", "reporter")}
@@ -106,11 +119,12 @@ async def on_suppressions_rolled_back(
             actor_id=event.actor.id,
             request_id=event.request_id,
         ),
+        at=at,
     )
 
 
 async def on_reputation_overridden(
-    event: ReputationOverridden, context: RequestContext, session: TenantSession
+    event: ReputationOverridden, context: RequestContext, session: TenantSession, at: datetime
 ) -> None:
     """Record which operator lets the organization send in spite of its reputation, until when, or no longer."""
     await audit.record(
@@ -120,6 +134,7 @@ async def on_reputation_overridden(
         before={"until": _moment(event, "before")},
         after={"until": _moment(event, "after")},
         by=_by(event, context),
+        at=at,
     )
 
 

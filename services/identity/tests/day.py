@@ -5,7 +5,7 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -42,6 +42,10 @@ from services.identity.grants import Grants
 from services.identity.plans import Plan
 from services.identity.tests import keys
 from services.identity.tests.edge import Edge, Person
+
+
+# What another service tells of may be heard of late.
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
 @dataclass
@@ -116,6 +120,7 @@ class Day:
                 type=event.DESCRIPTOR.full_name,
                 payload=event.SerializeToString(),
             )
+            envelope.occurred_at.FromDatetime(YESTERDAY)
             for reader in consumers(None, self.database, AccountMails("")):  # type: ignore[arg-type]
                 await reader.handle(envelope.SerializeToString())
 

@@ -17,7 +17,7 @@ from services.identity.audit import Act, AuditEvent
 from services.identity.grants import Grants
 from services.identity.redis_connections import redis_at
 from services.identity.settings import IdentitySettings
-from services.identity.tests.day import Day
+from services.identity.tests.day import YESTERDAY, Day
 from services.identity.tests.edge import Edge, Person
 
 # What the event says was, and is; nothing where the act says it all.
@@ -106,6 +106,11 @@ async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEve
     }
     theirs = [event for event in events if event.actor_id == owner.answer.user.id]
     assert {event.role for event in theirs} == {"ORG_ADMIN"}
+
+
+async def test_an_act_in_another_service_is_of_when_it_was_done(events: list[AuditEvent]) -> None:
+    elsewhere = {Act.SUPPRESSION_REMOVED, Act.SUPPRESSIONS_ROLLED_BACK, Act.REPUTATION_OVERRIDDEN}
+    assert {event.act for event in events if event.occurred_at <= YESTERDAY} == elsewhere
 
 
 async def test_every_event_says_what_was_and_what_is(events: list[AuditEvent]) -> None:

@@ -100,12 +100,14 @@ class AuditEvent(_message.Message):
     client_address: _builtins.str
     """Where the request came from; empty for what the platform did by itself."""
     target_id: _builtins.str
-    """What it was done to: a user, a key, a session, an organization."""
+    """What it was done to: a user, a key, a session, an organization, a webhook endpoint, …"""
     request_id: _builtins.str
     hash: _builtins.str
     """SHA-256 in hex, over the hash of the event before and all that stands here. See docs/audit.md."""
     @_builtins.property
-    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def occurred_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was done: of an act that another service told of, then, though it stands where it was heard of."""
+
     @_builtins.property
     def actor(self) -> _context_pb2.Actor: ...
     @_builtins.property
