@@ -65,6 +65,14 @@ class Act(StrEnum):
     SUPPRESSION_REMOVED = "suppression_removed"
     SUPPRESSIONS_ROLLED_BACK = "suppressions_rolled_back"
     REPUTATION_OVERRIDDEN = "reputation_overridden"
+    WEBHOOK_ENDPOINT_CREATED = "webhook_endpoint_created"
+    WEBHOOK_ENDPOINT_UPDATED = "webhook_endpoint_updated"
+    WEBHOOK_ENDPOINT_ENABLED = "webhook_endpoint_enabled"
+    WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint_disabled"
+    WEBHOOK_ENDPOINT_DELETED = "webhook_endpoint_deleted"
+    WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105 - an act, no secret
+    WEBHOOK_REPLAY_REQUESTED = "webhook_replay_requested"
+    WEBHOOK_DELIVERY_REPLAY_REQUESTED = "webhook_delivery_replay_requested"
 
 
 @dataclass(frozen=True, slots=True)

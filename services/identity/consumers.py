@@ -5,19 +5,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from chassis.consumer import Consumer, Handler, Inbox, transactional
+from google.protobuf.json_format import MessageToDict
+
+from chassis.consumer import Consumer, Handler, Inbox
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
+from flownurture.audit.v1.acts_pb2 import AuditedAct
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
-from flownurture.webhooks.v1.events_pb2 import WebhookEndpointDisabled
+from flownurture.webhooks.v1.events_pb2 import WebhookActCommitted, WebhookEndpointDisabled
 from flownurture.workflows.v1.events_pb2 import NotifyMembers
 from services.identity import audit
 from services.identity.account_mails import AccountMails
-from services.identity.audit import Act
+from services.identity.audit import Act, Facts
 from services.identity.endpoint_notices import tell_of_disabled_endpoint
 from services.identity.member_notices import notify_members
 
@@ -33,9 +36,19 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             await notify_members(session, order.notices, mails)
 
     async def on_endpoint_disabled(
-        event: WebhookEndpointDisabled, context: RequestContext, session: TenantSession
+        event: WebhookEndpointDisabled, context: RequestContext, session: TenantSession, at: datetime
     ) -> None:
+        """Tell the admins, and record that it was nobody but the platform."""
         await tell_of_disabled_endpoint(session, event, mails)
+        await audit.record(
+            session,
+            Act.WEBHOOK_ENDPOINT_DISABLED,
+            parse_id(event.endpoint_id),
+            before={"enabled": True},
+            after={"enabled": False, "reason": event.reason},
+            by=replace(context, actor_id="webhooks"),
+            at=at,
+        )
 
     return [
         Consumer(
@@ -67,7 +80,10 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             stream="WEBHOOKS",
             durable="identity",
             database=database,
-            handlers={WebhookEndpointDisabled: transactional(on_endpoint_disabled)},
+            handlers={
+                WebhookEndpointDisabled: _recording(on_endpoint_disabled),
+                WebhookActCommitted: _recording(on_act),
+            },
         ),
     ]
 
@@ -81,6 +97,21 @@ def _recording(act: Callable[[Any, RequestContext, TenantSession, datetime], Awa
                 await act(event, context, session, inbox.occurred_at)
 
     return handle
+
+
+async def on_act(
+    event: WebhookActCommitted, context: RequestContext, session: TenantSession, at: datetime
+) -> None:
+    """Record what a service tells of in the one form that there is for it."""
+    await audit.record(
+        session,
+        Act(AuditedAct.Kind.Name(event.act.kind).removeprefix("KIND_").lower()),
+        parse_id(event.act.target_id),
+        before=_facts(event.act, "before"),
+        after=_facts(event.act, "after"),
+        by=_by(event.act, context),
+        at=at,
+    )
 
 
 async def on_suppression_removed(
@@ -138,11 +169,28 @@ async def on_reputation_overridden(
     )
 
 
+def _facts(act: AuditedAct, field: Literal["before", "after"]) -> Facts | None:
+    """Raises ValueError for what has no place in the trail."""
+    if not act.HasField(field):
+        return None
+    facts: dict[str, Any] = MessageToDict(getattr(act, field))
+    for name, value in facts.items():
+        if not isinstance(value, str | bool | None) and not _are_words(value):
+            raise ValueError(f"{field}.{name} is neither words, a truth, nor a list of words")
+    return facts
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
 def _moment(event: ReputationOverridden, field: Literal["before", "after"]) -> str | None:
     return getattr(event, field).ToDatetime(tzinfo=UTC).isoformat() if event.HasField(field) else None
 
 
-def _by(event: SuppressionRemoved | ReputationOverridden, context: RequestContext) -> RequestContext:
+def _by(
+    event: SuppressionRemoved | ReputationOverridden | AuditedAct, context: RequestContext
+) -> RequestContext:
     """Whoever did it, where they did it."""
     return replace(
         context,

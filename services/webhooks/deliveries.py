@@ -10,6 +10,8 @@ from sqlalchemy import ColumnElement, exists, func, select, true, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
+from flownurture.audit.v1.acts_pb2 import AuditedAct
+from services.webhooks.acts import tell
 from services.webhooks.tables import deliveries, endpoints, events
 
 
@@ -95,11 +97,18 @@ async def replay(session: TenantSession, delivery_id: UUID) -> Delivery:
         raise Conflict("The endpoint is disabled." if enabled is False else "The endpoint is deleted.")
     if not await session.scalar(select(exists().where(events.c.id == delivery.event_id))):
         raise Conflict("The event is not kept any more.")
-    await session.execute(
+    begun = await session.execute(
         update(deliveries)
         .where(deliveries.c.id == delivery_id, deliveries.c.status != DeliveryStatus.PENDING)
         .values(ANEW)
     )
+    if begun.rowcount:
+        tell(
+            session,
+            AuditedAct.KIND_WEBHOOK_DELIVERY_REPLAY_REQUESTED,
+            delivery_id,
+            after={"endpoint_id": str(delivery.endpoint_id), "event_type": delivery.event_type},
+        )
     return await get_delivery(session, delivery_id)
 
 

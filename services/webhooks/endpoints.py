@@ -14,6 +14,7 @@ from chassis.identifiers import new_id
 from chassis.sealing import Sealer
 from chassis.secret import Secret
 from services.webhooks import deliveries, usage
+from services.webhooks.endpoint_acts import tell_changed, tell_created, tell_deleted, tell_rotated
 from services.webhooks.endpoint_headers import Headers
 from services.webhooks.endpoint_secrets import (
     opened_secrets,
@@ -93,7 +94,7 @@ async def create_endpoint(session: TenantSession, sealer: Sealer, draft: Draft) 
     """Create an endpoint; answers the secret with it. Raises EndpointLimitReached, Unavailable."""
     await usage.require_place(session)
     endpoint_id, secret = new_id(), new_secret()
-    created = await session.execute(
+    inserted = await session.execute(
         insert(endpoints)
         .values(
             id=endpoint_id,
@@ -109,7 +110,9 @@ async def create_endpoint(session: TenantSession, sealer: Sealer, draft: Draft) 
         )
         .returning(*_COLUMNS)
     )
-    return _endpoint(created.one()), secret
+    created = inserted.one()
+    tell_created(session, created)
+    return _endpoint(created), secret
 
 
 async def get_endpoint(session: TenantSession, endpoint_id: UUID) -> Endpoint:
@@ -147,13 +150,21 @@ async def update_endpoint(
     session: TenantSession, sealer: Sealer, endpoint_id: UUID, changes: Changes
 ) -> Endpoint:
     """Change what is given. Raises NotFound."""
+    held = await session.execute(
+        select(*_COLUMNS).where(endpoints.c.id == endpoint_id).with_for_update(key_share=True)
+    )
+    before = held.one_or_none()
+    if before is None:
+        raise _no_such(endpoint_id)
     changed = await session.execute(
         update(endpoints)
         .where(endpoints.c.id == endpoint_id)
         .values(updated_at=func.now(), **_changed(sealer, endpoint_id, changes))
         .returning(*_COLUMNS)
     )
-    return _found(changed.one_or_none(), endpoint_id)
+    after = changed.one()
+    tell_changed(session, before, after, headers_given=changes.headers is not None)
+    return _endpoint(after)
 
 
 async def rotate_secret(session: TenantSession, sealer: Sealer, endpoint_id: UUID) -> tuple[Endpoint, Secret]:
@@ -163,7 +174,7 @@ async def rotate_secret(session: TenantSession, sealer: Sealer, endpoint_id: UUI
     if row is None:
         raise _no_such(endpoint_id)
     present, fresh = opened_secrets(row, sealer)[0], new_secret()
-    rotated = await session.execute(
+    updated = await session.execute(
         update(endpoints)
         .where(endpoints.c.id == endpoint_id)
         .values(
@@ -174,7 +185,9 @@ async def rotate_secret(session: TenantSession, sealer: Sealer, endpoint_id: UUI
         )
         .returning(*_COLUMNS)
     )
-    return _endpoint(rotated.one()), fresh
+    rotated = updated.one()
+    tell_rotated(session, rotated)
+    return _endpoint(rotated), fresh
 
 
 async def delete_endpoint(session: TenantSession, endpoint_id: UUID) -> None:
@@ -182,12 +195,12 @@ async def delete_endpoint(session: TenantSession, endpoint_id: UUID) -> None:
 
     Whoever gives it something to wait for reads it FOR KEY SHARE: what they write is cancelled here, or never written.
     """
-    deleted = await session.execute(
-        delete(endpoints).where(endpoints.c.id == endpoint_id).returning(endpoints.c.id)
-    )
-    if deleted.one_or_none() is None:
+    found = await session.execute(delete(endpoints).where(endpoints.c.id == endpoint_id).returning(*_COLUMNS))
+    deleted = found.one_or_none()
+    if deleted is None:
         raise _no_such(endpoint_id)
     await deliveries.cancel(session, endpoint_id)
+    tell_deleted(session, deleted)
 
 
 def _changed(sealer: Sealer, endpoint_id: UUID, changes: Changes) -> dict[str, Any]:

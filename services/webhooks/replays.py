@@ -12,7 +12,9 @@ from sqlalchemy import ColumnElement, Row, exists, func, insert, select, tuple_,
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
 from chassis.identifiers import new_id
+from flownurture.audit.v1.acts_pb2 import AuditedAct
 from services.webhooks import deliveries as once
+from services.webhooks.acts import tell
 from services.webhooks.deliveries import DeliveryStatus
 from services.webhooks.endpoints import require_enabled
 from services.webhooks.event_types import matches
@@ -86,7 +88,19 @@ async def create_replay(
         .values(id=new_id(), endpoint_id=endpoint_id, since=since, until=until, deliveries=chosen.value)
         .returning(*_COLUMNS)
     )
-    return Replay(**begun.mappings().one())
+    replay = Replay(**begun.mappings().one())
+    tell(
+        session,
+        AuditedAct.KIND_WEBHOOK_REPLAY_REQUESTED,
+        endpoint_id,
+        after={
+            "replay_id": str(replay.id),
+            "deliveries": replay.deliveries,
+            "since": since.isoformat(),
+            "until": until.isoformat(),
+        },
+    )
+    return replay
 
 
 async def get_replay(session: TenantSession, replay_id: UUID) -> Replay:

@@ -3,6 +3,7 @@
 import base64
 import re
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,16 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from sqlalchemy import text
 
 from chassis.database import Database, RoleDatabase
 from chassis.errors import Unauthenticated, Unavailable
 from chassis.identifiers import new_id
 from chassis.tests.deadlines import until
+from flownurture.audit.v1.acts_pb2 import AuditedAct
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.identity.v1 import (
@@ -34,6 +39,7 @@ from flownurture.options.v1 import access_pb2
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
+from flownurture.webhooks.v1.events_pb2 import WebhookActCommitted, WebhookEndpointDisabled
 from services.identity import audit, subscriptions
 from services.identity.account_mails import AccountMails
 from services.identity.audit import Act
@@ -42,7 +48,6 @@ from services.identity.grants import Grants
 from services.identity.plans import Plan
 from services.identity.tests import keys
 from services.identity.tests.edge import Edge, Person
-
 
 # What another service tells of may be heard of late.
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
@@ -113,7 +118,7 @@ class Day:
             request_id=str(uuid4()),
         )
         rolled_back.since.GetCurrentTime()
-        for event in (removed, rolled_back, overridden):
+        for event in (removed, rolled_back, overridden, *self._webhooks(owner)):
             envelope = Envelope(
                 id=str(new_id()),
                 organization_id=owner.answer.organization.id,
@@ -123,6 +128,42 @@ class Day:
             envelope.occurred_at.FromDatetime(YESTERDAY)
             for reader in consumers(None, self.database, AccountMails("")):  # type: ignore[arg-type]
                 await reader.handle(envelope.SerializeToString())
+
+    def _webhooks(self, owner: Person) -> Iterator[Message]:
+        """What is done with an endpoint by its organization, and at last by the platform."""
+        whole = {"origin": "https://hooks.test", "event_types": ["*"], "enabled": True}
+        types, others = {"event_types": ["*"]}, {"event_types": ["contact.*"], "withheld": ["headers"]}
+        on, off = {"enabled": True}, {"enabled": False}
+        replay = {
+            "replay_id": str(uuid4()),
+            "deliveries": "failed",
+            "since": "2026-01-01",
+            "until": "2026-02-01",
+        }
+        once = {"endpoint_id": str(uuid4()), "event_type": "contact.created"}
+        for kind, before, after in (
+            (AuditedAct.KIND_WEBHOOK_ENDPOINT_CREATED, None, whole),
+            (AuditedAct.KIND_WEBHOOK_ENDPOINT_UPDATED, types, others),
+            (AuditedAct.KIND_WEBHOOK_ENDPOINT_DISABLED, on, off),
+            (AuditedAct.KIND_WEBHOOK_ENDPOINT_ENABLED, off, on),
+            (AuditedAct.KIND_WEBHOOK_SECRET_ROTATED, None, None),
+            (AuditedAct.KIND_WEBHOOK_REPLAY_REQUESTED, None, replay),
+            (AuditedAct.KIND_WEBHOOK_DELIVERY_REPLAY_REQUESTED, None, once),
+            (AuditedAct.KIND_WEBHOOK_ENDPOINT_DELETED, whole, None),
+        ):
+            yield WebhookActCommitted(
+                act=AuditedAct(
+                    kind=kind,
+                    target_id=str(new_id()),
+                    before=None if before is None else ParseDict(before, Struct()),
+                    after=None if after is None else ParseDict(after, Struct()),
+                    actor=Actor(kind=Actor.KIND_USER, id=owner.answer.user.id),
+                    role=access_pb2.ROLE_ORG_ADMIN,
+                    client_address="192.0.2.1",
+                    request_id=str(uuid4()),
+                )
+            )
+        yield WebhookEndpointDisabled(endpoint_id=str(new_id()), url="https://hooks.test/in", reason="gone")
 
     async def _team(self, owner: Person) -> None:
         removed, left = [await self._invited_and_joined(owner) for _ in range(2)]

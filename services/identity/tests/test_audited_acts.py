@@ -11,6 +11,7 @@ from google.protobuf.json_format import MessageToDict
 
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database, RoleDatabase
+from flownurture.audit.v1.acts_pb2 import AuditedAct
 from flownurture.identity.v1 import audit_pb2
 from services.identity import audit
 from services.identity.audit import Act, AuditEvent
@@ -58,6 +59,14 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
         {"entries", "rule", "source", "reporter", "since", "until"},
     ),
     Act.REPUTATION_OVERRIDDEN: ({"until"}, {"until"}),
+    Act.WEBHOOK_ENDPOINT_CREATED: (set(), {"origin", "event_types", "enabled"}),
+    Act.WEBHOOK_ENDPOINT_UPDATED: ({"event_types"}, {"event_types", "withheld"}),
+    Act.WEBHOOK_ENDPOINT_ENABLED: ({"enabled"}, {"enabled"}),
+    Act.WEBHOOK_ENDPOINT_DISABLED: ({"enabled"}, {"enabled"}),
+    Act.WEBHOOK_ENDPOINT_DELETED: ({"origin", "event_types", "enabled"}, set()),
+    Act.WEBHOOK_SECRET_ROTATED: (set(), set()),
+    Act.WEBHOOK_REPLAY_REQUESTED: (set(), {"replay_id", "deliveries", "since", "until"}),
+    Act.WEBHOOK_DELIVERY_REPLAY_REQUESTED: (set(), {"endpoint_id", "event_type"}),
 }
 
 
@@ -91,6 +100,11 @@ async def test_every_act_that_there_is_gets_into_the_trail(events: list[AuditEve
     assert {event.act for event in events} == set(Act) == set(CHANGES)
 
 
+async def test_what_services_tell_of_has_a_name_in_the_trail() -> None:
+    kinds = set(AuditedAct.Kind.keys()) - {"KIND_UNSPECIFIED"}
+    assert {kind.removeprefix("KIND_").lower() for kind in kinds} <= set(Act)
+
+
 async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEvent], owner: Person) -> None:
     for event in events:
         kinds = {("USER", False), ("PROCESS", True), ("ANONYMOUS", False)}
@@ -103,6 +117,7 @@ async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEve
     assert {event.act for event in events if event.actor_kind == "PROCESS"} <= {
         Act.OPERATOR_ADDED,
         Act.SUPPRESSIONS_ROLLED_BACK,
+        Act.WEBHOOK_ENDPOINT_DISABLED,
     }
     theirs = [event for event in events if event.actor_id == owner.answer.user.id]
     assert {event.role for event in theirs} == {"ORG_ADMIN"}
@@ -110,6 +125,7 @@ async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEve
 
 async def test_an_act_in_another_service_is_of_when_it_was_done(events: list[AuditEvent]) -> None:
     elsewhere = {Act.SUPPRESSION_REMOVED, Act.SUPPRESSIONS_ROLLED_BACK, Act.REPUTATION_OVERRIDDEN}
+    elsewhere |= {act for act in Act if act.startswith("webhook_")}
     assert {event.act for event in events if event.occurred_at <= YESTERDAY} == elsewhere
 
 
@@ -118,6 +134,8 @@ async def test_every_event_says_what_was_and_what_is(events: list[AuditEvent]) -
         before, after = CHANGES[Act(event.act)]
         if event.act == Act.DEAD_LETTER_REPLAY_REQUESTED and "dead_letter_ids" in (event.after or ()):
             after = {"process", "dead_letter_ids"}
+        if event.act == Act.WEBHOOK_ENDPOINT_DISABLED and event.actor_kind == "PROCESS":
+            after = {"enabled", "reason"}
         assert (set(event.before or ()), set(event.after or ())) == (before, after), event
 
 

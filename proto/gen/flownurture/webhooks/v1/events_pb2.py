@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from flownurture.audit.v1 import acts_pb2 as flownurture_dot_audit_dot_v1_dot_acts__pb2
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/webhooks/v1/events.proto\x12\x17\x66lownurture.webhooks.v1\x1a\"flownurture/options/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\x17WebhookEndpointDisabled\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x31\n\rfailing_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:2\xaa\xb5\x18.flownurture.webhooks.webhook_endpoint_disabledb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/webhooks/v1/events.proto\x12\x17\x66lownurture.webhooks.v1\x1a\x1f\x66lownurture/audit/v1/acts.proto\x1a\"flownurture/options/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\x17WebhookEndpointDisabled\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x31\n\rfailing_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:2\xaa\xb5\x18.flownurture.webhooks.webhook_endpoint_disabled\"t\n\x13WebhookActCommitted\x12-\n\x03\x61\x63t\x18\x01 \x01(\x0b\x32 .flownurture.audit.v1.AuditedAct:.\xaa\xb5\x18*flownurture.webhooks.webhook_act_committedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WEBHOOKENDPOINTDISABLED']._loaded_options = None
   _globals['_WEBHOOKENDPOINTDISABLED']._serialized_options = b'\252\265\030.flownurture.webhooks.webhook_endpoint_disabled'
-  _globals['_WEBHOOKENDPOINTDISABLED']._serialized_start=135
-  _globals['_WEBHOOKENDPOINTDISABLED']._serialized_end=313
+  _globals['_WEBHOOKACTCOMMITTED']._loaded_options = None
+  _globals['_WEBHOOKACTCOMMITTED']._serialized_options = b'\252\265\030*flownurture.webhooks.webhook_act_committed'
+  _globals['_WEBHOOKENDPOINTDISABLED']._serialized_start=168
+  _globals['_WEBHOOKENDPOINTDISABLED']._serialized_end=346
+  _globals['_WEBHOOKACTCOMMITTED']._serialized_start=348
+  _globals['_WEBHOOKACTCOMMITTED']._serialized_end=464
 # @@protoc_insertion_point(module_scope)

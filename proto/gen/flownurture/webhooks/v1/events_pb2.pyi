@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from flownurture.audit.v1 import acts_pb2 as _acts_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -50,3 +51,25 @@ class WebhookEndpointDisabled(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WebhookEndpointDisabled: _TypeAlias = WebhookEndpointDisabled  # noqa: Y015
+
+@_typing.final
+class WebhookActCommitted(_message.Message):
+    """Somebody did something with an endpoint or a delivery that the audit trail tells of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def act(self) -> _acts_pb2.AuditedAct: ...
+    def __init__(
+        self,
+        *,
+        act: _acts_pb2.AuditedAct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookActCommitted: _TypeAlias = WebhookActCommitted  # noqa: Y015
