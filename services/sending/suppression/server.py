@@ -11,6 +11,7 @@ from chassis.rpc.server import RpcServer
 from services.sending.preference_links import PreferenceLinks
 from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
+from services.sending.suppression.api.reported_opt_outs import ReportedOptOutApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers
@@ -52,6 +53,7 @@ async def serve(settings: SuppressionSettings) -> None:
                 resubscriptions,
                 ContactsPeer(contacts),
             ),
+            ReportedOptOutApi(),
             DeadLetterService(relay, "suppression"),
         )
         await process.serve(server)

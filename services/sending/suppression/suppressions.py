@@ -55,6 +55,17 @@ async def opt_out_by_message(session: TenantSession, message_id: UUID) -> None:
         await opt_out(session, OptOut(session.context, message_id, bytes(digest)))
 
 
+async def opt_out_by_address(session: TenantSession, addresses: Sequence[EmailAddress], note: str) -> None:
+    """The same for people who said so elsewhere; the note tells where."""
+    await _add(
+        session,
+        [
+            Suppressed(address.digest, SuppressionReason.UNSUBSCRIBE, address.text, note)
+            for address in addresses
+        ],
+    )
+
+
 async def welcome_back(session: TenantSession, digest: bytes) -> None:
     """Take off the list the unsubscribe of who is on the ledger as wanting mail again; one that came later stays."""
     lifted = await session.execute(

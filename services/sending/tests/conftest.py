@@ -50,6 +50,7 @@ from services.sending.preference_links import PreferenceLinks
 from services.sending.signed_addresses import CarriedTokens, ReturnPaths, UnsubscribeAddresses
 from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
+from services.sending.suppression.api.reported_opt_outs import ReportedOptOutApi
 from services.sending.suppression.api.suppressions import SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers as suppression_consumers
@@ -349,6 +350,7 @@ async def suppression(
         SuppressionFileApi(database),
         UnsubscribeApi(opting_out, links),
         PreferencesApi(database, opting_out, preference_links, resubscriptions, contacts_of_pages),
+        ReportedOptOutApi(),
     )
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
     async with server, Peer(f"127.0.0.1:{server.port}", "suppression", Stamper("gateway", key)) as peer:
