@@ -29,11 +29,12 @@ class Source(StrEnum):
     MAIL = "mail"
     PREFERENCES = "preferences"
     WORKFLOW = "workflow"
+    SYNC = "sync"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What brought something about, and which of them it was: the import, the form, the bulk change, the workflow."""
+    """What brought something about, and which of them it was: the import, the form, the bulk change, the workflow, the connection."""
 
     source: Source
     id: UUID | None = None

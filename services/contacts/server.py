@@ -20,6 +20,7 @@ from services.contacts.api.imports import ImportApi
 from services.contacts.api.list_choices import ListChoiceApi
 from services.contacts.api.lists import ListApi
 from services.contacts.api.segments import SegmentApi
+from services.contacts.api.synced_contacts import SyncedContactApi
 from services.contacts.api.tags import TagApi
 from services.contacts.api.usage import ContactUsageApi
 from services.contacts.api.workflow_contacts import WorkflowContactApi
@@ -77,6 +78,7 @@ async def serve(settings: ContactsSettings) -> None:
             ListChoiceApi(),
             ContactUsageApi(),
             WorkflowContactApi(database),
+            SyncedContactApi(database, IdentityPeer(identity)),
             DeadLetterService(relay, "contacts"),
         )
         await process.serve(server)

@@ -20,6 +20,7 @@ from services.contacts.api.imports import ImportApi
 from services.contacts.api.list_choices import ListChoiceApi
 from services.contacts.api.lists import ListApi
 from services.contacts.api.segments import SegmentApi
+from services.contacts.api.synced_contacts import SyncedContactApi
 from services.contacts.api.tags import TagApi
 from services.contacts.api.usage import ContactUsageApi
 from services.contacts.api.workflow_contacts import WorkflowContactApi
@@ -90,7 +91,11 @@ def form_pages(
 
 @pytest.fixture(scope="session")
 async def server(
-    settings: ContactsSettings, database: Database, workers: Workers, form_pages: FormPageApi
+    settings: ContactsSettings,
+    database: Database,
+    workers: Workers,
+    form_pages: FormPageApi,
+    identity: IdentityPeer,
 ) -> AsyncIterator[RpcServer]:
     verifier = StampVerifier("contacts", settings.stamp_trusted_keys)
     server = RpcServer("contacts", "127.0.0.1:0", verifier, database)
@@ -109,6 +114,7 @@ async def server(
         ListChoiceApi(),
         ContactUsageApi(),
         WorkflowContactApi(database),
+        SyncedContactApi(database, identity),
     )
     async with server:
         yield server

@@ -33,6 +33,7 @@ from flownurture.contacts.v1 import (
     list_choices_pb2,
     lists_pb2,
     segments_pb2,
+    synced_contacts_pb2,
     tags_pb2,
     workflow_contacts_pb2,
 )
@@ -61,6 +62,7 @@ _SERVICES = [
         list_choices_pb2,
         lists_pb2,
         segments_pb2,
+        synced_contacts_pb2,
         tags_pb2,
         workflow_contacts_pb2,
     )

@@ -85,6 +85,8 @@ class _ContactSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Contact
     """The person, on the page of preferences."""
     CONTACT_SOURCE_WORKFLOW: _ContactSource.ValueType  # 9
     """A step of a workflow."""
+    CONTACT_SOURCE_SYNC: _ContactSource.ValueType  # 10
+    """Another system with which contacts are kept in step."""
 
 class ContactSource(_ContactSource, metaclass=_ContactSourceEnumTypeWrapper):
     """What brought something about."""
@@ -103,6 +105,8 @@ CONTACT_SOURCE_PREFERENCES: ContactSource.ValueType  # 8
 """The person, on the page of preferences."""
 CONTACT_SOURCE_WORKFLOW: ContactSource.ValueType  # 9
 """A step of a workflow."""
+CONTACT_SOURCE_SYNC: ContactSource.ValueType  # 10
+"""Another system with which contacts are kept in step."""
 Global___ContactSource: _TypeAlias = ContactSource  # noqa: Y015
 
 class _ContactEventType:
