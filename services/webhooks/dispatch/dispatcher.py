@@ -80,12 +80,15 @@ class Dispatcher:
             lane.close()
 
     async def look(self) -> None:
-        """Wake the lanes to which something is due, and forget those that have had nothing to do for a while."""
+        """Have lanes look to which something is due, and forget those that have had nothing to do for a while."""
         async with self._scheduler.transaction() as connection:
             found = (await connection.execute(_WITH_SOMETHING_DUE)).all()
         for organization_id, endpoint_id in found:
-            if endpoint_id not in self._lanes or self._lanes[endpoint_id].is_idle:
+            lane = self._lanes.get(endpoint_id)
+            if lane is None or lane.is_idle:
                 self.wake(organization_id, [endpoint_id])
+            else:
+                lane.look()
         self._forget_the_idle()
 
     def wake(self, organization_id: UUID, endpoint_ids: Collection[UUID]) -> None:

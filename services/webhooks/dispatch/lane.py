@@ -111,8 +111,12 @@ class Lane:
 
     def wake(self) -> None:
         """Look at what is due to the endpoint, and whether it is as it was."""
-        self._look = True
         self._read_at = -1.0
+        self.look()
+
+    def look(self) -> None:
+        """Look at what is due to the endpoint: other processes write to it as well."""
+        self._look = True
         self._begin()
 
     def recorded(self, delivery_id: UUID) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 from google.protobuf.message import Message
@@ -20,6 +20,7 @@ from flownurture.contacts.v1.events_pb2 import ContactsCreated
 from flownurture.events.v1.envelope_pb2 import Envelope
 from services.webhooks.consumers import consumers
 from services.webhooks.dispatch.dispatcher import Dispatcher
+from services.webhooks.dispatch.shards import Holding
 from services.webhooks.endpoint_secrets import sealed_headers, sealed_secret
 from services.webhooks.event_types import VERSIONS
 from services.webhooks.outbound.client import Client
@@ -36,6 +37,16 @@ class Alone:
 
     def holds(self, endpoint_id: UUID) -> bool:
         return True
+
+
+class AloneWith(Alone):
+    """As alone, and with one endpoint: what is due to those of other tests is not found."""
+
+    def __init__(self, endpoint_id: UUID) -> None:
+        self._endpoint_id = endpoint_id
+
+    def holds(self, endpoint_id: UUID) -> bool:
+        return endpoint_id == self._endpoint_id
 
 
 @dataclass(slots=True)
@@ -95,6 +106,10 @@ class House:
             await reader.handle(envelope.SerializeToString())
         return fact_id
 
+    def quietly(self) -> Self:
+        """The same, as another process writes: nobody here is handed anything."""
+        return replace(self, readers=consumers(None, self.database, lambda *_: None))  # type: ignore[arg-type]
+
     async def create_contacts(self, number: int = 1) -> list[str]:
         """Tell of contacts that were created; answers their ids."""
         contacts = [
@@ -152,11 +167,11 @@ class House:
 
 @asynccontextmanager
 async def house(
-    settings: WebhooksSettings, database: Database, scheduler: RoleDatabase
+    settings: WebhooksSettings, database: Database, scheduler: RoleDatabase, shards: Holding | None = None
 ) -> AsyncIterator[House]:
     sealer = Sealer("webhooks", settings.sealing_keys)
     client = Client(settings.destination_rules, Resolver(settings.dns_resolver))
-    dispatcher = Dispatcher(database, scheduler, Alone(), sealer, client)
+    dispatcher = Dispatcher(database, scheduler, shards or Alone(), sealer, client)
     yield House(
         database,
         dispatcher,

@@ -9,13 +9,15 @@ from uuid import UUID
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from chassis.database import Database, RoleDatabase
 from chassis.identifiers import new_id
 from flownurture.contacts.v1.events_pb2 import ContactsDeleted
 from flownurture.webhooks.v1.events_pb2 import WebhookEndpointDisabled
 from flownurture.workflows.v1.events_pb2 import CallEndpoints, EndpointCall
 from services.webhooks.endpoint_secrets import sealed_previous_secret
+from services.webhooks.settings import WebhooksSettings
 from services.webhooks.signing import key_of, new_secret
-from services.webhooks.tests.house import House
+from services.webhooks.tests.house import AloneWith, House, house
 from services.webhooks.tests.receiver import OK, Post, Receiver, answering
 
 
@@ -208,6 +210,29 @@ async def test_a_slow_endpoint_delays_no_other(webhooks: House, receiver: Receiv
     let_go.set()
     await webhooks.dispatcher.settled()
     assert Counter(delivery.status for delivery in await webhooks.deliveries()) == {"delivered": 300}
+
+
+async def test_what_another_process_wrote_is_found_while_an_endpoint_has_one_wait(
+    settings: WebhooksSettings, database: Database, scheduler: RoleDatabase, receiver: Receiver
+) -> None:
+    async def hang_once(post: Post) -> bytes:
+        if post is receiver.posts[0]:
+            await let_go.wait()
+        return OK
+
+    let_go = asyncio.Event()
+    receiver.answer = hang_once
+    endpoint_id = new_id()
+    async with house(settings, database, scheduler, AloneWith(endpoint_id)) as webhooks:
+        await webhooks.endpoint(receiver.url, endpoint_id=endpoint_id)
+        await webhooks.create_contacts()
+        await receiver.wait_for(1)
+        await webhooks.quietly().create_contacts()
+        await webhooks.dispatcher.look()
+        await receiver.wait_for(2)
+        let_go.set()
+        await webhooks.dispatcher.settled()
+        assert [delivery.attempts for delivery in await webhooks.deliveries()] == [1, 1]
 
 
 async def test_what_does_not_fit_into_memory_waits_in_the_database(
