@@ -130,7 +130,7 @@ class Lane:
 
     async def stop(self) -> None:
         """Begin nothing more, and return when what is under way has ended."""
-        if self._work is not None:
+        while self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
         self._let_go()
@@ -150,9 +150,14 @@ class Lane:
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         self._work = None
-        if not work.cancelled() and (error := work.exception()) is not None:
+        if work.cancelled():
+            return
+        if (error := work.exception()) is not None:
             logger().error("lane_failed", endpoint_id=str(self.endpoint_id), exc_info=error)
             self._let_go()
+        elif self._waiting or self._look:
+            # It came after the work had found nothing left, and before it was over.
+            self._begin()
 
     async def _work_on(self) -> None:
         """Until there is nothing left to do, or it may not go on; what is left then is found in the database."""
