@@ -22,20 +22,21 @@ _AT_A_TIME = 4
 _MOST_OF_A_SET = 500
 _AFTER_FAILURE_SECONDS = 0.5
 
-# What was cancelled meanwhile stays so.
+# What is written again, as nobody could tell whether it was committed, is there once. What was cancelled or delivered meanwhile stays so.
 _WRITE = """
     WITH given AS (
         SELECT * FROM unnest(
             %s::uuid[], %s::uuid[], %s::text[], %s::integer[], %s::text[], %s::text[], %s::integer[], %s::text[],
             %s::timestamptz[], %s::text[], %s::timestamptz[]
         ) AS given (delivery_id, id, outcome, status_code, error, address, duration_ms, response_body, attempted_at, status, due_at)
+        WHERE NOT EXISTS (SELECT FROM attempts WHERE attempts.delivery_id = given.delivery_id AND attempts.id = given.id)
     ), counted AS (
         UPDATE deliveries SET
             attempts = deliveries.attempts + 1,
             scheduled = deliveries.scheduled + 1,
             last_status_code = given.status_code,
-            status = CASE deliveries.status WHEN 'cancelled' THEN 'cancelled' ELSE given.status END,
-            due_at = CASE deliveries.status WHEN 'cancelled' THEN NULL ELSE given.due_at END,
+            status = CASE WHEN deliveries.status IN ('cancelled', 'delivered') THEN deliveries.status ELSE given.status END,
+            due_at = CASE WHEN deliveries.status IN ('cancelled', 'delivered') THEN NULL ELSE given.due_at END,
             settled_at = CASE WHEN given.status = 'pending' THEN deliveries.settled_at ELSE now() END
         FROM given WHERE deliveries.id = given.delivery_id
         RETURNING deliveries.id, deliveries.attempts
@@ -108,13 +109,17 @@ class Journal:
                 del self._waiting[organization_id]
 
     async def _write(self, organization_id: UUID, entries: Sequence[Entry]) -> frozenset[UUID] | None:
-        """The endpoints that are disabled by it; None where the database does not answer."""
+        """The endpoints that are disabled by it; None where it is to be tried again."""
         context = RequestContext.of_process("webhooks", organization_id)
         try:
             async with self._database.tenant_transaction(context) as session:
                 return await record(session, entries)
         except Unavailable as error:
             logger().warning("attempts_wait", organization_id=str(organization_id), error=str(error))
+            return None
+        except Exception:
+            # They are not lost, and not passed over: somebody has to look.
+            logger().exception("attempts_not_written", organization_id=str(organization_id))
             return None
 
 
