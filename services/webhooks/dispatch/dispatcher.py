@@ -125,9 +125,7 @@ class Dispatcher:
                 lane.close()
 
     def _busy(self) -> set[int]:
-        return {
-            shard_of(endpoint_id) for endpoint_id, lane in self._lanes.items() if lane.has_posts_under_way
-        }
+        return {shard_of(endpoint_id) for endpoint_id, lane in self._lanes.items() if lane.has_begun}
 
     def _recorded(self, entries: Sequence[Entry], disabled: frozenset[UUID]) -> None:
         for entry in entries:

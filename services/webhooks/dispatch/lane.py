@@ -89,9 +89,9 @@ class Lane:
         return self._work is None and not self._in_hand
 
     @property
-    def has_posts_under_way(self) -> bool:
-        """Whether an answer is waited for."""
-        return bool(self._under_way)
+    def has_begun(self) -> bool:
+        """Whether something was posted of which nothing is written down yet."""
+        return len(self._in_hand) > len(self._waiting)
 
     @property
     def in_hand(self) -> int:

@@ -54,7 +54,7 @@ def shard_of(endpoint_id: UUID) -> int:
 
 
 class Holding(Protocol):
-    """What a dispatcher asks before each post, and tells of those that have not ended."""
+    """What a dispatcher asks before each post, and tells of those that are not written down."""
 
     busy: Callable[[], Collection[int]]
 
@@ -64,7 +64,7 @@ class Holding(Protocol):
 
 
 class Shards:
-    """Held from entering to leaving. `busy` tells the shards whose lanes have posts under way: they are not given back yet."""
+    """Held from entering to leaving. `busy` tells the shards whose lanes have posts that are not written down: they are not given back yet."""
 
     def __init__(self, scheduler: RoleDatabase) -> None:
         self._scheduler = scheduler
@@ -106,7 +106,7 @@ class Shards:
         async with self._scheduler.transaction() as connection:
             live = list((await connection.execute(_LIVE, {"id": self._id, **duration})).scalars())
             ours = _share(self._id, {*live, self._id})
-            # From here on nothing new begins in the others; those with posts under way stay ours until they have ended.
+            # From here on nothing new begins in the others; those with posts that are not written down stay ours until they are.
             self._held &= ours
             kept = sorted(ours | set(self.busy()))
             await connection.execute(_GIVE_BACK, {"id": self._id, "kept": kept})
