@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import outbox
 from chassis.connections import ConnectionPool, Driver, committing
 from chassis.context import RequestContext
+from chassis.identifiers import new_id
 from chassis.secret import Secret
 
 
@@ -44,9 +45,12 @@ class TenantSession:
         """The first column of the first row, or None."""
         return await self._connection.scalar(statement, parameters)
 
-    def publish(self, event: Message) -> UUID:
-        """Let an event go out once the transaction has committed, and not otherwise. Answers the id that it goes by."""
-        outgoing = outbox.Outgoing(event)
+    def publish(self, event: Message, event_id: UUID | None = None) -> UUID:
+        """Let an event go out once the transaction has committed, and not otherwise. Answers the id that it goes by.
+
+        It is this one, where what the event holds is bound to it, and else a fresh one.
+        """
+        outgoing = outbox.Outgoing(event, event_id or new_id())
         self._events.append(outgoing)
         return outgoing.id
 

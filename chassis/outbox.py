@@ -1,7 +1,7 @@
 """The transactional outbox: events become rows of the transaction that they tell about."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -10,7 +10,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import tracing
 from chassis.connections import Driver
 from chassis.contract.events import subject_of
-from chassis.identifiers import new_id
 from flownurture.events.v1.envelope_pb2 import Envelope
 
 # Below the megabyte that NATS takes by default, so that what is written can also be published.
@@ -27,7 +26,7 @@ class Outgoing:
     """An event that is to go out, under its id."""
 
     event: Message
-    id: UUID = field(default_factory=new_id)
+    id: UUID
 
 
 async def write(driver: Driver, organization: UUID, events: Sequence[Outgoing]) -> None:

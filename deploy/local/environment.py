@@ -99,10 +99,12 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         "SHARED_DOMAIN": SHARED_DOMAIN,
         "SEALING_KEYS": json.dumps({"local-1": secrets.mail_sealing_key}),
     }
+    sealed_mail = {"SEALED_MAIL_KEYS": json.dumps({"local-1": secrets.sealed_mail_key})}
     own: dict[str, dict[str, str]] = {
         "gateway": tokens
         | {f"{other.upper()}_TARGET": addresses.listen[other] for other in PROCESSES if other != process},
         "identity": tokens
+        | sealed_mail
         | {
             "DATABASE_LOOKUP_URL": _role_url("identity_lookup", addresses, secrets),
             "DATABASE_PLATFORM_URL": _role_url("identity_platform", addresses, secrets),
@@ -138,6 +140,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         },
         "delivery": links
         | domains
+        | sealed_mail
         | {
             "SMTP_URL": addresses.smtp_url,
             "MAIL_HOSTNAME": MAIL_HOSTNAME,

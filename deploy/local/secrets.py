@@ -44,6 +44,7 @@ class Secrets:
     sealing_key: str
     mail_sealing_key: str
     webhooks_sealing_key: str
+    sealed_mail_key: str
     super_admin_password: str
 
     @classmethod
@@ -60,6 +61,7 @@ class Secrets:
             sealing_key=_key(),
             mail_sealing_key=_key(),
             webhooks_sealing_key=_key(),
+            sealed_mail_key=_key(),
             super_admin_password=token_urlsafe(12),
         )
 

@@ -1,22 +1,34 @@
-"""The mails about accounts: what they say. The platform's own sending service carries them."""
+"""The mails about accounts: what they say. The platform's own sending service carries them.
 
+Whoever has the link of one is let in, so what it says is sealed until it is handed over.
+"""
+
+from collections.abc import Mapping
 from datetime import timedelta
+from uuid import UUID
 
 from jinja2 import Environment, PackageLoader
 
 from chassis.database import TenantSession
+from chassis.identifiers import new_id
+from chassis.sealing import Sealer
 from chassis.secret import Secret
 from flownurture.identity.v1.events_pb2 import SendAccountMail
+from flownurture.sending.v1.sealed_mail_pb2 import MailBody
 from services.identity.account_tokens import LIFETIMES, Purpose
 
 _HTML = Environment(loader=PackageLoader(__package__), autoescape=True, auto_reload=False)
 
 
 class AccountMails:
-    """Writes mails whose links lead to the pages at `public_url`; each goes out if the session's transaction commits."""
+    """Writes mails whose links lead to the pages at `public_url`; each goes out if the session's transaction commits.
 
-    def __init__(self, public_url: str) -> None:
+    `keys` seal those that have a link, by key id.
+    """
+
+    def __init__(self, public_url: str, keys: Mapping[str, Secret]) -> None:
         self._pages = f"{public_url.rstrip('/')}/account"
+        self._sealer = Sealer("sending", keys)
 
     def verify_email(self, session: TenantSession, to: str, token: Secret) -> None:
         """Ask for the proof that the address is the person's."""
@@ -113,7 +125,17 @@ class AccountMails:
         said = {"opening": opening, "action": action, "link": link, "note": note}
         text = "\n\n".join(part for part in (opening, f"{action}:\n{link}" if link else "", note) if part)
         html = _HTML.get_template("mail.html").render(said)
-        session.publish(SendAccountMail(to=to, subject=subject, text=text, html=html))
+        if link:
+            order_id, body = new_id(), MailBody(to=to, html=html, text=text)
+            order = SendAccountMail(to=to, subject=subject, sealed_body=self._sealed(order_id, body))
+            session.publish(order, order_id)
+        else:
+            session.publish(SendAccountMail(to=to, subject=subject, text=text, html=html))
+
+    def _sealed(self, order_id: UUID, body: MailBody) -> bytes:
+        # The message that sending makes of an order has the order's id.
+        plain = body.SerializeToString()
+        return self._sealer.seal(plain, table="message_contents", row=order_id, column="sealed_body")
 
 
 def _hours(duration: timedelta) -> str:

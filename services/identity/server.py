@@ -73,7 +73,7 @@ async def serve(settings: IdentitySettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         process.start(Relay(relay, bus, domain="identity", wake=database.outbox_written))
-        readers = consumers(bus, database, AccountMails(settings.public_url))
+        readers = consumers(bus, database, AccountMails(settings.public_url, settings.sealed_mail_keys))
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))
@@ -119,7 +119,8 @@ async def servicers(
         database=database, lookup=lookup, passwords=passwords, throttle=throttle, afterwards=afterwards
     )
     factors = SecondFactors(sealer)
-    answers, mails = TokenAnswers(tokens, clock), AccountMails(settings.public_url)
+    answers = TokenAnswers(tokens, clock)
+    mails = AccountMails(settings.public_url, settings.sealed_mail_keys)
     account = AccountService(
         database=database,
         lookup=lookup,

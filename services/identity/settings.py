@@ -11,6 +11,7 @@ from chassis.settings import (
     EventsSettings,
     PrivateKey,
     ProcessSettings,
+    SealedMailSettings,
     SealingSettings,
 )
 
@@ -23,7 +24,9 @@ class AuditSettings(EnvironmentSettings):
     )
 
 
-class IdentitySettings(ProcessSettings, DatabaseSettings, EventsSettings, AuditSettings, SealingSettings):
+class IdentitySettings(
+    ProcessSettings, DatabaseSettings, EventsSettings, AuditSettings, SealingSettings, SealedMailSettings
+):
     """Everything that `serve` needs."""
 
     database_lookup_url: Secret = Field(

@@ -9,7 +9,7 @@ from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database
 from chassis.email_address import EmailAddress
 from chassis.logs import logger
-from services.sending.bodies import Body
+from services.sending.bodies import Body, SealedBody
 from services.sending.categories import Category
 from services.sending.one_off import Letter, Suppressed, send_letter_once
 
@@ -22,14 +22,14 @@ class AccountMail:
         self._from_email = EmailAddress.parse(from_email).text
         self._from_name = from_name
 
-    async def send(self, order_id: UUID, *, to: str, subject: str, html: str, text: str) -> None:
+    async def send(self, order_id: UUID, *, to: str, subject: str, body: Body | SealedBody) -> None:
         """Queue the mail, unless it is queued already or its address bounced before."""
         letter = Letter(
             to=EmailAddress.parse(to),
             from_email=self._from_email,
             from_name=self._from_name,
             subject=subject,
-            body=Body.of(html, text),
+            body=body,
             category=Category.SYSTEM,
         )
         async with self._database.tenant_transaction(

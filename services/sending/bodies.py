@@ -33,6 +33,13 @@ class Body:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SealedBody:
+    """A mail's body that only who hands the mail over can read: a `MailBody`, sealed for its message."""
+
+    sealed: bytes
+
+
 def _around_marks(derive: Callable[[str], str], source: str) -> str:
     marks = _MARK.findall(source)
     places = (f"\ue000{number}\ue001" for number in range(len(marks)))

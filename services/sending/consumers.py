@@ -19,6 +19,7 @@ from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SendsVeto
 from services.sending.account_mail import AccountMail
 from services.sending.analytics.message_counts import Outcome, count_messages
 from services.sending.analytics.refusals import Refusal, note_refusals
+from services.sending.bodies import Body, SealedBody
 from services.sending.confirmation_mail import send_confirmation
 from services.sending.dispatch import Dispatch
 from services.sending.erasure import forget
@@ -169,6 +170,5 @@ class AccountMailReader:
 
     async def _on_send_account_mail(self, order: SendAccountMail, _: RequestContext, inbox: Inbox) -> None:
         # Not in the organization that the order came from: the event's id makes it one mail all the same.
-        await self._mail.send(
-            inbox.event_id, to=order.to, subject=order.subject, html=order.html, text=order.text
-        )
+        body = SealedBody(order.sealed_body) if order.sealed_body else Body.of(order.html, order.text)
+        await self._mail.send(inbox.event_id, to=order.to, subject=order.subject, body=body)

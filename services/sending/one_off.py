@@ -17,7 +17,7 @@ from chassis.errors import DomainError, FailedPrecondition
 from chassis.identifiers import new_id
 from flownurture.sending.v1.events_pb2 import MessagesRequested
 from services.sending import usage
-from services.sending.bodies import Body
+from services.sending.bodies import Body, SealedBody
 from services.sending.categories import IS_CAPPED, RULES, STANDS_AGAINST, Category
 from services.sending.frequency_cap import CAP, HOLD_CAP, taken
 from services.sending.messages import Message
@@ -33,6 +33,8 @@ _ORDER = [reason.value for reason in SuppressionReason]
 _ONE_AFTER_ANOTHER = text(
     "SELECT pg_advisory_xact_lock(hashtextextended('sending.message:' || :message_id, 0))"
 )
+# What is to be read of a body that is sealed.
+_SEALED = Body("", "")
 _ACCEPTED = "(reason IS NULL AND number < (SELECT number FROM full_at))"
 # Texts go over in the binary form: in the other each would be searched for what to escape.
 _TAKE_IN = f"""
@@ -44,9 +46,10 @@ _TAKE_IN = f"""
         ) AS reason
         FROM unnest(
             %(ids)b::uuid[], %(emails)b::text[], %(digests)b::bytea[], %(categories)b::text[],
-            %(from_names)b::text[], %(from_emails)b::text[], %(subjects)b::text[], %(htmls)b::text[], %(texts)b::text[]
+            %(from_names)b::text[], %(from_emails)b::text[], %(subjects)b::text[], %(htmls)b::text[], %(texts)b::text[],
+            %(sealed_bodies)b::bytea[]
         ) WITH ORDINALITY AS message (
-            id, email, email_digest, category, from_name, from_email, subject, html, text, number
+            id, email, email_digest, category, from_name, from_email, subject, html, text, sealed_body, number
         )
     ), beyond AS MATERIALIZED (
         SELECT wanted.id FROM cap CROSS JOIN (
@@ -56,7 +59,7 @@ _TAKE_IN = f"""
         WHERE wanted.number + (SELECT count(*) FROM ({taken("now()", "SELECT id FROM looked")}) AS taken) > cap.messages
     ), judged AS MATERIALIZED (
         SELECT looked.id, looked.email, looked.email_digest, looked.category, looked.from_name, looked.from_email, looked.subject,
-               looked.html, looked.text, looked.number,
+               looked.html, looked.text, looked.sealed_body, looked.number,
                coalesce(looked.reason, CASE WHEN beyond.id IS NOT NULL THEN 'frequency_cap' END) AS reason
         FROM looked LEFT JOIN beyond ON beyond.id = looked.id
     ), wanted AS (
@@ -81,8 +84,8 @@ _TAKE_IN = f"""
         INSERT INTO frequency_places (email_digest, message_id)
         SELECT email_digest, id FROM judged AS message WHERE {_ACCEPTED} AND {IS_CAPPED} AND EXISTS (SELECT FROM cap)
     ), contents AS (
-        INSERT INTO message_contents (message_id, from_name, from_email, subject, html, text)
-        SELECT id, from_name, from_email, subject, html, text FROM judged WHERE {_ACCEPTED}
+        INSERT INTO message_contents (message_id, from_name, from_email, subject, html, text, sealed_body)
+        SELECT id, from_name, from_email, subject, html, text, sealed_body FROM judged WHERE {_ACCEPTED}
     )
     SELECT now() AS accepted_at, refused.number, refused.reason
     FROM (VALUES (0)) AS always
@@ -98,7 +101,8 @@ class Letter:
     from_email: str
     from_name: str
     subject: str
-    body: Body
+    # Sealed where its link lets in whoever has it: only who hands it over opens it.
+    body: Body | SealedBody
     category: Category = Category.TRANSACTIONAL
 
 
@@ -150,6 +154,7 @@ async def _take_in(
     session: TenantSession, ids: Sequence[UUID], letters: Sequence[Letter], allowance: Allowance | None
 ) -> list[Outcome]:
     batch_id = new_id()
+    bodies = [letter.body if isinstance(letter.body, Body) else _SEALED for letter in letters]
     answer = session.driver.cursor()
     async with session.driver.pipeline():
         if any(RULES[letter.category].is_capped for letter in letters):
@@ -164,8 +169,11 @@ async def _take_in(
                 "from_names": [letter.from_name for letter in letters],
                 "from_emails": [letter.from_email for letter in letters],
                 "subjects": [letter.subject for letter in letters],
-                "htmls": [letter.body.html for letter in letters],
-                "texts": [letter.body.text for letter in letters],
+                "htmls": [body.html for body in bodies],
+                "texts": [body.text for body in bodies],
+                "sealed_bodies": [
+                    letter.body.sealed if isinstance(letter.body, SealedBody) else None for letter in letters
+                ],
                 "size": len(letters),
                 "batch_id": batch_id,
                 "order": _ORDER,

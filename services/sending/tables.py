@@ -153,6 +153,8 @@ message_contents = Table(
     Column("subject", Text, nullable=False),
     _text("html"),
     _text("text"),
+    # Both of them, where their link lets in whoever has it.
+    Column("sealed_body", LargeBinary),
 )
 
 # What became of a message and is no longer told by its row: whoever overwrites an outcome keeps it here.

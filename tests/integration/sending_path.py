@@ -53,6 +53,7 @@ from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.consumers import approved_consumers
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.letters import Letters
+from services.sending.delivery.sealed_bodies import SealedBodies
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
@@ -312,7 +313,12 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
             CarriedTokens(settings.link_keys),
         )
         senders = Senders(database, sealer, shared_domain=settings.shared_domain, hostname="mail.test")
-        drafts = Drafts(senders, TrackingLinks(settings.link_keys, settings.public_url), "mail.test")
+        drafts = Drafts(
+            senders,
+            TrackingLinks(settings.link_keys, settings.public_url),
+            SealedBodies(settings.sealed_mail_keys),
+            "mail.test",
+        )
         relay = await stack.enter_async_context(MailRelay())
         post = await stack.enter_async_context(
             PostOffice(folder, database, scheduler, drafts, letters, sealer).open(relay)

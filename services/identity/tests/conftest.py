@@ -1,5 +1,6 @@
 """The identity service in this process, behind a real gRPC port."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Protocol, TypeAlias
@@ -16,6 +17,7 @@ from chassis.stamp import Stamper, StampVerifier
 from services.identity.clock import Clock, system_clock
 from services.identity.server import servicers
 from services.identity.settings import IdentitySettings
+from services.identity.tests import mails
 from services.identity.tests.edge import PASSWORD, Edge
 
 ServiceEnvironment: TypeAlias = Callable[[str], dict[str, str]]
@@ -33,6 +35,7 @@ def settings(service_environment: ServiceEnvironment) -> IdentitySettings:
         **service_environment("identity"),
         "SUPER_ADMIN_EMAIL": f"operator-{uuid4().hex}@platform.test",
         "SUPER_ADMIN_PASSWORD": PASSWORD,
+        "SEALED_MAIL_KEYS": json.dumps({key_id: key.reveal() for key_id, key in mails.KEYS.items()}),
     }
     return IdentitySettings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
 

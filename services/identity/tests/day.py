@@ -1,7 +1,6 @@
 """A day of an organization in which everything happens that is ever audited, and every secret is given out that there is."""
 
 import base64
-import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -46,7 +45,7 @@ from services.identity.audit import Act
 from services.identity.consumers import consumers
 from services.identity.grants import Grants
 from services.identity.plans import Plan
-from services.identity.tests import keys
+from services.identity.tests import keys, mails
 from services.identity.tests.edge import Edge, Person
 
 # What another service tells of may be heard of late.
@@ -126,7 +125,7 @@ class Day:
                 payload=event.SerializeToString(),
             )
             envelope.occurred_at.FromDatetime(YESTERDAY)
-            for reader in consumers(None, self.database, AccountMails("")):  # type: ignore[arg-type]
+            for reader in consumers(None, self.database, AccountMails("", mails.KEYS)):  # type: ignore[arg-type]
                 await reader.handle(envelope.SerializeToString())
 
     def _webhooks(self, owner: Person) -> Iterator[Message]:
@@ -280,8 +279,7 @@ class Day:
 
     async def _mailed(self, owner: Person, page: str) -> str:
         """The token of the last mail that leads to a page, once it is written."""
-        link = re.compile(rf"/account/{page}/([\w-]{{43}})".encode())
-        found: list[bytes] = []
+        found: list[str] = []
 
         async def is_written() -> bool:
             statement = text("SELECT envelope FROM outbox WHERE organization_id = :id ORDER BY id")
@@ -289,12 +287,12 @@ class Day:
                 envelopes = (
                     await connection.execute(statement, {"id": UUID(owner.answer.organization.id)})
                 ).scalars()
-                found[:] = [match[1] for each in envelopes if (match := link.search(each))]
+                found[:] = mails.tokens_in(envelopes, page)
             return bool(found)
 
         await until(is_written)
-        self.secrets.add(found[-1].decode())
-        return found[-1].decode()
+        self.secrets.add(found[-1])
+        return found[-1]
 
     async def _call(self, service: str, rpc: str, request: Any, person: Person | None = None) -> Any:
         method = getattr(getattr(self.edge, service), rpc)

@@ -1,21 +1,50 @@
 """The links in the mails that identity has ordered, as their receivers would find them."""
 
 import re
+from base64 import b64encode
+from collections.abc import Iterable
+from uuid import UUID
 
 from sqlalchemy import text
 
 from chassis.database import Database
+from chassis.sealing import Sealer
+from chassis.secret import Secret
+from flownurture.events.v1.envelope_pb2 import Envelope
+from flownurture.identity.v1.events_pb2 import SendAccountMail
+from flownurture.sending.v1.sealed_mail_pb2 import MailBody
 from services.identity.tests.edge import Person
+
+# What identity seals mails with in its tests, which open them as the delivery process would.
+KEYS = {"tests": Secret(b64encode(bytes(range(32))).decode())}
 
 _ORDERS = text("SELECT envelope FROM outbox ORDER BY id")
 
 
 async def tokens(database: Database, owner: Person, page: str) -> list[str]:
     """The tokens of all links to a page in the mails of the owner's organization, oldest first."""
-    link = re.compile(rf"/account/{page}/([\w-]{{43}})".encode())
     async with database.tenant_transaction(owner.context) as session:
         envelopes = (await session.execute(_ORDERS)).scalars().all()
-    return [match[1].decode() for envelope in envelopes if (match := link.search(envelope))]
+    return tokens_in(envelopes, page)
+
+
+def tokens_in(envelopes: Iterable[bytes], page: str) -> list[str]:
+    """The tokens of all links to a page in the mails that these events order."""
+    link = re.compile(rf"/account/{page}/([\w-]{{43}})")
+    bodies = (body.text for envelope in envelopes if (body := _body(Envelope.FromString(envelope))))
+    return [match[1] for text in bodies if (match := link.search(text))]
+
+
+def _body(event: Envelope) -> MailBody | None:
+    if event.type != SendAccountMail.DESCRIPTOR.full_name:
+        return None
+    order = SendAccountMail.FromString(event.payload)
+    if not order.sealed_body:
+        return None
+    opened = Sealer("sending", KEYS).open(
+        order.sealed_body, table="message_contents", row=UUID(event.id), column="sealed_body"
+    )
+    return MailBody.FromString(opened)
 
 
 async def newest(database: Database, owner: Person, page: str) -> str:

@@ -4,11 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from chassis.database import Database
 from chassis.errors import InvalidRequest, RateLimited, Unauthenticated
+from chassis.identifiers import new_id
 from chassis.tests.deadlines import until
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.identity.v1 import account_pb2, auth_pb2
@@ -64,6 +66,21 @@ async def subjects(database: Database, person: Person) -> list[str]:
         for order in orders
         if order.type == SendAccountMail.DESCRIPTOR.full_name
     ]
+
+
+async def test_an_order_of_a_mail_holds_its_link_sealed_for_that_mail_alone(
+    edge: Edge, database: Database
+) -> None:
+    ana = await edge.sign_up()
+    token = await mails.newest(database, ana, "verify-email")
+    async with database.tenant_transaction(ana.context) as session:
+        envelopes = (await session.execute(text("SELECT envelope FROM outbox ORDER BY id"))).scalars().all()
+    assert not [envelope for envelope in envelopes if token.encode() in envelope]
+    other = [Envelope.FromString(envelope) for envelope in envelopes]
+    for event in other:
+        event.id = str(new_id())
+    with pytest.raises(InvalidTag):
+        mails.tokens_in([event.SerializeToString() for event in other], "verify-email")
 
 
 async def test_a_forgotten_password_is_answered_alike_for_everybody(edge: Edge, database: Database) -> None:

@@ -18,6 +18,7 @@ from services.identity import audit
 from services.identity.account_mails import AccountMails
 from services.identity.audit import AuditEvent
 from services.identity.consumers import consumers
+from services.identity.tests import mails
 from services.identity.tests.edge import Edge, Person
 
 AN_HOUR_AGO = datetime.now(UTC).replace(microsecond=123_456) - timedelta(hours=1)
@@ -33,7 +34,7 @@ async def hear(database: Database, organization: Person, event: Any, times: int 
     envelope.occurred_at.FromDatetime(AN_HOUR_AGO)
     (reader,) = (
         each
-        for each in consumers(None, database, AccountMails(""))  # type: ignore[arg-type]
+        for each in consumers(None, database, AccountMails("", mails.KEYS))  # type: ignore[arg-type]
         if each.stream == "WEBHOOKS"
     )
     for _ in range(times):

@@ -26,7 +26,7 @@ async def hear(database: Database, organization: Person, reason: str, times: int
         type=WebhookEndpointDisabled.DESCRIPTOR.full_name,
         payload=event.SerializeToString(),
     )
-    readers = consumers(None, database, AccountMails("https://flownurture.test"))  # type: ignore[arg-type]
+    readers = consumers(None, database, AccountMails("https://flownurture.test", mails.KEYS))  # type: ignore[arg-type]
     (reader,) = (each for each in readers if each.stream == "WEBHOOKS")
     for _ in range(times):
         await reader.handle(envelope.SerializeToString())

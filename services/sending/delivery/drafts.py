@@ -11,9 +11,12 @@ from uuid import UUID
 from sqlalchemy import Row, select, text
 
 from chassis.database import TenantSession
+from chassis.errors import InvalidRequest
+from chassis.logs import logger
 from services.sending.categories import RULES, Category
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.mime import Field, Skeleton
+from services.sending.delivery.sealed_bodies import DoesNotOpen, SealedBodies
 from services.sending.delivery.senders import Identity, Senders
 from services.sending.subject_tests import subject_of
 from services.sending.tables import campaigns, workflow_mails
@@ -52,7 +55,8 @@ _WORKFLOW_MAIL = (
     workflow_mails.c.text,
 )
 _SINGLES = text("""
-    SELECT message.id, message.category, content.from_name, content.from_email, content.subject, content.html, content.text
+    SELECT message.id, message.email, message.category,
+           content.from_name, content.from_email, content.subject, content.html, content.text, content.sealed_body
     FROM messages AS message JOIN message_contents AS content
       ON content.organization_id = message.organization_id AND content.message_id = message.id
     WHERE message.id = ANY(CAST(:ids AS uuid[]))
@@ -74,6 +78,8 @@ class Draft:
     campaign: Mapping[str, str] | None = None
     # Signs what its pixels and links end with; None where it has none.
     tracking: TrackingLinks | None = None
+    # Why it cannot be written, where that is known already.
+    refusal: str = ""
 
     def tracking_token(self, organization_id: UUID, message: Claimed) -> str:
         """What the pixel and the links of one of its messages end with; empty where nothing is tracked."""
@@ -83,7 +89,12 @@ class Draft:
 
     @cached_property
     def skeleton(self) -> Skeleton:
-        """What is the same in all its mails. Raises InvalidRequest when its templates are not good, which a launch has seen to."""
+        """What is the same in all its mails.
+
+        Raises InvalidRequest when its templates are not good, which a launch has seen to, or its sealed body does not open.
+        """
+        if self.refusal:
+            raise InvalidRequest(message=self.refusal)
         if self.campaign is None:
             mailing = Mailing.verbatim(self.subject, self.html, self.text)
         else:
@@ -118,8 +129,9 @@ class _Kept(Generic[Key]):
 class Drafts:
     """Reads them, and remembers campaigns and the mails of workflows for a minute."""
 
-    def __init__(self, senders: Senders, links: TrackingLinks, hostname: str) -> None:
+    def __init__(self, senders: Senders, links: TrackingLinks, sealed: SealedBodies, hostname: str) -> None:
         self._senders = senders
+        self._sealed = sealed
         self._links = links
         self._hostname = hostname
         # By the subject that is tried as well: the rest has that which won, known before anything of it is released.
@@ -208,7 +220,15 @@ class Drafts:
     async def _single(self, session: TenantSession, row: Row[Any]) -> Draft:
         category = Category(row.category)
         feedback = f"{category.value}:{session.context.organization.hex}:message"
-        return await self._of(session, row, category, feedback, None)
+        draft = await self._of(session, row, category, feedback, None)
+        if row.sealed_body is None:
+            return draft
+        try:
+            body = self._sealed.open(bytes(row.sealed_body), row.id, row.email)
+        except DoesNotOpen as why:
+            logger().error("sealed_mail_does_not_open", message_id=str(row.id), because=str(why))
+            return replace(draft, refusal="What it says is sealed and does not open.")
+        return replace(draft, html=body.html, text=body.text)
 
     async def _of(
         self,

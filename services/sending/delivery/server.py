@@ -22,6 +22,7 @@ from services.sending.delivery.recalls import Recalls
 from services.sending.delivery.recovery import Recovery
 from services.sending.delivery.relays import Relays
 from services.sending.delivery.routes import Routes
+from services.sending.delivery.sealed_bodies import SealedBodies
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.sweep import Sweep
@@ -65,7 +66,10 @@ async def serve(settings: DeliverySettings) -> None:
             hostname=settings.mail_hostname,
         )
         drafts = Drafts(
-            senders, TrackingLinks(settings.link_keys, settings.public_url), settings.mail_hostname
+            senders,
+            TrackingLinks(settings.link_keys, settings.public_url),
+            SealedBodies(settings.sealed_mail_keys),
+            settings.mail_hostname,
         )
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)
         letters = Letters(

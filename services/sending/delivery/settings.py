@@ -5,11 +5,19 @@ from pathlib import Path
 from pydantic import Field, Json
 
 from chassis.secret import Secret
-from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealingSettings
+from chassis.settings import (
+    DatabaseSettings,
+    EventsSettings,
+    ProcessSettings,
+    SealedMailSettings,
+    SealingSettings,
+)
 from services.sending.delivery.carriers import Provider
 
 
-class DeliverySettings(ProcessSettings, DatabaseSettings, EventsSettings, SealingSettings):
+class DeliverySettings(
+    ProcessSettings, DatabaseSettings, EventsSettings, SealingSettings, SealedMailSettings
+):
     """The delivery process hands mail to a relay and writes the links by which people opt out."""
 
     link_keys: Json[list[Secret]] = Field(

@@ -33,6 +33,7 @@ from services.sending.api.workflows import WorkflowApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.letters import Letters
+from services.sending.delivery.sealed_bodies import SealedBodies
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.sweep import Sweep
@@ -401,8 +402,8 @@ def senders(database: Database, sealer: Sealer, settings: DeliverySettings) -> S
 
 
 @pytest.fixture
-def drafts(senders: Senders, tracking_links: TrackingLinks) -> Drafts:
-    return Drafts(senders, tracking_links, "mail.test")
+def drafts(senders: Senders, tracking_links: TrackingLinks, settings: DeliverySettings) -> Drafts:
+    return Drafts(senders, tracking_links, SealedBodies(settings.sealed_mail_keys), "mail.test")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from chassis.identifiers import new_id
 from flownurture.sending.v1 import ip_pools_pb2 as pb
 from services.sending import warm_up
 from services.sending.account_mail import AccountMail
+from services.sending.bodies import Body
 from services.sending.delivery.worker import Worker
 from services.sending.statuses import MessageStatus
 from services.sending.suppression.veto import decide
@@ -167,7 +168,7 @@ async def test_the_platforms_own_mail_has_a_relay_to_itself(
     order_id, platform = new_id(), RequestContext.of_process("delivery", PLATFORM)
     recipient = f"{order_id.hex}@example.com"
     mail = AccountMail(tenant.database, from_email="accounts@flownurture.test", from_name="FlowNurture")
-    await mail.send(order_id, to=recipient, subject="Hello", html="", text="Hello")
+    await mail.send(order_id, to=recipient, subject="Hello", body=Body.of("", "Hello"))
     async with post_office.open(relay, system=own) as post:
         async with tenant.database.tenant_transaction(platform) as session:
             batch_id = await session.scalar(select(messages.c.batch_id).where(messages.c.id == order_id))

@@ -20,6 +20,7 @@ from flownurture.sending.v1.usage_pb2_grpc import EmailUsageServiceStub
 from flownurture.suppression.v1 import suppressions_pb2
 from services.sending import usage
 from services.sending.account_mail import AccountMail
+from services.sending.bodies import Body
 from services.sending.delivery.worker import Worker
 from services.sending.fan_out import FanOut
 from services.sending.statuses import MessageStatus
@@ -27,7 +28,7 @@ from services.sending.tests.plan import CYCLE, Plan
 from services.sending.tests.tenant import Tenant
 
 AT_ONCE = 64
-ACCOUNT_MAIL = {"to": "ada@example.com", "subject": "Hello", "html": "", "text": "Hello"}
+ACCOUNT_MAIL: dict[str, Any] = {"to": "ada@example.com", "subject": "Hello", "body": Body.of("", "Hello")}
 
 
 def on_a_plan_of(tenant: Tenant, emails: int, plan: Plan) -> None:

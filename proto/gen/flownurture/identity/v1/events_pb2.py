@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/identity/v1/events.proto\x12\x17\x66lownurture.identity.v1\x1a\"flownurture/options/v1/event.proto\"R\n\x13OrganizationCreated\x12\x0c\n\x04name\x18\x01 \x01(\t:-\xaa\xb5\x18)flownurture.identity.organization_created\"{\n\x0fSendAccountMail\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04html\x18\x04 \x01(\t:/\xaa\xb5\x18+flownurture.identity.work.send_account_mailb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/identity/v1/events.proto\x12\x17\x66lownurture.identity.v1\x1a\"flownurture/options/v1/event.proto\"R\n\x13OrganizationCreated\x12\x0c\n\x04name\x18\x01 \x01(\t:-\xaa\xb5\x18)flownurture.identity.organization_created\"\x90\x01\n\x0fSendAccountMail\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04html\x18\x04 \x01(\t\x12\x13\n\x0bsealed_body\x18\x05 \x01(\x0c:/\xaa\xb5\x18+flownurture.identity.work.send_account_mailb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDACCOUNTMAIL']._serialized_options = b'\252\265\030+flownurture.identity.work.send_account_mail'
   _globals['_ORGANIZATIONCREATED']._serialized_start=101
   _globals['_ORGANIZATIONCREATED']._serialized_end=183
-  _globals['_SENDACCOUNTMAIL']._serialized_start=185
-  _globals['_SENDACCOUNTMAIL']._serialized_end=308
+  _globals['_SENDACCOUNTMAIL']._serialized_start=186
+  _globals['_SENDACCOUNTMAIL']._serialized_end=330
 # @@protoc_insertion_point(module_scope)

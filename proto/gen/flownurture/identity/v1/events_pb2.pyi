@@ -45,10 +45,14 @@ class SendAccountMail(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     HTML_FIELD_NUMBER: _builtins.int
+    SEALED_BODY_FIELD_NUMBER: _builtins.int
     to: _builtins.str
     subject: _builtins.str
     text: _builtins.str
+    """What it says, where that lets nobody in."""
     html: _builtins.str
+    sealed_body: _builtins.bytes
+    """Else this alone: a sealed flownurture.sending.v1.MailBody."""
     def __init__(
         self,
         *,
@@ -56,10 +60,11 @@ class SendAccountMail(_message.Message):
         subject: _builtins.str = ...,
         text: _builtins.str = ...,
         html: _builtins.str = ...,
+        sealed_body: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["html", b"html", "subject", b"subject", "text", b"text", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["html", b"html", "sealed_body", b"sealed_body", "subject", b"subject", "text", b"text", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
