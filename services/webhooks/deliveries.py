@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select, true, update
+from sqlalchemy import ColumnElement, exists, func, literal, select, true, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
@@ -52,6 +52,10 @@ class Wanted:
 
 
 _COLUMNS = [deliveries.c[name] for name in Delivery.__dataclass_fields__]
+
+# Times are the database's, and ids those of processes, whose clocks are their own; and a transaction takes its while.
+_APART_MILLISECONDS = 3_600_000
+_LAST_MILLISECOND = (1 << 48) - 1
 
 # What begins a delivery anew.
 ANEW = {"status": DeliveryStatus.PENDING.value, "scheduled": 0, "due_at": func.now(), "settled_at": None}
@@ -121,12 +125,32 @@ async def cancel(session: TenantSession, endpoint_id: UUID) -> None:
     )
 
 
+def stands(*statuses: DeliveryStatus) -> ColumnElement[bool]:
+    """Of one of these statuses. They are written into the statement: of an index of some statuses the planner has to know that they are its own."""
+    return deliveries.c.status.in_([literal(status.value, literal_execute=True) for status in statuses])
+
+
+def made(since: datetime | None, until: datetime | None) -> Iterator[ColumnElement[bool]]:
+    """Made at that time or later, and before the other. Ids say nearly the same, and they are what there is an index of."""
+    if since is not None:
+        yield deliveries.c.created_at >= since
+        yield deliveries.c.id >= _first_id(since, -_APART_MILLISECONDS)
+    if until is not None:
+        yield deliveries.c.created_at < until
+        yield deliveries.c.id < _first_id(until, _APART_MILLISECONDS)
+
+
 def _bounds(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
-    if wanted.status is not None:
-        yield deliveries.c.status == wanted.status.value
+    if wanted.status is DeliveryStatus.PENDING:
+        # It is the same, and indexed.
+        yield deliveries.c.due_at.is_not(None)
+    elif wanted.status is not None:
+        yield stands(wanted.status)
     if wanted.event_type is not None:
         yield deliveries.c.event_type == wanted.event_type
-    if wanted.since is not None:
-        yield deliveries.c.created_at >= wanted.since
-    if wanted.until is not None:
-        yield deliveries.c.created_at < wanted.until
+    yield from made(wanted.since, wanted.until)
+
+
+def _first_id(moment: datetime, milliseconds: int) -> UUID:
+    """None that was made so long after the moment is less."""
+    return UUID(int=min(max(0, int(moment.timestamp() * 1000) + milliseconds), _LAST_MILLISECOND) << 80)

@@ -1,13 +1,13 @@
 """Replays: what an endpoint was sent, or missed, in a range of time, sent once more, piece by piece."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, exists, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, exists, func, insert, select, true, tuple_, update
 
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
@@ -151,26 +151,27 @@ async def replay_piece(session: TenantSession, replay_id: UUID) -> UUID | None:
 
 
 async def _begin_anew(session: TenantSession, replay: Row[Any]) -> UUID | None:
-    statuses = [status.value for status in _STATUSES[Chosen(replay.deliveries)]]
+    chosen = once.stands(*_STATUSES[Chosen(replay.deliveries)])
     found = await session.execute(
         select(deliveries.c.created_at, deliveries.c.id)
         .where(
             deliveries.c.endpoint_id == replay.endpoint_id,
-            deliveries.c.status.in_(statuses),
+            chosen,
             # What is forgotten cannot be sent.
             exists().where(
                 events.c.organization_id == deliveries.c.organization_id,
                 events.c.id == deliveries.c.event_id,
             ),
-            *_within(replay, deliveries.c.created_at, deliveries.c.id),
+            *once.made(replay.since, replay.until),
+            deliveries.c.id > replay.reached_id if replay.reached_id is not None else true(),
         )
-        .order_by(deliveries.c.created_at, deliveries.c.id)
+        .order_by(deliveries.c.id)
         .limit(PIECE)
     )
     page = found.all()
     begun = await session.execute(
         update(deliveries)
-        .where(deliveries.c.id.in_([row.id for row in page]), deliveries.c.status.in_(statuses))
+        .where(deliveries.c.id.in_([row.id for row in page]), chosen)
         .values(once.ANEW)
         .returning(deliveries.c.id)
     )
@@ -180,7 +181,7 @@ async def _begin_anew(session: TenantSession, replay: Row[Any]) -> UUID | None:
 async def _send_missed(session: TenantSession, replay: Row[Any], event_types: Collection[str]) -> UUID | None:
     found = await session.execute(
         select(events)
-        .where(*_within(replay, events.c.occurred_at, events.c.id))
+        .where(*_occurred_within(replay))
         .order_by(events.c.occurred_at, events.c.id)
         .limit(PIECE)
     )
@@ -191,14 +192,13 @@ async def _send_missed(session: TenantSession, replay: Row[Any], event_types: Co
     return await _advance(session, replay, reached, len(sent.get(replay.endpoint_id, ())))
 
 
-def _within(
-    replay: Row[Any], moment: ColumnElement[datetime], id_: ColumnElement[UUID]
-) -> list[ColumnElement[bool]]:
+def _occurred_within(replay: Row[Any]) -> Iterator[ColumnElement[bool]]:
     """In the replay's range, and behind where it has arrived."""
-    bounds: list[ColumnElement[bool]] = [moment >= replay.since, moment < replay.until]
+    yield events.c.occurred_at >= replay.since
+    yield events.c.occurred_at < replay.until
     if replay.reached_id is not None:
-        bounds.append(tuple_(moment, id_) > tuple_(replay.reached_time, replay.reached_id))
-    return bounds
+        reached = tuple_(replay.reached_time, replay.reached_id)
+        yield tuple_(events.c.occurred_at, events.c.id) > reached
 
 
 async def _advance(session: TenantSession, replay: Row[Any], page: Sequence[Any], begun: int) -> UUID | None:
