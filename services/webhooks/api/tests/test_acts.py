@@ -141,7 +141,7 @@ async def test_nothing_secret_and_nothing_free_is_told(tenant: Tenant) -> None:
     acts = await told(tenant)
     assert len(acts) == 5
     for act in acts:
-        for secret in ("T0K3N", "ada", endpoint.secret, rotated.secret):
+        for secret in ("T0K3N", "Ada", "ada@", endpoint.secret, rotated.secret):
             assert secret not in str(act)
     assert MessageToDict(acts[0].after)["origin"] == "https://hooks.example.com:8443"
     assert MessageToDict(acts[2].after) == {"withheld": ["url", "description", "headers"]}
