@@ -133,6 +133,10 @@ bench-workflows: install ## Measure steps and starts of workflows with a million
 bench-webhooks: install ## Measure how fast, and how soon, endpoints are told of what happens
 	@python -m bench.webhooks
 
+.PHONY: bench-vault
+bench-vault: install ## Measure how fast what is stored sealed is opened
+	@python -m bench.vault
+
 .PHONY: bench-sending
 bench-sending: install ## Measure campaigns, one-off messages and the SMTP engine (Debian's packages postfix and opendkim)
 	@python -m bench.sending

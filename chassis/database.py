@@ -24,8 +24,11 @@ from chassis.secret import Secret
 class TenantSession:
     """One transaction in one organization. The boundary that opened it commits; nobody else does."""
 
-    def __init__(self, context: RequestContext, connection: AsyncConnection, driver: Driver) -> None:
+    def __init__(
+        self, context: RequestContext, connection: AsyncConnection, driver: Driver, *, is_read_only: bool
+    ) -> None:
         self.context = context
+        self.is_read_only = is_read_only
         self._connection = connection
         self._driver = driver
         self._events: list[outbox.Outgoing] = []
@@ -95,7 +98,7 @@ class Database:
         """
         opening = _opening(context.organization, read_only)
         async with self._pool.transaction(opening) as (connection, driver):
-            session = TenantSession(context, connection, driver)
+            session = TenantSession(context, connection, driver, is_read_only=read_only)
             yield session
             if session.has_published:
                 async with committing(driver):

@@ -46,3 +46,29 @@ class Secret:
             ],
             serialization=core_schema.to_string_ser_schema(),
         )
+
+
+class SecretBytes:
+    """The same for what is no text: private keys, seeds."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """The value itself, for the one line that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SecretBytes):
+            return NotImplemented
+        return compare_digest(self._value, other._value)
+
+    def __hash__(self) -> int:
+        return hash(self._value)

@@ -138,3 +138,27 @@ def _create_dead_letters() -> None:
         "dead_letters",
         {f"{schema()}_app": "INSERT", f"{schema()}_relay": "SELECT, UPDATE, DELETE"},
     )
+
+
+def create_data_keys() -> None:
+    """Create data_keys, which `chassis.vault` needs, with a line of `deploy/database/roles.toml` for the scheduler's role."""
+    op.execute(f"""
+        CREATE TABLE data_keys (
+            {ORGANIZATION_ID},
+            id uuid NOT NULL,
+            version integer NOT NULL CHECK (version > 0),
+            wrapped bytea NOT NULL,
+            -- Which key-encryption key wrapped it: its keeper's name of it, and its version.
+            wrapping_key text NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (organization_id, version)
+        )
+    """)
+    protect("data_keys")
+    # Whose keys are to be replaced or wrapped again; what is wrapped it does not see.
+    open_to(
+        f"{schema()}_scheduler",
+        "data_keys",
+        "SELECT",
+        columns=["organization_id", "id", "version", "wrapping_key", "created_at"],
+    )

@@ -19,7 +19,7 @@ THINGS = '''
 
 from alembic import op
 
-from chassis.migrations.ddl import ORGANIZATION_ID, create_chassis_tables, open_to, protect, schema
+from chassis.migrations.ddl import ORGANIZATION_ID, create_chassis_tables, create_data_keys, open_to, protect, schema
 
 revision = "0001"
 down_revision = None
@@ -27,6 +27,7 @@ down_revision = None
 
 def upgrade():
     create_chassis_tables()
+    create_data_keys()
     op.execute(f"""
         CREATE TABLE things (
             {ORGANIZATION_ID},
