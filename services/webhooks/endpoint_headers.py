@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.secret import Secret
+from services.webhooks.outbound.addresses import Refused
+from services.webhooks.outbound.requests import require_header
 
 MOST_HEADERS = 10
 
@@ -15,20 +17,8 @@ Headers: TypeAlias = Sequence[tuple[str, Secret]]
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 # Visible ASCII with spaces between (RFC 9110 §5.5).
 _VALUE = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
-# What belongs to the connection and to the message itself, and what we sign with.
-_OURS = frozenset({
-    "connection",
-    "expect",
-    "host",
-    "keep-alive",
-    "signature",
-    "signature-input",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-})  # fmt: skip
+# What a post says of itself and is signed with. What says where it ends and goes is refused where posts are made.
+_OURS = frozenset({"signature", "signature-input", "user-agent"})
 _OUR_PREFIXES = ("content-", "proxy-", "webhook-", "x-flownurture-")
 
 
@@ -51,8 +41,16 @@ def parse_headers(given: Mapping[str, object]) -> Headers:
 def _problem(name: str, value: object) -> str | None:
     if not _NAME.fullmatch(name):
         return "must be a header's name of at most 64 characters"
-    if name.lower() in _OURS or name.lower().startswith(_OUR_PREFIXES):
-        return "is a header that is not to be had"
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
         return "must be a string of 1 to 1,024 visible ASCII characters, with spaces between them"
+    if name.lower() in _OURS or name.lower().startswith(_OUR_PREFIXES) or not _may_be_posted(name, value):
+        return "is a header that is not to be had"
     return None
+
+
+def _may_be_posted(name: str, value: str) -> bool:
+    try:
+        require_header(name, value)
+    except Refused:
+        return False
+    return True
