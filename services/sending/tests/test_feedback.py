@@ -1,6 +1,7 @@
 """What reports do: to the message that their token names and to the list, once, and nothing without a genuine token."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -18,17 +19,19 @@ from flownurture.sending.v1 import analytics_pb2, messages_pb2
 from flownurture.sending.v1.events_pb2 import EmailsComplained
 from flownurture.suppression.v1 import suppressions_pb2
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed
+from services.sending.bounces import Kind
 from services.sending.consumers import OutcomeReader
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
 from services.sending.dispatch import Dispatch
-from services.sending.feedback.effects import Told
+from services.sending.feedback.effects import Told, take_effect
 from services.sending.feedback.intake import Intake
 from services.sending.feedback.origins import Origins
 from services.sending.feedback.reports import KeptReports, Report
 from services.sending.feedback.reprocessing import Change, Reprocessing
 from services.sending.feedback.sweep import Forgetting, Sweep
 from services.sending.feedback.tests.labelled_mail import mail_named
+from services.sending.feedback.understanding import Finding, Shape
 from services.sending.signed_addresses import ReturnPaths, UnsubscribeAddresses
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
@@ -140,6 +143,20 @@ async def test_a_complaint_is_told_with_its_message_once_however_often_it_is_rep
     told = (complaint.message_id, complaint.campaign_id, complaint.contact_id)
     assert told == (str(message.id), str(message.campaign_id), str(message.contact_id))
     assert complaint.HasField("occurred_at")
+
+
+async def test_more_complaints_than_an_event_may_hold_are_told_in_several_each_of_them_once(
+    tenant: Tenant,
+) -> None:
+    await tenant.launch(*(f"reader{number}@example.com" for number in range(501)))
+    messages = [row.id for row in await tenant.rows("SELECT id FROM messages")]
+    complaint = Finding(Shape.ARF, Kind.COMPLAINT)
+    async with tenant.database.tenant_transaction(tenant.context) as session:
+        organization = tenant.context.organization
+        await take_effect(session, [Told(organization, each, complaint, new_id()) for each in messages])
+    events = [event.complaints for event in await tenant.published(EmailsComplained)]
+    assert sorted(map(len, events)) == [1, 500]
+    assert Counter(one.message_id for event in events for one in event) == Counter(map(str, messages))
 
 
 @pytest.mark.parametrize("names", ["return_path", "unsubscribe_address"])
