@@ -1,10 +1,12 @@
 """A second process beside one of the house: what one of them is told must hold at the other."""
 
 import asyncio
+import signal
 import socket
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -16,47 +18,84 @@ _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30
 
 
+class SecondProcess:
+    """A process beside the house's own, which can be killed, and started anew where it was."""
+
+    def __init__(self, module: str, environment: Mapping[str, str], ready_url: str) -> None:
+        self._module = module
+        self._environment = environment
+        self._ready_url = ready_url
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        """Start it; returns when it is ready."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", self._module, "serve"),
+            cwd=_ROOT,
+            env=self._environment,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        async with httpx.AsyncClient() as client:
+            await until(lambda: _is_ready(client, self._ready_url), bool, seconds=_START_SECONDS)
+
+    async def kill(self) -> None:
+        """As the system would, with no time to say anything."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Have it end as it should, if it runs."""
+        await self._end(signal.SIGTERM)
+
+    async def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(ProcessLookupError):
+                process.send_signal(how)
+            await process.wait()
+
+
+@asynccontextmanager
+async def second_webhooks(house: House) -> AsyncIterator[SecondProcess]:
+    """A webhooks process that shares the endpoints with the house's own."""
+    async with _second(house, "webhooks", "services.webhooks", "METRICS_LISTEN", {}) as (process, _):
+        yield process
+
+
 @asynccontextmanager
 async def second_gateway(house: House, **otherwise: str) -> AsyncIterator[str]:
     """A gateway with the environment of the house's own, but for its ports and what is said otherwise; answers its URL."""
-    async with _second(house, "gateway", "gateway", "LISTEN", otherwise) as address:
+    async with _second(house, "gateway", "gateway", "LISTEN", otherwise) as (_, address):
         yield f"http://{address}"
 
 
 @asynccontextmanager
 async def second_suppression(house: House, **otherwise: str) -> AsyncIterator[str]:
     """The same of a suppression process; answers its address."""
-    async with _second(
-        house, "suppression", "services.sending.suppression", "METRICS_LISTEN", otherwise
-    ) as address:
+    async with _second(house, "suppression", "services.sending.suppression", "METRICS_LISTEN", otherwise) as (
+        _,
+        address,
+    ):
         yield address
 
 
 @asynccontextmanager
 async def _second(
     house: House, name: str, module: str, readiness: str, otherwise: Mapping[str, str]
-) -> AsyncIterator[str]:
+) -> AsyncIterator[tuple[SecondProcess, str]]:
     ports = {setting: f"127.0.0.1:{_free_port()}" for setting in ("LISTEN", "METRICS_LISTEN")}
     environment = _environment_of(house.pid(name)) | ports | dict(otherwise)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, "serve"),
-        cwd=_ROOT,
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    process = SecondProcess(module, environment, f"http://{ports[readiness]}/readyz")
     try:
-        async with httpx.AsyncClient() as client:
-            await until(lambda: _is_ready(client, f"http://{ports[readiness]}"), bool, seconds=_START_SECONDS)
-        yield ports["LISTEN"]
+        await process.start()
+        yield process, ports["LISTEN"]
     finally:
-        process.terminate()
-        await process.wait()
+        await process.stop()
 
 
 async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
     try:
-        return (await client.get(f"{url}/readyz")).status_code == 200
+        return (await client.get(url)).status_code == 200
     except httpx.TransportError:
         return False
 
