@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
-LOCKS := contacts gateway identity integrations sending webhooks local dev
+LOCKS := aws-kms contacts gateway identity integrations sending webhooks vault-transit local dev
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/proto/gen
 

@@ -21,6 +21,10 @@ class FileWrapping:
         self._keys = {name: AESGCM(b64decode(key.reveal())) for name, key in keys.items()}
         self._current = next(iter(keys))
 
+    def has(self, key: str) -> bool:
+        """Whether a key of this name is among them."""
+        return key in self._keys
+
     async def current_key(self) -> str:
         """The name of the first."""
         return self._current

@@ -1,25 +1,82 @@
 """Who keeps the key-encryption keys: told by the environment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, Json
+from pydantic import Field, Json, ValidationInfo, field_validator
 
+from chassis.secret import Secret
 from chassis.settings import EnvironmentSettings, PrivateKey
 from chassis.vault.file_wrapping import FileWrapping
+from chassis.vault.succession import Succession
 from chassis.vault.wrapping import Wrapping
+
+# Which variables each keeper cannot do without.
+_NEEDED_BY = {
+    "key_encryption_keys": "file",
+    "kms_key_id": "aws-kms",
+    "transit_url": "vault-transit",
+    "transit_key": "vault-transit",
+}
+
+Keys = Annotated[dict[str, PrivateKey], Field(min_length=1)]
 
 
 class VaultSettings(EnvironmentSettings):
     """What a process that stores secrets, or reads them again, needs."""
 
-    key_encryption: Literal["file"] = Field(
-        "file", description="who keeps the keys that wrap data keys: file, this process"
+    key_encryption: Literal["file", "aws-kms", "vault-transit"] = Field(
+        "file",
+        description="who keeps the keys that wrap data keys: file (the process), aws-kms, vault-transit",
     )
-    key_encryption_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
-        description="the keys that wrap data keys: JSON, name to 32 bytes in base64; the first one wraps"
+    key_encryption_keys: Json[Keys] | None = Field(
+        None,
+        validate_default=True,
+        description="the keys of file: JSON, name to 32 bytes in base64; the first one wraps. With another keeper they "
+        "still open what they have wrapped",
     )
+    kms_key_id: str | None = Field(
+        None, validate_default=True, description="the key of aws-kms: its id, ARN or alias"
+    )
+    transit_url: str | None = Field(
+        None, validate_default=True, description="https://host:port of the Vault of vault-transit"
+    )
+    transit_key: str | None = Field(
+        None, validate_default=True, description="the name of the key of vault-transit"
+    )
+    transit_mount: str = Field("transit", description="the path of vault-transit's engine")
+    transit_token: Secret | None = Field(
+        None, description="the token for vault-transit; none where an agent adds it"
+    )
+
+    @field_validator(*_NEEDED_BY)
+    @classmethod
+    def _is_set_where_needed(cls, value: Any, info: ValidationInfo) -> Any:
+        keeper = info.data.get("key_encryption")
+        if value is None and _NEEDED_BY[str(info.field_name)] == keeper:
+            raise ValueError(f"is not set, and KEY_ENCRYPTION is {keeper}")
+        return value
 
 
 def wrapping_of(settings: VaultSettings) -> Wrapping:
     """The keeper that the settings name."""
-    return FileWrapping(settings.key_encryption_keys)
+    own = FileWrapping(settings.key_encryption_keys) if settings.key_encryption_keys else None
+    if settings.key_encryption == "file" and own is not None:
+        return own
+    service = _service_of(settings)
+    return service if own is None else Succession(service, own)
+
+
+def _service_of(settings: VaultSettings) -> Wrapping:
+    # Each needs a library that only those have who chose it.
+    if settings.key_encryption == "aws-kms":
+        from chassis.vault.aws_kms import AwsKms  # noqa: PLC0415
+
+        return AwsKms(str(settings.kms_key_id))
+    from chassis.vault.vault_transit import VaultTransit  # noqa: PLC0415
+
+    return VaultTransit(
+        str(settings.transit_url),
+        str(settings.transit_key),
+        mount=settings.transit_mount,
+        token=settings.transit_token,
+    )
