@@ -65,8 +65,8 @@ def _calls(hand_over: HandOver) -> Handler:
                 for call, told in zip(order.calls, payloads.told_by(order, inbox.event_id), strict=True)
                 if UUID(call.endpoint_id) in there
             ]
-            await keep(session, [told for _, told in calls])
-            parcels = await deliver(session, calls)
+            kept = {told.id for told in await keep(session, [told for _, told in calls])}
+            parcels = await deliver(session, [call for call in calls if call[1].id in kept])
         hand_over(context.organization, parcels)
 
     return on_calls

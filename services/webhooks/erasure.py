@@ -7,8 +7,12 @@ from sqlalchemy import text
 
 from chassis.database import TenantSession
 
+# Whoever keeps events shares it until they have committed: what they keep is there to be deleted, or they find who is erased.
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhooks.erasure:' || :organization, 0))")
 _FORGET = text("""
-    WITH forgotten AS (
+    WITH noted AS (
+        INSERT INTO erased_contacts (contact_id) SELECT unnest(CAST(:contact_ids AS uuid[])) ON CONFLICT DO NOTHING
+    ), forgotten AS (
         DELETE FROM events WHERE contact_id = ANY(CAST(:contact_ids AS uuid[])) RETURNING id
     ), told AS (
         UPDATE deliveries SET
@@ -23,5 +27,6 @@ _FORGET = text("""
 
 
 async def forget(session: TenantSession, contact_ids: Sequence[UUID]) -> None:
-    """Delete what is kept of these contacts; what has not been delivered never is."""
+    """Delete what is kept of these contacts; what has not been delivered never is. Nothing of them is kept that comes later, by `fan_out.keep`."""
+    await session.execute(_ALONE, {"organization": str(session.context.organization)})
     await session.execute(_FORGET, {"contact_ids": list(contact_ids)})

@@ -7,20 +7,33 @@ from functools import cache
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import select
+from sqlalchemy import text
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
 from services.webhooks.dispatch.parcels import Parcel
 from services.webhooks.event_types import matches
 from services.webhooks.payloads import Told, told_by
-from services.webhooks.tables import endpoints
 
-# An event that no endpoint takes is not kept. One that a disabled endpoint would take is, so that it can be had later.
+# What is told of somebody who has been erased.
+_ERASURE = "contact.deleted"
+
+# Until the transaction ends nobody is erased, so that whoever is forgets what it has written.
+_TAKERS = text("""
+    SELECT id, event_types, enabled
+    FROM endpoints, pg_advisory_xact_lock_shared(hashtextextended('webhooks.erasure:' || :organization, 0))
+""")
+# An event that no endpoint takes is not kept. One that a disabled endpoint would take is, so that it can be had later. Of whoever has
+# been erased nothing is, but that they have.
 _KEEP = """
-    INSERT INTO events (id, type, payload, sequence, occurred_at, contact_id)
-    SELECT * FROM unnest(%s::uuid[], %s::text[], %b::bytea[], %s::bigint[], %s::timestamptz[], %s::uuid[])
-    ON CONFLICT DO NOTHING
+    WITH erased AS (SELECT contact_id FROM erased_contacts WHERE contact_id = ANY(%s::uuid[])), kept AS (
+        INSERT INTO events (id, type, payload, sequence, occurred_at, contact_id)
+        SELECT given.* FROM unnest(%s::uuid[], %s::text[], %b::bytea[], %s::bigint[], %s::timestamptz[], %s::uuid[])
+            AS given (id, type, payload, sequence, occurred_at, contact_id)
+        WHERE type = %s OR contact_id IS NULL OR contact_id NOT IN (SELECT contact_id FROM erased)
+        ON CONFLICT DO NOTHING
+    )
+    SELECT contact_id FROM erased
 """
 _DELIVER = """
     INSERT INTO deliveries (id, endpoint_id, event_id, event_type, due_at)
@@ -39,8 +52,8 @@ class Taker:
 
 
 async def takers(session: TenantSession) -> list[Taker]:
-    """The endpoints of the organization."""
-    rows = await session.execute(select(endpoints.c.id, endpoints.c.event_types, endpoints.c.enabled))
+    """The endpoints of the organization, asked for before anything is kept for them."""
+    rows = await session.execute(_TAKERS, {"organization": str(session.context.organization)})
     return [Taker(row.id, row.event_types, row.enabled) for row in rows]
 
 
@@ -58,25 +71,32 @@ async def fan_out(session: TenantSession, fact: Message, event_id: UUID) -> Mapp
     def is_taken(kind: str) -> bool:
         return any(matches(taker.event_types, kind) for taker in everybody)
 
-    told = told_by(fact, event_id, is_taken) if everybody else []
-    await keep(session, told)
+    told = await keep(session, told_by(fact, event_id, is_taken) if everybody else [])
     return await deliver(session, [(taker, event) for event in told for taker in those_who_take(event.type)])
 
 
-async def keep(session: TenantSession, told: Sequence[Told]) -> None:
-    """Note events in the organization's log, each once."""
-    if told:
-        await session.driver.execute(
-            _KEEP,
-            (
-                [event.id for event in told],
-                [event.type for event in told],
-                [event.data for event in told],
-                [event.sequence for event in told],
-                [event.occurred_at for event in told],
-                [event.contact_id for event in told],
-            ),
-        )
+async def keep(session: TenantSession, told: Sequence[Told]) -> Sequence[Told]:
+    """Note events in the organization's log, each once; answers them, without those of whoever has been erased."""
+    if not told:
+        return told
+    contact_ids = [event.contact_id for event in told]
+    found = await session.driver.execute(
+        _KEEP,
+        (
+            list({contact_id for contact_id in contact_ids if contact_id}),
+            [event.id for event in told],
+            [event.type for event in told],
+            [event.data for event in told],
+            [event.sequence for event in told],
+            [event.occurred_at for event in told],
+            contact_ids,
+            _ERASURE,
+        ),
+    )
+    erased = {row[0] for row in await found.fetchall()}
+    if not erased:
+        return told
+    return [event for event in told if event.type == _ERASURE or event.contact_id not in erased]
 
 
 async def deliver(session: TenantSession, pairs: Sequence[tuple[UUID, Told]]) -> Mapping[UUID, list[Parcel]]:

@@ -62,6 +62,15 @@ endpoints = Table(
     moment("updated_at"),
 )
 
+# Nothing of them is kept that comes later.
+erased_contacts = Table(
+    "erased_contacts",
+    metadata,
+    organization_id(),
+    Column("contact_id", Uuid, primary_key=True),
+    moment("erased_at"),
+)
+
 deliveries = Table(
     "deliveries",
     metadata,
