@@ -1,9 +1,11 @@
 """One house for all tests that need the whole platform, in one worker, and an API to call it by."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -26,12 +28,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def house() -> Iterator[House]:
     """The whole platform, opened as a person opens it. It is gone after the run, even when that is killed."""
+    with opened_house() as house:
+        yield house
+
+
+@contextmanager
+def opened_house(**variables: str) -> Iterator[House]:
+    """A house, with these variables in the environment of who opens it."""
     folder = Path(tempfile.mkdtemp(prefix="flownurture-house-"))
     # PostgreSQL runs as somebody else, who has to get through.
     folder.chmod(0o755)
     keeper = subprocess.Popen(
         (sys.executable, "-m", "tests.integration.house_keeper", folder),
         cwd=Path(__file__).parents[2],
+        env=os.environ | variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -90,7 +90,7 @@ class Postgres:
         """Run the cluster in the foreground; SIGINT ends it without waiting for clients."""
         options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         return [
-            str(self._programs / "bin" / "postgres"),
+            str(self.programs / "bin" / "postgres"),
             "-D",
             str(self._data),
             "-p",
@@ -100,11 +100,11 @@ class Postgres:
 
     def popen_arguments(self) -> dict[str, Any]:
         """As the unprivileged user when this is root, in a folder that it can enter."""
-        libraries = self._programs.parent / _LIBRARIES
+        libraries = self.programs.parent / _LIBRARIES
         environment = {
             "PATH": os.environ.get("PATH", ""),
             "LANG": "C.UTF-8",
-            "LD_LIBRARY_PATH": f"{self._programs / 'lib'}:{libraries}",
+            "LD_LIBRARY_PATH": f"{self.programs / 'lib'}:{libraries}",
         }
         who = self._user.popen_arguments() if self._user else {}
         return {"cwd": self._data, "env": environment, **who}
@@ -119,7 +119,7 @@ class Postgres:
 
     def _initialize(self, folder: Path, password_file: Path) -> None:
         command = [
-            *(str(self._programs / "bin" / "initdb"), "--pgdata", str(folder)),
+            *(str(self.programs / "bin" / "initdb"), "--pgdata", str(folder)),
             *("--username", ADMIN, "--auth", "scram-sha-256", "--pwfile", str(password_file)),
             *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions"),
         ]
@@ -139,7 +139,7 @@ class Postgres:
         return unprivileged_user()
 
     @cached_property
-    def _programs(self) -> Path:
+    def programs(self) -> Path:
         """The installation: where the wheel has it, or a copy where the user can reach it."""
         spec = importlib.util.find_spec(_WHEEL)
         if spec is None or not spec.submodule_search_locations:
