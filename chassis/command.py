@@ -1,4 +1,5 @@
-"""The commands that every process has: `python -m services.contacts serve|migrate|settings|dead-letters|outbox`.
+"""The commands that every process has: `python -m services.contacts serve|migrate|settings|dead-letters|outbox`,
+and those about keys (`chassis.vault.command`) where one seals.
 
 A process' `__main__.py` is one call:
 
@@ -6,15 +7,18 @@ A process' `__main__.py` is one call:
 """
 
 import textwrap
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
 import uvloop
 
 from chassis.settings import MigrationSettings, ProcessSettings, RelaySettings, load
+
+if TYPE_CHECKING:
+    from chassis.vault.sealed_columns import SealedColumn
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
@@ -28,8 +32,12 @@ def service_command(
     serve: Callable[[Settings], Coroutine[Any, Any, None]],
     *,
     owns: str | None = None,
+    seals: "Sequence[SealedColumn] | None" = None,
 ) -> typer.Typer:
-    """The command line of a process. `owns` is the package whose migrations make the process' schema."""
+    """The command line of a process.
+
+    `owns` is the package whose migrations make the process' schema; `seals` are all columns of it that a vault seals.
+    """
     app = typer.Typer(
         name=process,
         help=f"The {process} process of FlowNurture. It is set up by its environment: see `settings`.",
@@ -52,6 +60,10 @@ def service_command(
         _add_migrate(app, owns)
     if issubclass(settings, RelaySettings):
         _add_events(app, process)
+    if seals is not None:
+        from chassis.vault.command import add_key_commands  # noqa: PLC0415 - not every process has a database
+
+        add_key_commands(app, process, seals)
     return app
 
 

@@ -34,6 +34,7 @@ def upgrade():
             id uuid NOT NULL DEFAULT uuidv7(),
             name text NOT NULL,
             due_at timestamptz,
+            sealed_note bytea,
             PRIMARY KEY (organization_id, id),
             UNIQUE (organization_id, name)
         )

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
 from chassis.vault.data_keys import (
-    KNOWN_FOR,
+    PACE,
+    Pace,
     StoredKey,
     add_key,
     destroy_keys,
@@ -46,11 +47,13 @@ class Vault:
         wrapping: Wrapping,
         *,
         known_organizations: int = KNOWN_ORGANIZATIONS,
+        pace: Pace = PACE,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._schema = schema
         self._wrapping = wrapping
         self._known_organizations = known_organizations
+        self._pace = pace
         self._clock = clock
         self._known: OrderedDict[UUID, tuple[float, Keyring]] = OrderedDict()
         self._opening: dict[UUID, asyncio.Future[DataKey]] = {}
@@ -86,6 +89,10 @@ class Vault:
         self._known.pop(session.context.organization, None)
         return destroyed
 
+    async def current_wrapping_key(self) -> str:
+        """The key-encryption key that wraps now. Raises Unavailable."""
+        return await self._wrapping.current_key()
+
     async def wrapped_key(self, organization: UUID, key_id: UUID, version: int) -> Wrapped:
         """A fresh data key, as it is stored."""
         _, wrapped = await self._fresh_key(organization, key_id, version)
@@ -115,9 +122,9 @@ class Vault:
 
     async def _opened(self, organization: UUID, stored: Sequence[StoredKey]) -> Keyring:
         # From before the keys were opened: that may take a while, in which others are made.
-        until = self._clock() + KNOWN_FOR.total_seconds()
+        until = self._clock() + self._pace.known_for.total_seconds()
         keys = await asyncio.gather(*(self._data_key(organization, key) for key in stored))
-        sealing = keys[stored.index(sealing_key(stored))]
+        sealing = keys[stored.index(sealing_key(stored, self._pace))]
         keyring = Keyring(self._schema, organization, keys, sealing)
         self._known[organization] = until, keyring
         self._known.move_to_end(organization)

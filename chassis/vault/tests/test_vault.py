@@ -15,7 +15,7 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.secret import Secret, SecretBytes
 from chassis.tests.probe import Probe
-from chassis.vault.data_keys import KNOWN_FOR, SETTLED_AFTER, add_key, stored_keys
+from chassis.vault.data_keys import PACE, add_key, stored_keys
 from chassis.vault.file_wrapping import FileWrapping
 from chassis.vault.keyring import KEY_ID, Keyring, ReadOnlyKeyring
 from chassis.vault.tests.conftest import key_encryption_key
@@ -51,7 +51,7 @@ async def add_version(database: Database, vault: Vault, context: RequestContext,
         )
         await session.execute(
             text("UPDATE data_keys SET created_at = now() - :settled WHERE version = :version"),
-            {"settled": SETTLED_AFTER, "version": version},
+            {"settled": PACE.settled_after, "version": version},
         )
     return key_id
 
@@ -267,7 +267,7 @@ async def test_a_key_seals_once_all_have_heard_of_it_and_the_old_one_still_opens
     assert heard.seal(b"x", **where)[KEY_ID] == old[KEY_ID]
     probe.look(
         "UPDATE data_keys SET created_at = now() - %s WHERE organization_id = %s AND version = 2 RETURNING 1",
-        SETTLED_AFTER,
+        PACE.settled_after,
         context.organization,
     )
     settled = await keyring_of(database, Vault(probe.schema, wrapping), context)
@@ -291,7 +291,7 @@ async def test_keys_are_known_for_a_minute_and_those_of_so_many_organizations_on
     assert wrapping.unwrapped == 4
     await keyring_of(database, vault, tenants[0])
     assert wrapping.unwrapped == 5
-    now = KNOWN_FOR.total_seconds()
+    now = PACE.known_for.total_seconds()
     await keyring_of(database, vault, tenants[0])
     assert wrapping.unwrapped == 6
 
