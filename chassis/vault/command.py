@@ -26,7 +26,7 @@ from chassis.settings import DatabaseSettings, load
 from chassis.vault.rewrapping import Rewrapped, Rewrapping
 from chassis.vault.rotation import Rotated, Rotation
 from chassis.vault.sealed_columns import SealedColumn
-from chassis.vault.settings import VaultSettings, wrapping_of
+from chassis.vault.settings import FormerlySealedSettings, former_sealer, wrapping_of
 from chassis.vault.vault import Vault
 
 # So that a run that was cut off is taken up by the next one, and not begun again.
@@ -34,7 +34,7 @@ _LEFT_ALONE = timedelta(days=1)
 _TOLD_EVERY_SECONDS = 1
 
 
-class KeySettings(DatabaseSettings, VaultSettings):
+class KeySettings(DatabaseSettings, FormerlySealedSettings):
     """What the commands need."""
 
 
@@ -84,7 +84,10 @@ async def _opened(schema: str, settings: KeySettings) -> AsyncIterator[_Keys]:
         RoleDatabase(settings.database_scheduler_url) as scheduler,
     ):
         # It remembers nothing, since it makes the keys that others are to hear of.
-        yield _Keys(database, scheduler, Vault(schema, wrapping_of(settings), known_organizations=0))
+        vault = Vault(
+            schema, wrapping_of(settings), former=former_sealer(schema, settings), known_organizations=0
+        )
+        yield _Keys(database, scheduler, vault)
 
 
 def _run(schema: str, order: Callable[[_Keys], Coroutine[Any, Any, bool]]) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from chassis.sealing import Sealer
 from chassis.secret import Secret, SecretBytes
 from chassis.vault.wrapping import DoesNotOpen
 
@@ -34,12 +35,21 @@ class DataKey:
 
 
 class Keyring:
-    """Seals and opens for one organization in one schema. It is for the transaction that it was asked for in."""
+    """Seals and opens for one organization in one schema. It is for the transaction that it was asked for in.
+
+    What was sealed before there were data keys, `former` opens; nothing is sealed so any more.
+    """
 
     def __init__(
-        self, schema: str, organization: UUID, keys: Sequence[DataKey], sealing: DataKey | None
+        self,
+        schema: str,
+        organization: UUID,
+        keys: Sequence[DataKey],
+        sealing: DataKey | None,
+        former: Sealer | None = None,
     ) -> None:
         self._schema = schema
+        self._former = former
         self._keys = {key.id.bytes: (key.cipher, _owner(organization, key)) for key in keys}
         self._sealing = sealing.id.bytes if sealing is not None else None
         self._columns: dict[tuple[str, str], bytes] = {}
@@ -68,14 +78,14 @@ class Keyring:
         return SecretBytes(self._opened(sealed, table, row, column))
 
     def _opened(self, sealed: bytes, table: str, row: UUID, column: str) -> bytes:
-        if sealed[:1] != FORMAT:
-            raise DoesNotOpen
         try:
+            if sealed[:1] != FORMAT and self._former is not None:
+                return self._former.open(sealed, table=table, row=row, column=column)
             cipher, owner = self._keys[sealed[KEY_ID]]
             return cipher.decrypt(
                 sealed[_NONCE], sealed[_CIPHERTEXT], owner + row.bytes + self._column(table, column)
             )
-        except (KeyError, ValueError, InvalidTag):
+        except (LookupError, ValueError, InvalidTag):
             raise DoesNotOpen from None
 
     def _column(self, table: str, column: str) -> bytes:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Json, ValidationInfo, field_validator
 
+from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.settings import EnvironmentSettings, PrivateKey
 from chassis.vault.file_wrapping import FileWrapping
@@ -55,6 +56,21 @@ class VaultSettings(EnvironmentSettings):
         if value is None and _NEEDED_BY[str(info.field_name)] == keeper:
             raise ValueError(f"is not set, and KEY_ENCRYPTION is {keeper}")
         return value
+
+
+class FormerlySealedSettings(VaultSettings):
+    """What a process needs whose schema kept secrets before it had data keys."""
+
+    sealing_keys: Json[Keys] | None = Field(
+        None,
+        description="the keys of what was sealed before there were data keys: JSON, key id to 32 bytes in base64; of no "
+        "use any more once rotate-data-keys has run",
+    )
+
+
+def former_sealer(schema: str, settings: FormerlySealedSettings) -> Sealer | None:
+    """Who opens what the schema sealed before, as long as the keys for it are there."""
+    return Sealer(schema, settings.sealing_keys) if settings.sealing_keys else None
 
 
 def wrapping_of(settings: VaultSettings) -> Wrapping:

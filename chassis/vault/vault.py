@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
+from chassis.sealing import Sealer
 from chassis.vault.data_keys import (
     PACE,
     Pace,
@@ -39,19 +40,24 @@ KNOWN_ORGANIZATIONS = 4096
 
 
 class Vault:
-    """The keyrings of a schema's organizations; remembers those that were asked for last."""
+    """The keyrings of a schema's organizations; remembers those that were asked for last.
+
+    `former` opens what the schema kept sealed before, until `rotate-data-keys` has sealed it again.
+    """
 
     def __init__(
         self,
         schema: str,
         wrapping: Wrapping,
         *,
+        former: Sealer | None = None,
         known_organizations: int = KNOWN_ORGANIZATIONS,
         pace: Pace = PACE,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._schema = schema
         self._wrapping = wrapping
+        self._former = former
         self._known_organizations = known_organizations
         self._pace = pace
         self._clock = clock
@@ -72,7 +78,7 @@ class Vault:
             return keyring
         if not (stored := await stored_keys(session)):
             if session.is_read_only:
-                return Keyring(self._schema, session.context.organization, [], None)
+                return self._keyring(session.context.organization, [], None)
             if keyring := await self._with_first_key(session):
                 return keyring
             stored = await stored_keys(session)
@@ -117,7 +123,7 @@ class Vault:
         if not await add_key(session, key_id, 1, wrapped):
             return None
         key = DataKey(key_id, 1, AESGCM(plain))
-        keyring = self._uncommitted[session] = Keyring(self._schema, organization, [key], key)
+        keyring = self._uncommitted[session] = self._keyring(organization, [key], key)
         return keyring
 
     async def _opened(self, organization: UUID, stored: Sequence[StoredKey]) -> Keyring:
@@ -125,12 +131,15 @@ class Vault:
         until = self._clock() + self._pace.known_for.total_seconds()
         keys = await asyncio.gather(*(self._data_key(organization, key) for key in stored))
         sealing = keys[stored.index(sealing_key(stored, self._pace))]
-        keyring = Keyring(self._schema, organization, keys, sealing)
+        keyring = self._keyring(organization, keys, sealing)
         self._known[organization] = until, keyring
         self._known.move_to_end(organization)
         while len(self._known) > self._known_organizations:
             self._known.popitem(last=False)
         return keyring
+
+    def _keyring(self, organization: UUID, keys: Sequence[DataKey], sealing: DataKey | None) -> Keyring:
+        return Keyring(self._schema, organization, keys, sealing, self._former)
 
     async def _data_key(self, organization: UUID, key: StoredKey) -> DataKey:
         """The key, opened once for all who ask for it meanwhile."""

@@ -24,6 +24,8 @@ _SCHEMAS = {
     "webhooks": "webhooks",
     "integrations": "integrations",
 }
+# Those that seal what they store, or open it.
+_SEALING = {"integrations", "webhooks"}
 SUPER_ADMIN_EMAIL = "admin@flownurture.test"
 ACCOUNT_MAIL_FROM = "hello@accounts.flownurture.test"
 MAIL_HOSTNAME = "mail.flownurture.test"
@@ -60,6 +62,9 @@ def process_environment(process: str, addresses: Addresses, secrets: Secrets) ->
     }
     if process in _SCHEMAS:
         environment |= _database(process, addresses, secrets) | _bus(process, addresses, secrets)
+    if process in _SEALING:
+        key = secrets.key_encryption_keys[_SCHEMAS[process]]
+        environment["KEY_ENCRYPTION_KEYS"] = json.dumps({"local-1": key})
     return environment | _own(process, addresses, secrets)
 
 

@@ -33,7 +33,7 @@ def _completed(fresh: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Passwords by role and user, keys by process; keys are 32 bytes in base64."""
+    """Passwords by role and user, keys by process or schema; keys are 32 bytes in base64."""
 
     database_admin: str
     database_roles: dict[str, str]
@@ -44,6 +44,7 @@ class Secrets:
     sealing_key: str
     mail_sealing_key: str
     webhooks_sealing_key: str
+    key_encryption_keys: dict[str, str]
     sealed_mail_key: str
     super_admin_password: str
 
@@ -61,6 +62,7 @@ class Secrets:
             sealing_key=_key(),
             mail_sealing_key=_key(),
             webhooks_sealing_key=_key(),
+            key_encryption_keys={schema: _key() for schema in role_list().schemas},
             sealed_mail_key=_key(),
             super_admin_password=token_urlsafe(12),
         )

@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Row, case, delete, func, insert, select, u
 from chassis.database import TenantSession
 from chassis.errors import Conflict, NotFound
 from chassis.identifiers import new_id
-from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.keyring import Keyring
+from chassis.vault.vault import Vault
 from services.webhooks import deliveries, usage
 from services.webhooks.endpoint_acts import tell_changed, tell_created, tell_deleted, tell_rotated
 from services.webhooks.endpoint_headers import Headers
@@ -90,10 +91,10 @@ def _as_told(name: str) -> ColumnElement[Any]:
 _COLUMNS = [_as_told(name) for name in Endpoint.__dataclass_fields__]
 
 
-async def create_endpoint(session: TenantSession, sealer: Sealer, draft: Draft) -> tuple[Endpoint, Secret]:
+async def create_endpoint(session: TenantSession, vault: Vault, draft: Draft) -> tuple[Endpoint, Secret]:
     """Create an endpoint; answers the secret with it. Raises EndpointLimitReached, Unavailable."""
     await usage.require_place(session)
-    endpoint_id, secret = new_id(), new_secret()
+    endpoint_id, secret, keyring = new_id(), new_secret(), await vault.keyring(session)
     inserted = await session.execute(
         insert(endpoints)
         .values(
@@ -105,8 +106,8 @@ async def create_endpoint(session: TenantSession, sealer: Sealer, draft: Draft) 
             rate_limit=draft.rate_limit,
             api_version=draft.api_version,
             message_signatures=draft.message_signatures,
-            sealed_secret=sealed_secret(sealer, endpoint_id, secret),
-            **_headers(sealer, endpoint_id, draft.headers),
+            sealed_secret=sealed_secret(keyring, endpoint_id, secret),
+            **_headers(keyring, endpoint_id, draft.headers),
         )
         .returning(*_COLUMNS)
     )
@@ -147,7 +148,7 @@ async def find_endpoints(session: TenantSession, endpoint_ids: Collection[UUID])
 
 
 async def update_endpoint(
-    session: TenantSession, sealer: Sealer, endpoint_id: UUID, changes: Changes
+    session: TenantSession, vault: Vault, endpoint_id: UUID, changes: Changes
 ) -> Endpoint:
     """Change what is given. Raises NotFound."""
     held = await session.execute(
@@ -159,7 +160,7 @@ async def update_endpoint(
     changed = await session.execute(
         update(endpoints)
         .where(endpoints.c.id == endpoint_id)
-        .values(updated_at=func.now(), **_changed(sealer, endpoint_id, changes))
+        .values(updated_at=func.now(), **_changed(await vault.keyring(session), endpoint_id, changes))
         .returning(*_COLUMNS)
     )
     after = changed.one()
@@ -167,19 +168,20 @@ async def update_endpoint(
     return _endpoint(after)
 
 
-async def rotate_secret(session: TenantSession, sealer: Sealer, endpoint_id: UUID) -> tuple[Endpoint, Secret]:
+async def rotate_secret(session: TenantSession, vault: Vault, endpoint_id: UUID) -> tuple[Endpoint, Secret]:
     """Give it a new secret, which is answered; for `OVERLAP` the present one signs, too. Raises NotFound."""
     held = await session.execute(select(endpoints).where(endpoints.c.id == endpoint_id).with_for_update())
     row = held.one_or_none()
     if row is None:
         raise _no_such(endpoint_id)
-    present, fresh = opened_secrets(row, sealer)[0], new_secret()
+    keyring = await vault.keyring(session)
+    present, fresh = opened_secrets(row, keyring)[0], new_secret()
     updated = await session.execute(
         update(endpoints)
         .where(endpoints.c.id == endpoint_id)
         .values(
-            sealed_secret=sealed_secret(sealer, endpoint_id, fresh),
-            sealed_previous_secret=sealed_previous_secret(sealer, endpoint_id, present),
+            sealed_secret=sealed_secret(keyring, endpoint_id, fresh),
+            sealed_previous_secret=sealed_previous_secret(keyring, endpoint_id, present),
             previous_secret_until=func.now() + OVERLAP,
             updated_at=func.now(),
         )
@@ -203,7 +205,7 @@ async def delete_endpoint(session: TenantSession, endpoint_id: UUID) -> None:
     tell_deleted(session, deleted)
 
 
-def _changed(sealer: Sealer, endpoint_id: UUID, changes: Changes) -> dict[str, Any]:
+def _changed(keyring: Keyring, endpoint_id: UUID, changes: Changes) -> dict[str, Any]:
     plain = ("url", "description", "enabled", "api_version", "message_signatures")
     values = {name: value for name in plain if (value := getattr(changes, name)) is not None}
     if changes.event_types is not None:
@@ -211,7 +213,7 @@ def _changed(sealer: Sealer, endpoint_id: UUID, changes: Changes) -> dict[str, A
     if changes.rate_limit is not None:
         values["rate_limit"] = changes.rate_limit or None
     if changes.headers is not None:
-        values |= _headers(sealer, endpoint_id, changes.headers)
+        values |= _headers(keyring, endpoint_id, changes.headers)
     if changes.enabled:
         # What was wrong with it before counts no more.
         values |= dict.fromkeys(("disabled_reason", "failing_since", "paused_until"))
@@ -221,9 +223,9 @@ def _changed(sealer: Sealer, endpoint_id: UUID, changes: Changes) -> dict[str, A
     return values
 
 
-def _headers(sealer: Sealer, endpoint_id: UUID, headers: Headers) -> dict[str, Any]:
+def _headers(keyring: Keyring, endpoint_id: UUID, headers: Headers) -> dict[str, Any]:
     return {
-        "headers_sealed": sealed_headers(sealer, endpoint_id, headers),
+        "headers_sealed": sealed_headers(keyring, endpoint_id, headers),
         "header_names": [name for name, _ in headers],
     }
 

@@ -8,7 +8,8 @@ from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.server import RpcServer
-from chassis.sealing import Sealer
+from chassis.vault.settings import former_sealer, wrapping_of
+from chassis.vault.vault import Vault
 from services.webhooks.api.deliveries import WebhookDeliveryApi
 from services.webhooks.api.directory import WebhookDirectoryApi
 from services.webhooks.api.endpoints import WebhookEndpointApi
@@ -38,9 +39,9 @@ async def serve(settings: WebhooksSettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         shards = await process.enter(Shards(scheduler))
-        sealer = Sealer("webhooks", settings.sealing_keys)
+        vault = Vault("webhooks", wrapping_of(settings), former=former_sealer("webhooks", settings))
         client = Client(settings.destination_rules, Resolver(settings.dns_resolver))
-        dispatcher = Dispatcher(database, scheduler, shards, sealer, client)
+        dispatcher = Dispatcher(database, scheduler, shards, vault, client)
         readers = consumers(bus, database, dispatcher.hand_over)
         process.start(Relay(relay, bus, domain="webhooks", wake=database.outbox_written))
         process.start(dispatcher)
@@ -52,7 +53,7 @@ async def serve(settings: WebhooksSettings) -> None:
         process.start(ReplayRunner(database, scheduler, dispatcher.wake))
         server = RpcServer("webhooks", settings.listen, process.verifier, database)
         server.add(
-            WebhookEndpointApi(sealer, settings.destination_rules, dispatcher.wake),
+            WebhookEndpointApi(vault, settings.destination_rules, dispatcher.wake),
             WebhookDeliveryApi(dispatcher.wake),
             WebhookReplayApi(),
             WebhookEventTypeApi(),

@@ -11,8 +11,8 @@ from chassis.database import TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
-from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.vault import Vault
 from flownurture.webhooks.v1 import deliveries_pb2
 from flownurture.webhooks.v1 import endpoints_pb2 as pb
 from services.webhooks import endpoints
@@ -41,8 +41,8 @@ class WebhookEndpointApi:
 
     service = pb.DESCRIPTOR.services_by_name["WebhookEndpointService"]
 
-    def __init__(self, sealer: Sealer, rules: DestinationRules, wake: Wake) -> None:
-        self._sealer = sealer
+    def __init__(self, vault: Vault, rules: DestinationRules, wake: Wake) -> None:
+        self._vault = vault
         self._rules = rules
         self._wake = wake
 
@@ -61,7 +61,7 @@ class WebhookEndpointApi:
             api_version=_version_of(request.api_version or VERSIONS[-1]),
             message_signatures=request.message_signatures,
         )
-        return _as_message(*await endpoints.create_endpoint(session, self._sealer, draft))
+        return _as_message(*await endpoints.create_endpoint(session, self._vault, draft))
 
     async def get_webhook_endpoint(
         self, request: pb.GetWebhookEndpointRequest, context: RequestContext, session: TenantSession
@@ -97,7 +97,7 @@ class WebhookEndpointApi:
             message_signatures=_given(request, "message_signatures"),
         )
         changed = await endpoints.update_endpoint(
-            session, self._sealer, parse_id(request.endpoint_id), changes
+            session, self._vault, parse_id(request.endpoint_id), changes
         )
         self._wake(context.organization, [changed.id])
         return _as_message(changed)
@@ -113,7 +113,7 @@ class WebhookEndpointApi:
         self, request: pb.RotateWebhookEndpointSecretRequest, context: RequestContext, session: TenantSession
     ) -> pb.WebhookEndpoint:
         """Give the endpoint a new secret, or NOT_FOUND; the only answer that holds it."""
-        rotated, secret = await endpoints.rotate_secret(session, self._sealer, parse_id(request.endpoint_id))
+        rotated, secret = await endpoints.rotate_secret(session, self._vault, parse_id(request.endpoint_id))
         self._wake(context.organization, [rotated.id])
         return _as_message(rotated, secret)
 

@@ -11,7 +11,7 @@ from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.errors import Unavailable
 from chassis.logs import logger
-from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from services.webhooks.dispatch.due import due
 from services.webhooks.dispatch.journal import Journal
 from services.webhooks.dispatch.lane import Lane, Surroundings
@@ -43,7 +43,7 @@ class Dispatcher:
     """Posts what is due to the endpoints of this process' shards: every second, and at once where it is told of something new."""
 
     def __init__(
-        self, database: Database, scheduler: RoleDatabase, shards: Holding, sealer: Sealer, client: Client
+        self, database: Database, scheduler: RoleDatabase, shards: Holding, vault: Vault, client: Client
     ) -> None:
         self._database = database
         self._scheduler = scheduler
@@ -53,7 +53,7 @@ class Dispatcher:
         self._lanes: dict[UUID, Lane] = {}
         shards.busy = self._busy
         self._around = Surroundings(
-            target=Targets(database, sealer).target,
+            target=Targets(database, vault).target,
             due=self._due,
             record=self._journal.add,
             may_go=shards.holds,

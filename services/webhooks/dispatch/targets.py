@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from chassis.context import RequestContext
 from chassis.database import Database
-from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.keyring import Keyring
+from chassis.vault.vault import Vault
 from services.webhooks.endpoint_secrets import opened_headers, opened_secrets
 from services.webhooks.signing import key_of
 from services.webhooks.tables import endpoints
@@ -56,9 +57,9 @@ Answer: TypeAlias = "asyncio.Future[Target | None]"
 class Targets:
     """Reads endpoints: of an organization all those together that are asked for while its set before is read."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
-        self._sealer = sealer
+        self._vault = vault
         self._asked: dict[UUID, dict[UUID, Answer]] = {}
         self._reading: dict[UUID, asyncio.Task[None]] = {}
 
@@ -83,16 +84,17 @@ class Targets:
             async with self._database.tenant_transaction(context, read_only=True) as session:
                 found = await session.execute(select(endpoints).where(endpoints.c.id.in_(asked)))
                 rows = {row.id: row for row in found}
+                keyring = await self._vault.keyring(session)
         except Exception as error:
             for answer in asked.values():
                 _fail(answer, error)
             return
         for endpoint_id, answer in asked.items():
-            self._answer_one(answer, rows.get(endpoint_id))
+            self._answer_one(answer, rows.get(endpoint_id), keyring)
 
-    def _answer_one(self, answer: Answer, row: Any) -> None:
+    def _answer_one(self, answer: Answer, row: Any, keyring: Keyring) -> None:
         try:
-            target = _target(row, self._sealer) if row is not None else None
+            target = _target(row, keyring) if row is not None else None
         except Exception as error:
             # What does not open is one endpoint's, and no other's.
             _fail(answer, error)
@@ -106,8 +108,8 @@ def _fail(answer: Answer, error: Exception) -> None:
         answer.set_exception(error)
 
 
-def _target(row: Any, sealer: Sealer) -> Target:
-    secrets = opened_secrets(row, sealer)
+def _target(row: Any, keyring: Keyring) -> Target:
+    secrets = opened_secrets(row, keyring)
     return Target(
         endpoint_id=row.id,
         url=row.url,
@@ -115,7 +117,7 @@ def _target(row: Any, sealer: Sealer) -> Target:
         api_version=row.api_version,
         secrets=secrets,
         signing_keys=[key_of(secret) for secret in secrets],
-        headers=opened_headers(row, sealer),
+        headers=opened_headers(row, keyring),
         message_signatures=row.message_signatures,
         rate_limit=row.rate_limit,
         paused_until=row.paused_until,

@@ -13,8 +13,9 @@ from chassis.consumer import Consumer
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.identifiers import new_id
-from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.settings import wrapping_of
+from chassis.vault.vault import Vault
 from flownurture.contacts.v1 import contacts_pb2
 from flownurture.contacts.v1.events_pb2 import ContactsCreated
 from flownurture.events.v1.envelope_pb2 import Envelope
@@ -56,7 +57,7 @@ class House:
     database: Database
     dispatcher: Dispatcher
     readers: list[Consumer]
-    sealer: Sealer
+    vault: Vault
     organization_id: UUID = field(default_factory=uuid4)
     secrets: dict[UUID, Secret] = field(default_factory=dict)
 
@@ -83,13 +84,15 @@ class House:
             "header_names": [],
             "api_version": VERSIONS[-1],
             "message_signatures": False,
-            "sealed_secret": sealed_secret(self.sealer, endpoint_id, secret),
-            "headers_sealed": sealed_headers(
-                self.sealer, endpoint_id, [(name, Secret(value)) for name, value in (headers or {}).items()]
-            ),
         }
+        given = [(name, Secret(value)) for name, value in (headers or {}).items()]
         async with self.database.tenant_transaction(self.context) as session:
-            await session.execute(insert(endpoints).values(values | columns))
+            keyring = await self.vault.keyring(session)
+            sealed = {
+                "sealed_secret": sealed_secret(keyring, endpoint_id, secret),
+                "headers_sealed": sealed_headers(keyring, endpoint_id, given),
+            }
+            await session.execute(insert(endpoints).values(values | sealed | columns))
         return endpoint_id
 
     async def tell(self, fact: Message, fact_id: UUID | None = None) -> UUID:
@@ -169,13 +172,13 @@ class House:
 async def house(
     settings: WebhooksSettings, database: Database, scheduler: RoleDatabase, shards: Holding | None = None
 ) -> AsyncIterator[House]:
-    sealer = Sealer("webhooks", settings.sealing_keys)
+    vault = Vault("webhooks", wrapping_of(settings))
     client = Client(settings.destination_rules, Resolver(settings.dns_resolver))
-    dispatcher = Dispatcher(database, scheduler, shards or Alone(), sealer, client)
+    dispatcher = Dispatcher(database, scheduler, shards or Alone(), vault, client)
     yield House(
         database,
         dispatcher,
         consumers(None, database, dispatcher.hand_over),  # type: ignore[arg-type]
-        sealer,
+        vault,
     )
     await dispatcher.close()

@@ -55,7 +55,9 @@ async def test_while_a_secret_is_rotated_a_receiver_may_know_either(
 ) -> None:
     old = new_secret()
     endpoint_id = await webhooks.endpoint(receiver.url)
-    sealed = sealed_previous_secret(webhooks.sealer, endpoint_id, old)
+    async with webhooks.database.tenant_transaction(webhooks.context) as session:
+        keyring = await webhooks.vault.keyring(session)
+    sealed = sealed_previous_secret(keyring, endpoint_id, old)
     until = datetime.now(UTC) + timedelta(hours=1)
     await webhooks.change(endpoint_id, sealed_previous_secret=sealed, previous_secret_until=until)
     await webhooks.create_contacts()

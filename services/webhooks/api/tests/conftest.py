@@ -7,9 +7,10 @@ import pytest
 from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
-from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
+from chassis.vault.settings import wrapping_of
+from chassis.vault.vault import Vault
 from services.webhooks.api.deliveries import WebhookDeliveryApi
 from services.webhooks.api.directory import WebhookDirectoryApi
 from services.webhooks.api.endpoints import WebhookEndpointApi
@@ -39,8 +40,8 @@ async def scheduler(settings: WebhooksSettings) -> AsyncIterator[RoleDatabase]:
 
 
 @pytest.fixture(scope="session")
-def sealer(settings: WebhooksSettings) -> Sealer:
-    return Sealer("webhooks", settings.sealing_keys)
+def vault(settings: WebhooksSettings) -> Vault:
+    return Vault("webhooks", wrapping_of(settings))
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +51,12 @@ def woken() -> Woken:
 
 @pytest.fixture(scope="session")
 async def server(
-    settings: WebhooksSettings, database: Database, sealer: Sealer, woken: Woken
+    settings: WebhooksSettings, database: Database, vault: Vault, woken: Woken
 ) -> AsyncIterator[RpcServer]:
     verifier = StampVerifier("webhooks", settings.stamp_trusted_keys)
     server = RpcServer("webhooks", "127.0.0.1:0", verifier, database)
     server.add(
-        WebhookEndpointApi(sealer, settings.destination_rules, woken),
+        WebhookEndpointApi(vault, settings.destination_rules, woken),
         WebhookDeliveryApi(woken),
         WebhookReplayApi(),
         WebhookEventTypeApi(),

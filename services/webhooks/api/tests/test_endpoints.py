@@ -10,7 +10,8 @@ from google.protobuf.struct_pb2 import Struct
 
 from chassis.context import Role
 from chassis.errors import InvalidRequest, NotFound, PermissionDenied
-from chassis.sealing import Sealer
+from chassis.vault.keyring import Keyring
+from chassis.vault.vault import Vault
 from flownurture.webhooks.v1 import endpoints_pb2 as pb
 from flownurture.webhooks.v1.event_types_pb2 import ListWebhookEventTypesRequest
 from services.webhooks.api.tests.tenant import URL, Tenant
@@ -32,6 +33,11 @@ async def update(tenant: Tenant, endpoint_id: str, **changes: Any) -> pb.Webhook
 async def get(tenant: Tenant, endpoint_id: str) -> pb.WebhookEndpoint:
     answer: pb.WebhookEndpoint = await tenant(pb.GetWebhookEndpointRequest(endpoint_id=endpoint_id))
     return answer
+
+
+async def keyring_of(tenant: Tenant, vault: Vault) -> Keyring:
+    async with tenant.database.tenant_transaction(tenant.context) as session:
+        return await vault.keyring(session)
 
 
 async def test_an_endpoint_is_as_it_was_asked_for(tenant: Tenant) -> None:
@@ -63,25 +69,27 @@ async def test_a_secret_is_told_at_creation_and_rotation_alone(tenant: Tenant) -
     assert [other.secret for other in others] == [""] * 3
 
 
-async def test_what_is_secret_is_stored_sealed(tenant: Tenant, sealer: Sealer) -> None:
+async def test_what_is_secret_is_stored_sealed(tenant: Tenant, vault: Vault) -> None:
     made = await tenant.add(headers=headers(X_Key="s3cret-value"))
     row = await tenant.row(made.id)
     assert all(made.secret.encode() not in bytes(str(value), "utf-8") for value in row)
     assert b"s3cret-value" not in row.headers_sealed
-    assert [secret.reveal() for secret in opened_secrets(row, sealer)] == [made.secret]
-    assert [(name, value.reveal()) for name, value in opened_headers(row, sealer)] == [
+    keyring = await keyring_of(tenant, vault)
+    assert [secret.reveal() for secret in opened_secrets(row, keyring)] == [made.secret]
+    assert [(name, value.reveal()) for name, value in opened_headers(row, keyring)] == [
         ("X-Key", "s3cret-value")
     ]
 
 
 async def test_a_rotation_keeps_the_secret_before_for_a_day_and_no_other(
-    tenant: Tenant, sealer: Sealer
+    tenant: Tenant, vault: Vault
 ) -> None:
     made = await tenant.add()
     first = await tenant(pb.RotateWebhookEndpointSecretRequest(endpoint_id=made.id))
     second = await tenant(pb.RotateWebhookEndpointSecretRequest(endpoint_id=made.id))
     row = await tenant.row(made.id)
-    assert [secret.reveal() for secret in opened_secrets(row, sealer)] == [second.secret, first.secret]
+    keyring = await keyring_of(tenant, vault)
+    assert [secret.reveal() for secret in opened_secrets(row, keyring)] == [second.secret, first.secret]
     left = second.previous_secret_until.ToDatetime(UTC) - datetime.now(UTC)
     assert timedelta(hours=23, minutes=59) < left <= timedelta(hours=24, minutes=1)
 
