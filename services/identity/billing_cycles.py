@@ -17,12 +17,17 @@ class Cycle:
 
 
 def cycle_at(anchor: datetime, moment: datetime) -> Cycle:
-    """The cycle in which a moment lies, of the cycles of which one starts at `anchor`."""
-    anchor, moment = anchor.astimezone(UTC), moment.astimezone(UTC)
+    """The cycle in which a moment lies, of the cycles of which one starts at the millisecond of `anchor`."""
+    anchor, moment = _to_the_millisecond(anchor.astimezone(UTC)), moment.astimezone(UTC)
     months = (moment.year - anchor.year) * 12 + moment.month - anchor.month
     if _start(anchor, months) > moment:
         months -= 1
     return Cycle(_start(anchor, months), _start(anchor, months + 1))
+
+
+def _to_the_millisecond(moment: datetime) -> datetime:
+    # A signed context says no more of it, and what is counted is counted by it.
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _start(anchor: datetime, months: int) -> datetime:
