@@ -70,3 +70,10 @@ def file_answer(name: str, content_type: str, pieces: AsyncGenerator[bytes, None
     answer.headers.append(("content-disposition", f'attachment; filename="{name}"'))
     answer.pieces = pieces
     return answer
+
+
+def event_answer(pieces: AsyncGenerator[bytes, None]) -> Answer:
+    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), which no proxy is to gather first."""
+    return Answer(
+        200, [("content-type", "text/event-stream"), *_ALWAYS, ("x-accel-buffering", "no")], pieces=pieces
+    )

@@ -62,6 +62,19 @@ class Endpoint:
         return name
 
     @property
+    def result(self) -> str:
+        """The member that the last message of the answer has; "" when the answer is one message."""
+        name: str = self.rpc.GetOptions().Extensions[access_pb2.result]
+        return name
+
+    @property
+    def answer_type(self) -> Descriptor:
+        """The message that a client is answered with which takes one answer."""
+        message: Descriptor = self.rpc.output_type
+        result = message.fields_by_name[self.result].message_type if self.result else None
+        return result or message
+
+    @property
     def body_is_raw(self) -> bool:
         """Whether the body goes to the service as it is."""
         return self.body not in {"", "*"} and _is_http_body(
@@ -137,10 +150,9 @@ def endpoints_of(rpc: MethodDescriptor) -> Iterator[Endpoint]:
     if access.audience is Audience.INTERNAL:
         raise ContractError(f"{rpc.full_name} is internal and must not have a route")
     first: HttpRule = options.Extensions[annotations_pb2.http]
-    if rpc.server_streaming and not (
-        _is_http_body(rpc.output_type) and options.Extensions[access_pb2.download]
-    ):
-        raise ContractError(f"{rpc.full_name} streams what is not a file")
+    is_file = _is_http_body(rpc.output_type) and options.Extensions[access_pb2.download]
+    if rpc.server_streaming and not is_file and not options.Extensions[access_pb2.result]:
+        raise ContractError(f"{rpc.full_name} streams what is neither a file nor events")
     status = options.Extensions[access_pb2.success_status] or _usual_status(rpc)
     for rule in (first, *first.additional_bindings):
         pattern = rule.WhichOneof("pattern")

@@ -50,6 +50,7 @@ _REFUSALS = {
 }
 # What tells a client what to do next.
 _HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_EVENTS = "For who accepts it: server-sent events, as they come. The last is the whole answer, or `problem` with a problem document."
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -181,7 +182,8 @@ def _parameters(endpoint: Endpoint, schemas: Schemas) -> list[Json]:
         for name, header in endpoint.headers.items()
         if header != AUTHORIZATION
     ]
-    if endpoint.verb == "POST" and endpoint.access.audience is not Audience.PUBLIC:
+    # What is told bit by bit cannot be told again.
+    if endpoint.verb == "POST" and endpoint.access.audience is not Audience.PUBLIC and not endpoint.result:
         parameters.append(_IDEMPOTENCY_KEY)
     return parameters
 
@@ -221,7 +223,9 @@ def _responses(endpoint: Endpoint, schemas: Schemas) -> Json:
     elif endpoint.answer_is_redirect:
         success["headers"] = {"Location": {"schema": {"type": "string", "format": "uri"}}}
     elif endpoint.success_status != 204:
-        success["content"] = {"application/json": {"schema": schemas.answer(endpoint.rpc.output_type)}}
+        success["content"] = {"application/json": {"schema": schemas.answer(endpoint.answer_type)}}
+        if endpoint.result:
+            success["content"]["text/event-stream"] = {"schema": {"type": "string", "description": _EVENTS}}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         str(endpoint.success_status): success,

@@ -12,6 +12,7 @@ from gateway.credentials import Authenticator
 from gateway.documentation import html_page
 from gateway.downloads import DownloadRoute
 from gateway.endpoints import Endpoint, public_endpoints
+from gateway.event_streams import EventRoute
 from gateway.gate import Gate
 from gateway.http_server import HttpServer
 from gateway.openapi import openapi
@@ -51,9 +52,11 @@ async def api_routes(upstreams: Upstreams, gate: Gate) -> list[Route]:
     ]
 
 
-def _route(endpoint: Endpoint) -> type[CallRoute | UploadRoute | DownloadRoute]:
+def _route(endpoint: Endpoint) -> type[CallRoute | UploadRoute | DownloadRoute | EventRoute]:
     if endpoint.is_upload:
         return UploadRoute
+    if endpoint.result:
+        return EventRoute
     return DownloadRoute if endpoint.download else CallRoute
 
 

@@ -137,6 +137,7 @@ def _method(method: MethodDescriptor) -> Iterator[Wrong]:
         *_route(method, route),
         *_pages(method, route),
         *_file(method, route),
+        *_result(method, route),
     ]:
         yield method.full_name, broken
     if rule.audience is not Audience.PLATFORM:
@@ -214,11 +215,30 @@ def _pages(method: MethodDescriptor, route: Route | None) -> Iterator[str]:
 def _file(method: MethodDescriptor, route: Route | None) -> Iterator[str]:
     """What the public edge streams is a file, and only that is."""
     name = method.GetOptions().Extensions[access_pb2.download]
-    if not name and not (route is not None and method.server_streaming):
+    is_told = bool(method.GetOptions().Extensions[access_pb2.result])
+    if not name and (is_told or route is None or not method.server_streaming):
         return
     is_file = method.server_streaming and method.output_type.full_name == "google.api.HttpBody"
     if route is None or route.verb != "GET" or not is_file or not FILE_NAME.fullmatch(name):
         yield "a public RPC that streams is a GET of google.api.HttpBody with a download name, and nothing else has one"
+
+
+def _result(method: MethodDescriptor, route: Route | None) -> Iterator[str]:
+    """What the public edge tells bit by bit has events of one oneof, and one of them is the last."""
+    name = method.GetOptions().Extensions[access_pb2.result]
+    if not name:
+        return
+    fields = method.output_type.fields
+    of_one_choice = len(method.output_type.oneofs) == 1 and all(
+        field.containing_oneof is not None and field.message_type is not None for field in fields
+    )
+    if (
+        route is None
+        or not method.server_streaming
+        or not of_one_choice
+        or name not in (f.name for f in fields)
+    ):
+        yield "an RPC with a result has a route and streams messages of one oneof of messages, of which the result is one"
 
 
 def _reachable(message: Descriptor) -> Iterator[FieldDescriptor]:

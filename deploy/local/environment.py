@@ -116,6 +116,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "SENDING_TARGET": addresses.listen["sending"],
             "WEBHOOKS_TARGET": addresses.listen["webhooks"],
+            "INTEGRATIONS_TARGET": addresses.listen["integrations"],
             "DEAD_LETTER_TARGETS": json.dumps({reader: addresses.listen[reader] for reader in READERS}),
             "SEALING_KEYS": json.dumps({"local-1": secrets.sealing_key}),
             "JWT_PRIVATE_KEYS": json.dumps({"local-1": secrets.jwt_key}),
@@ -163,6 +164,9 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "WEBHOOK_PORTS": "80,443,1024-65535",
             "WEBHOOK_ALLOWED_RANGES": json.dumps(["127.0.0.0/8", "::1/128"]),
             "DNS_RESOLVER": addresses.nameserver,
+        },
+        "integrations": {
+            "SENDING_TARGET": addresses.listen["sending"],
         },
     }
     return own.get(process, {})

@@ -5,8 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chassis.errors import FieldViolation, InvalidRequest
-from services.identity.plans import LIMITS, Entitlements, Plan, entitlements, features
+from services.identity.plans import BY_CYCLE, LIMITS, Entitlements, Plan, entitlements, features
 from services.identity.subscriptions import Standing
+
+_COUNTED = {
+    "emails_per_cycle": "e-mails in a billing cycle",
+    "ai_tokens_per_cycle": "tokens of language models in a billing cycle",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def explain_limit(standing: Standing, name: str, used: int) -> Explanation:
     limit = standing.entitlements.limits[name]
     next_plan = standing.next_plan or standing.plan
     next_limit = entitlements(next_plan).limits[name]
-    by_cycle = name == "emails_per_cycle"
+    by_cycle = name in BY_CYCLE
     starts_anew = "The count starts at 0. " if by_cycle else ""
     return Explanation(
         name=name,
@@ -87,4 +92,4 @@ def _listed(plans: tuple[Plan, ...]) -> str:
 
 
 def _counted(name: str) -> str:
-    return "e-mails in a billing cycle" if name == "emails_per_cycle" else name
+    return _COUNTED.get(name, name)

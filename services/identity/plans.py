@@ -6,10 +6,12 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 # What is counted, by the name of its limit.
-LIMITS = ("contacts", "emails_per_cycle", "members", "webhook_endpoints")
+LIMITS = ("contacts", "emails_per_cycle", "members", "webhook_endpoints", "ai_tokens_per_cycle")
+# Those whose count starts anew with each billing cycle.
+BY_CYCLE = frozenset({"emails_per_cycle", "ai_tokens_per_cycle"})
 
 
 class Plan(StrEnum):
@@ -36,6 +38,7 @@ class Entitlements(BaseModel):
     emails_per_cycle: PositiveInt
     members: PositiveInt
     webhook_endpoints: PositiveInt
+    ai_tokens_per_cycle: NonNegativeInt
     requests_per_minute: PositiveInt
     # For how long what recipients did with mail is kept one by one; the counts stay.
     event_retention_days: PositiveInt

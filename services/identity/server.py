@@ -112,6 +112,7 @@ async def servicers(
         await enter(Peer(settings.contacts_target, "contacts", stamper)),
         await enter(Peer(settings.sending_target, "sending", stamper)),
         await enter(Peer(settings.webhooks_target, "webhooks", stamper)),
+        await enter(Peer(settings.integrations_target, "integrations", stamper)),
     )
     # Entered late and so left early: what it finishes needs the others.
     afterwards = await enter(Afterwards())

@@ -41,6 +41,9 @@ class IdentitySettings(
     contacts_target: str = Field(description="host:port or gRPC target of contacts, which counts them")
     sending_target: str = Field(description="host:port or gRPC target of sending, which counts e-mails")
     webhooks_target: str = Field(description="host:port or gRPC target of webhooks, which counts endpoints")
+    integrations_target: str = Field(
+        description="host:port or gRPC target of integrations, which counts tokens of language models"
+    )
     public_url: str = Field(
         description="where clients reach the gateway: links in mails about accounts lead there"
     )

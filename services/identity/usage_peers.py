@@ -1,4 +1,4 @@
-"""What others count: the contacts, e-mails and webhook endpoints of an organization, asked of the processes that hold them."""
+"""What others count of an organization: contacts, e-mails, webhook endpoints and tokens, asked of the processes that hold them."""
 
 from datetime import datetime
 
@@ -8,6 +8,8 @@ from chassis.context import RequestContext
 from chassis.rpc.client import Peer
 from flownurture.contacts.v1.usage_pb2 import CountContactsRequest
 from flownurture.contacts.v1.usage_pb2_grpc import ContactUsageServiceStub
+from flownurture.integrations.v1.usage_pb2 import CountTokensRequest
+from flownurture.integrations.v1.usage_pb2_grpc import AiUsageServiceStub
 from flownurture.sending.v1.usage_pb2 import CountEmailsRequest
 from flownurture.sending.v1.usage_pb2_grpc import EmailUsageServiceStub
 from flownurture.webhooks.v1.usage_pb2 import CountEndpointsRequest
@@ -19,13 +21,15 @@ _TIMEOUT = 2.0  # seconds
 class UsagePeers:
     """Asks on behalf of the context's organization. Raises Unavailable when one does not answer."""
 
-    def __init__(self, contacts: Peer, sending: Peer, webhooks: Peer) -> None:
+    def __init__(self, contacts: Peer, sending: Peer, webhooks: Peer, integrations: Peer) -> None:
         self._contacts = contacts
         self._contact_usage = ContactUsageServiceStub(contacts.channel)
         self._sending = sending
         self._email_usage = EmailUsageServiceStub(sending.channel)
         self._webhooks = webhooks
         self._webhook_usage = WebhookUsageServiceStub(webhooks.channel)
+        self._integrations = integrations
+        self._ai_usage = AiUsageServiceStub(integrations.channel)
 
     async def contacts(self, context: RequestContext) -> int:
         """How many contacts the organization holds."""
@@ -36,11 +40,9 @@ class UsagePeers:
 
     async def emails(self, context: RequestContext, cycle_started_at: datetime) -> int:
         """How many e-mails count in the cycle that started then."""
-        since = Timestamp()
-        since.FromDatetime(cycle_started_at)
         answer = await self._sending.call(
             self._email_usage.CountEmails,
-            CountEmailsRequest(cycle_started_at=since),
+            CountEmailsRequest(cycle_started_at=_moment(cycle_started_at)),
             _by_itself(context),
             _TIMEOUT,
         )
@@ -52,6 +54,22 @@ class UsagePeers:
             self._webhook_usage.CountEndpoints, CountEndpointsRequest(), _by_itself(context), _TIMEOUT
         )
         return int(answer.endpoints)
+
+    async def ai_tokens(self, context: RequestContext, cycle_started_at: datetime) -> int:
+        """How many tokens of language models count in the cycle that started then."""
+        answer = await self._integrations.call(
+            self._ai_usage.CountTokens,
+            CountTokensRequest(cycle_started_at=_moment(cycle_started_at)),
+            _by_itself(context),
+            _TIMEOUT,
+        )
+        return int(answer.tokens)
+
+
+def _moment(time: datetime) -> Timestamp:
+    moment = Timestamp()
+    moment.FromDatetime(time)
+    return moment
 
 
 def _by_itself(context: RequestContext) -> RequestContext:

@@ -3,7 +3,7 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
-from sqlalchemy import Column, MetaData, Table, Text, Uuid
+from sqlalchemy import BigInteger, Column, DateTime, MetaData, Table, Text, Uuid
 
 from chassis.columns import organization_id
 
@@ -16,4 +16,22 @@ contact_changes = Table(
     Column("contact_id", Uuid, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("event_id", Uuid, nullable=False),
+)
+
+ai_usage = Table(
+    "ai_usage",
+    metadata,
+    organization_id(),
+    Column("cycle_started_at", DateTime(timezone=True), primary_key=True),
+    Column("tokens", BigInteger, nullable=False),
+)
+
+ai_tokens_set_aside = Table(
+    "ai_tokens_set_aside",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("cycle_started_at", DateTime(timezone=True), nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("free_at", DateTime(timezone=True), nullable=False),
 )

@@ -16,6 +16,7 @@ from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
 from services.sending.api.custom_events import CustomEventApi
 from services.sending.api.domains import DomainApi
+from services.sending.api.draft_checks import DraftCheckApi
 from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
 from services.sending.api.messages import MessageApi
@@ -119,6 +120,7 @@ async def serve(settings: SendingSettings) -> None:
             ReadyMadeWorkflowApi(database, checks),
             CustomEventApi(database, IdentificationPeer(contacts)),
             SendingPolicyApi(),
+            DraftCheckApi(),
             DeadLetterService(relay, "sending"),
         )
         await process.serve(server)

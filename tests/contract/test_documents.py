@@ -46,6 +46,7 @@ def test_the_page_of_plans_says_what_the_plans_allow() -> None:
             allowed.emails_per_cycle,
             allowed.members,
             allowed.webhook_endpoints,
+            allowed.ai_tokens_per_cycle,
             allowed.requests_per_minute,
             allowed.event_retention_days,
         )

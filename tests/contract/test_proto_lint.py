@@ -315,3 +315,31 @@ def test_facts_and_orders_and_the_parts_of_events_give_no_finding(lint: Lint) ->
 def test_an_event_outside_of_the_events_file_is_found(lint: Lint) -> None:
     (line,) = lint(event("flownurture.trial.thing_found"))
     assert line.endswith("events stand in events.proto")
+
+
+def test_what_is_told_bit_by_bit_ends_with_one_of_its_events(lint: Lint) -> None:
+    told = (
+        'service ThingService { rpc MakeThing(MakeThingRequest) returns (stream Event) { option (google.api.http) = { post: "/v1/things" body: "*" };'
+        ' option (flownurture.options.v1.access) = { audience: AUDIENCE_TENANT role: ROLE_MEMBER scope: "things:write" };'
+        ' option (flownurture.options.v1.result) = "thing"; } }'
+        f" message MakeThingRequest {{ {ID} }} message Thing {{ string id = 1; }}"
+    )
+    right = "message Event { oneof event { Thing piece = 1; Thing thing = 2; } }"
+    assert lint(told + right) == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "message Event { oneof event { Thing piece = 1; } }",
+        "message Event { Thing thing = 1; }",
+        "message Event { oneof event { Thing thing = 1; string piece = 2; } }",
+    ],
+)
+def test_what_is_told_bit_by_bit_without_an_end_is_found(lint: Lint, event: str) -> None:
+    told = rpc('post: "/v1/things" body: "*"', READ.replace(":read", ":write"), name="MakeThing")
+    told = told.replace(
+        "returns (Thing) {", 'returns (stream Event) { option (flownurture.options.v1.result) = "thing";'
+    )
+    (found,) = lint(told + event)
+    assert "an RPC with a result" in found

@@ -294,6 +294,7 @@ BODIES: dict[str, Body] = {
     "webhooks.v1.WebhookReplayService.GetWebhookReplay": _nothing,
     "webhooks.v1.WebhookReplayService.ListWebhookReplays": _nothing,
     "webhooks.v1.WebhookEventTypeService.ListWebhookEventTypes": _nothing,
+    "integrations.v1.WritingService.WriteMail": lambda _: {"goal": "Tell of spring."},
     "suppression.v1.SuppressionService.CreateSuppression": lambda _: {
         "email": f"{uuid4().hex}@example.test",
         "reason": "manual",

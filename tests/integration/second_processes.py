@@ -80,6 +80,16 @@ async def second_suppression(house: House, **otherwise: str) -> AsyncIterator[st
 
 
 @asynccontextmanager
+async def second_integrations(house: House, **otherwise: str) -> AsyncIterator[str]:
+    """The same of an integrations process."""
+    async with _second(house, "integrations", "services.integrations", "METRICS_LISTEN", otherwise) as (
+        _,
+        address,
+    ):
+        yield address
+
+
+@asynccontextmanager
 async def _second(
     house: House, name: str, module: str, readiness: str, otherwise: Mapping[str, str]
 ) -> AsyncIterator[tuple[SecondProcess, str]]:

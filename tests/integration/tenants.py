@@ -23,6 +23,7 @@ SCOPES = frozenset({"analytics:read"}) | frozenset(
         "suppressions",
         "domains",
         "webhooks",
+        "ai",
     )
     for verb in ("read", "write")
 )

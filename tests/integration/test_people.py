@@ -77,6 +77,7 @@ async def test_mails_about_accounts_are_no_tenants_business(
         "emails_per_cycle": 0,
         "members": 1,
         "webhook_endpoints": 0,
+        "ai_tokens_per_cycle": 0,
     }
 
 

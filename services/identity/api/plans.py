@@ -17,7 +17,7 @@ from services.identity.entitlements import (
     parse_limit,
 )
 from services.identity.grants import Grants
-from services.identity.plans import LIMITS, Plan, entitlements
+from services.identity.plans import BY_CYCLE, LIMITS, Plan, entitlements
 from services.identity.subscriptions import Standing
 from services.identity.usage_peers import UsagePeers
 
@@ -108,16 +108,18 @@ class PlanService:
     async def _used(self, context: RequestContext, standing: Standing) -> dict[str, int]:
         async with self._database.tenant_transaction(context, read_only=True) as session:
             members = await memberships.seats_taken(session)
-        contacts, emails, webhook_endpoints = await asyncio.gather(
+        contacts, emails, webhook_endpoints, ai_tokens = await asyncio.gather(
             self._peers.contacts(context),
             self._peers.emails(context, standing.cycle.started_at),
             self._peers.webhook_endpoints(context),
+            self._peers.ai_tokens(context, standing.cycle.started_at),
         )
         return {
             "contacts": contacts,
             "emails_per_cycle": emails,
             "members": members,
             "webhook_endpoints": webhook_endpoints,
+            "ai_tokens_per_cycle": ai_tokens,
         }
 
 
@@ -157,8 +159,7 @@ def _subscription_message(standing: Standing, used: dict[str, int]) -> pb.Subscr
         message.over_limits.extend(
             pb.LimitUsage(limit=name, used=count, allowed=allowed[name])
             for name, count in used.items()
-            # The count of e-mails starts anew with the cycle.
-            if name != "emails_per_cycle" and count > allowed[name]
+            if name not in BY_CYCLE and count > allowed[name]
         )
     return message
 

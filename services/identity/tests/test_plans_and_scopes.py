@@ -21,6 +21,7 @@ def test_every_plan_has_all_that_the_lesser_ones_have() -> None:
             "requests_per_minute",
         ):
             assert getattr(lesser, limit) < getattr(greater, limit)
+        assert lesser.ai_tokens_per_cycle <= greater.ai_tokens_per_cycle
 
 
 def test_features_begin_with_the_plans_that_the_pages_promise() -> None:
@@ -34,6 +35,11 @@ def test_features_begin_with_the_plans_that_the_pages_promise() -> None:
         "advanced_segments",
         "dedicated_ips",
     }
+
+
+def test_a_plan_has_tokens_of_language_models_if_it_has_a_feature_that_takes_some() -> None:
+    for plan in map(entitlements, Plan):
+        assert bool(plan.ai_tokens_per_cycle) == bool(plan.features & {"ai_writing", "ai_copilot"})
 
 
 def test_every_resource_can_be_granted_for_reading_and_for_writing() -> None:

@@ -17,6 +17,7 @@ from chassis.stamp import StampVerifier
 from flownurture.contacts.v1 import usage_pb2 as contact_usage
 from flownurture.identity.v1 import admin_pb2, admission_pb2, audit_pb2, plans_pb2
 from flownurture.identity.v1.organization_pb2 import PLAN_ENTERPRISE, PLAN_FREE, PLAN_PRO, PLAN_STARTER
+from flownurture.integrations.v1 import usage_pb2 as ai_usage
 from flownurture.sending.v1 import usage_pb2 as email_usage
 from flownurture.webhooks.v1 import usage_pb2 as webhook_usage
 from services.identity.plans import Plan, entitlements
@@ -25,7 +26,7 @@ from services.identity.subscriptions import Settlement
 from services.identity.tests.conftest import Start
 from services.identity.tests.edge import PASSWORD, Edge, Person
 
-CONTACTS, EMAILS, ENDPOINTS = 1_234, 56, 1
+CONTACTS, EMAILS, ENDPOINTS, TOKENS = 1_234, 56, 1, 0
 
 
 class Clock:
@@ -71,6 +72,17 @@ class Webhooks:
         return webhook_usage.CountEndpointsResponse(endpoints=ENDPOINTS)
 
 
+class Integrations:
+    """Counts tokens as the integrations process does."""
+
+    service = ai_usage.DESCRIPTOR.services_by_name["AiUsageService"]
+
+    async def count_tokens(
+        self, request: ai_usage.CountTokensRequest, context: RequestContext
+    ) -> ai_usage.CountTokensResponse:
+        return ai_usage.CountTokensResponse(tokens=TOKENS)
+
+
 @pytest.fixture(scope="module")
 def the_clock() -> Clock:
     return Clock()
@@ -92,6 +104,7 @@ async def edge(start: Start, settings: IdentitySettings, the_clock: Clock) -> As
             ("contacts", Contacts()),
             ("sending", Sending()),
             ("webhooks", Webhooks()),
+            ("integrations", Integrations()),
         ):
             verifier = StampVerifier(name, settings.stamp_trusted_keys)
             server = RpcServer(name, "127.0.0.1:0", verifier).add(servicer)
@@ -231,6 +244,7 @@ async def test_usage_tells_what_is_used_of_what_is_allowed(edge: Edge, owner: Pe
         "emails_per_cycle": (EMAILS, allowed["emails_per_cycle"]),
         "members": (1, allowed["members"]),
         "webhook_endpoints": (ENDPOINTS, allowed["webhook_endpoints"]),
+        "ai_tokens_per_cycle": (TOKENS, allowed["ai_tokens_per_cycle"]),
     }
 
 

@@ -52,7 +52,7 @@ class PlanDescription(_message.Message):
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """By name: contacts, emails_per_cycle, members, requests_per_minute; and event_retention_days, for which events are kept."""
+        """By name: contacts, emails_per_cycle, members, webhook_endpoints, ai_tokens_per_cycle, requests_per_minute; and event_retention_days, for which events are kept."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class LimitUsage(_message.Message):
     USED_FIELD_NUMBER: _builtins.int
     ALLOWED_FIELD_NUMBER: _builtins.int
     limit: _builtins.str
-    """contacts, emails_per_cycle or members."""
+    """contacts, emails_per_cycle, members, webhook_endpoints or ai_tokens_per_cycle."""
     used: _builtins.int
     allowed: _builtins.int
     def __init__(

@@ -115,8 +115,13 @@ Global___Access: _TypeAlias = Access  # noqa: Y015
 ACCESS_FIELD_NUMBER: _builtins.int
 SUCCESS_STATUS_FIELD_NUMBER: _builtins.int
 DOWNLOAD_FIELD_NUMBER: _builtins.int
+RESULT_FIELD_NUMBER: _builtins.int
 access: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Access]
 success_status: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.int]
 """The HTTP status of success where the method's name does not tell (Create… 201, Delete… 204, else 200)."""
 download: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
 """The answer is a file: the name under which a browser keeps it."""
+result: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
+"""The answer comes bit by bit: each message is an event, of the type whose member of it is set. The last has this member, and with it alone a
+client is answered that does not take text/event-stream.
+"""

@@ -1,0 +1,139 @@
+"""The language model that the operator chose, behind any API that is compatible with OpenAI's chat completions
+(https://platform.openai.com/docs/api-reference/chat).
+
+What it is told and what it answers is the organization's: neither is logged, nor part of any error.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Self, TypeAlias
+
+import openai
+from openai import AsyncOpenAI, AsyncStream
+from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+
+from chassis.errors import Unavailable
+from chassis.logs import logger
+from services.integrations.ai.settings import AiSettings
+from services.integrations.ai.spending import Spending
+
+# Seconds. A model thinks before it says something; what it says then comes word by word.
+_TIMEOUT = openai.Timeout(connect=5.0, read=60.0, write=10.0, pool=5.0)
+# After time-outs, refused connections, 429 and 5xx, with growing pauses or those that Retry-After asks for.
+_RETRIES = 2
+
+# A token is a byte at least. What an API adds to what it is told, and how many bytes make a token where it does not say.
+_ADDED_TOKENS = 1_000
+_BYTES_IN_A_TOKEN = 3
+
+Message: TypeAlias = ChatCompletionMessageParam
+
+
+class NoLanguageModel(Unavailable):
+    """The operator has configured none."""
+
+    def __init__(self) -> None:
+        super().__init__("No AI provider is configured on this platform: its operator has to set one up.")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form of an answer: a JSON schema, by its name."""
+
+    name: str
+    schema: dict[str, object]
+
+
+class LanguageModel:
+    """Asks it. An async context manager."""
+
+    def __init__(self, settings: AiSettings) -> None:
+        self._client: AsyncOpenAI | None = None
+        self._name = settings.ai_model or ""
+        # At its lower levels it logs what is asked.
+        logging.getLogger("openai").setLevel(logging.WARNING)
+        if settings.ai_base_url:
+            self._client = AsyncOpenAI(
+                base_url=settings.ai_base_url,
+                api_key=settings.ai_api_key.reveal() if settings.ai_api_key else "none",
+                organization="",
+                project="",
+                timeout=_TIMEOUT,
+                max_retries=_RETRIES,
+            )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    def require(self) -> None:
+        """Raise NoLanguageModel unless there is one."""
+        if self._client is None:
+            raise NoLanguageModel
+
+    async def answer(
+        self, messages: Sequence[Message], form: Form, *, most_tokens: int, spending: Spending
+    ) -> AsyncGenerator[str, None]:
+        """The pieces of an answer as they come, of so many tokens at most. Raises Unavailable.
+
+        What it cost is spent however it ends; where the API does not say, by the bytes of question and answer.
+        """
+        client = self._client
+        if client is None:
+            raise NoLanguageModel
+        told, said = None, 0
+        try:
+            async with await self._asked(client, messages, form, most_tokens) as chunks:
+                async for chunk in chunks:
+                    told = chunk.usage.total_tokens if chunk.usage else told
+                    for choice in chunk.choices:
+                        if piece := choice.delta.content:
+                            said += len(piece.encode())
+                            yield piece
+        except (openai.OpenAIError, OSError, ValueError) as error:
+            raise _unavailable(error) from None
+        finally:
+            if told is not None:
+                spending.spend(told)
+            elif said:
+                spending.spend((_bytes_of(messages) + said) // _BYTES_IN_A_TOKEN)
+
+    async def _asked(
+        self, client: AsyncOpenAI, messages: Sequence[Message], form: Form, most_tokens: int
+    ) -> AsyncStream[ChatCompletionChunk]:
+        return await client.chat.completions.create(
+            model=self._name,
+            messages=messages,
+            response_format={
+                "type": "json_schema",
+                "json_schema": {"name": form.name, "schema": form.schema, "strict": True},
+            },
+            max_completion_tokens=most_tokens,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+
+
+def most_tokens_of(messages: Sequence[Message], answer_tokens: int) -> int:
+    """How many tokens question and answer may cost together, at most."""
+    return _bytes_of(messages) + _ADDED_TOKENS + answer_tokens
+
+
+def _bytes_of(messages: Sequence[Message]) -> int:
+    return sum(len(str(message.get("content") or "").encode()) for message in messages)
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    # An error of the API may quote what was asked: only its kind is told.
+    logger().warning(
+        "language_model_failed", kind=type(error).__name__, status=getattr(error, "status_code", None)
+    )
+    if isinstance(error, openai.RateLimitError):
+        return Unavailable("The AI provider takes no more at the moment.")
+    if isinstance(error, openai.APIStatusError) and error.status_code < 500:
+        return Unavailable("The AI provider refuses what it is asked: the platform's operator has to look.")
+    return Unavailable("The AI provider does not answer at the moment.")
