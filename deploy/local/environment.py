@@ -124,6 +124,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "SUPER_ADMIN_PASSWORD": secrets.super_admin_password,
         },
         "contacts": links
+        | sealed_mail
         | {
             "DATABASE_LOOKUP_URL": _role_url("contacts_lookup", addresses, secrets),
             "IDENTITY_TARGET": addresses.listen["identity"],
@@ -140,6 +141,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "DNS_RESOLVER": addresses.nameserver,
         },
         "suppression": links
+        | sealed_mail
         | {
             "DATABASE_CONSENT_URL": _role_url("sending_consent", addresses, secrets),
             "CONTACTS_TARGET": addresses.listen["contacts"],

@@ -9,6 +9,7 @@ from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.sealed_mail import SealedMails
 from services.contacts.api.audience import AudienceApi
 from services.contacts.api.bulk_changes import BulkChangeApi
 from services.contacts.api.contacts import ContactApi
@@ -73,7 +74,13 @@ async def serve(settings: ContactsSettings) -> None:
             ImportApi(database, created=imports.wake.set),
             ExportApi(database),
             FormApi(settings.public_url),
-            FormPageApi(database, FormLookup(lookup), links, IdentityPeer(identity)),
+            FormPageApi(
+                database,
+                FormLookup(lookup),
+                links,
+                IdentityPeer(identity),
+                SealedMails(settings.sealed_mail_keys),
+            ),
             AudienceApi(database),
             ListChoiceApi(),
             ContactUsageApi(),

@@ -3,10 +3,10 @@
 from pydantic import Field, Json
 
 from chassis.secret import Secret
-from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
+from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealedMailSettings
 
 
-class ContactsSettings(ProcessSettings, DatabaseSettings, EventsSettings):
+class ContactsSettings(ProcessSettings, DatabaseSettings, EventsSettings, SealedMailSettings):
     """The contacts process shows forms to the public, and takes in who confirms what they have filled in."""
 
     database_lookup_url: Secret = Field(

@@ -5,13 +5,12 @@ Whoever has the link of one is let in, so what it says is sealed until it is han
 
 from collections.abc import Mapping
 from datetime import timedelta
-from uuid import UUID
 
 from jinja2 import Environment, PackageLoader
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
-from chassis.sealing import Sealer
+from chassis.sealed_mail import SealedMails
 from chassis.secret import Secret
 from flownurture.identity.v1.events_pb2 import SendAccountMail
 from flownurture.sending.v1.sealed_mail_pb2 import MailBody
@@ -28,7 +27,7 @@ class AccountMails:
 
     def __init__(self, public_url: str, keys: Mapping[str, Secret]) -> None:
         self._pages = f"{public_url.rstrip('/')}/account"
-        self._sealer = Sealer("sending", keys)
+        self._sealed = SealedMails(keys)
 
     def verify_email(self, session: TenantSession, to: str, token: Secret) -> None:
         """Ask for the proof that the address is the person's."""
@@ -127,15 +126,10 @@ class AccountMails:
         html = _HTML.get_template("mail.html").render(said)
         if link:
             order_id, body = new_id(), MailBody(to=to, html=html, text=text)
-            order = SendAccountMail(to=to, subject=subject, sealed_body=self._sealed(order_id, body))
+            order = SendAccountMail(to=to, subject=subject, sealed_body=self._sealed.seal(order_id, body))
             session.publish(order, order_id)
         else:
             session.publish(SendAccountMail(to=to, subject=subject, text=text, html=html))
-
-    def _sealed(self, order_id: UUID, body: MailBody) -> bytes:
-        # The message that sending makes of an order has the order's id.
-        plain = body.SerializeToString()
-        return self._sealer.seal(plain, table="message_contents", row=order_id, column="sealed_body")
 
 
 def _hours(duration: timedelta) -> str:

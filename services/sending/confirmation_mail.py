@@ -6,19 +6,20 @@ from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.logs import logger
 from flownurture.contacts.v1.events_pb2 import SendConfirmationMail
-from services.sending.bodies import Body
+from services.sending.bodies import Body, SealedBody
 from services.sending.categories import Category
 from services.sending.one_off import Letter, Suppressed, send_letter_once
 
 
 async def send_confirmation(session: TenantSession, order_id: UUID, order: SendConfirmationMail) -> None:
     """Queue the mail, unless it is queued already or its address gets none at all."""
+    body = SealedBody(order.sealed_body) if order.sealed_body else Body.of(order.html, order.text)
     letter = Letter(
         to=EmailAddress.parse(order.to),
         from_email=order.from_email,
         from_name=order.from_name,
         subject=order.subject,
-        body=Body.of(order.html, order.text),
+        body=body,
         category=Category.CONFIRMATION,
     )
     try:

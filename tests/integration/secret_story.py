@@ -114,7 +114,6 @@ class Story:
     first_name: str = field(default_factory=lambda: uuid4().hex)
     trace_id: str = field(default_factory=lambda: uuid4().hex)
     organization_id: str = ""
-    message_id: str = ""
     failed_request_id: str = ""
     email: str = field(default_factory=lambda: f"owner.{uuid4().hex}@example.test")
     password: str = field(default_factory=a_password)
@@ -411,15 +410,27 @@ class Story:
             "list_ids": [friends],
         }
         form_id = (await key.post("/v1/forms", form))["id"]
+        await self.http.post(f"/f/{form_id}", data={"email": f"Form.{reader}", "consent": "yes"})
+        confirming = await self._mail(f"Form.{reader}", "Please confirm: Blog")
+        path = next(urlsplit(link).path for link in web_addresses(confirming) if "/f/confirm/" in link)
+        self.ledger.learn("links in mail: confirmation", path[-_MAC_CHARACTERS:], shown_in=("mail",))
+        for _ in range(2):
+            assert "You are subscribed" in (await self.http.post(path)).text
         # What fills in everything is a program, of which is logged where it was.
         await self.http.post(
             f"/f/{form_id}", headers=self._traced, data={"your-website": "https://spam.test"}
         )
         letter = {"to": reader, "from_email": "a@grocer.test", "subject": "Receipt", "text": "Thank you."}
-        self.message_id = (await key.post("/v1/messages", letter))["message"]["id"]
+        await key.post("/v1/messages", letter)
         await self._mail(reader, "Receipt")
+        preferences = next(urlsplit(link).path for link in links if "/p/" in link)
         one_click = next(urlsplit(link).path for link in links if "/u/" in link)
         await self.http.post(one_click, data={"List-Unsubscribe": "One-Click"})
+        await self.http.post(preferences, data={"choice": "subscribe"})
+        returning = await self._mail(reader, "Please confirm: mail from news@grocer.test")
+        path = next(urlsplit(link).path for link in web_addresses(returning) if "/p/" in link)
+        self.ledger.learn("links in mail: return", path[-_MAC_CHARACTERS:], shown_in=("mail",))
+        await self.http.post(path)
 
     async def _mislaid(self) -> None:
         """Credentials where none belong: in addresses, other headers, bodies, and as what they are not. Each is refused."""

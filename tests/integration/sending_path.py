@@ -22,6 +22,7 @@ from chassis.contract.events import message_type
 from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.sealed_mail import SealedMails
 from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
@@ -53,7 +54,6 @@ from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.consumers import approved_consumers
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.letters import Letters
-from services.sending.delivery.sealed_bodies import SealedBodies
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
@@ -146,6 +146,7 @@ class SendingPath:
     workers: Workers
     fan_out: FanOut
     worker: Worker
+    sealed_mails: SealedMails
     clock: MovedClock
     advancing: Advancing
     runner: Runner
@@ -225,6 +226,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
     """Open it; what delivery keeps on disk stands in the folder."""
     contacts_settings = ContactsSettings(**_given(environment, "contacts"))
     settings = DeliverySettings(**_given(environment, "delivery"))
+    sealed_mails = SealedMails(settings.sealed_mail_keys)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.database_url, schema="sending"))
         scheduler = await stack.enter_async_context(RoleDatabase(settings.database_scheduler_url))
@@ -268,6 +270,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
                 FormLookup(lookup),
                 ConfirmationLinks(contacts_settings.link_keys, contacts_settings.public_url),
                 ContactsIdentity(await contacts_plan("contacts")),
+                sealed_mails,
             ),
             AudienceApi(contacts_database),
             ListChoiceApi(),
@@ -295,6 +298,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
                 preference_links,
                 resubscriptions,
                 SuppressionContacts(await contacts("suppression")),
+                sealed=sealed_mails,
             ),
         )
         sealer = Sealer("sending", settings.sealing_keys)
@@ -316,7 +320,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
         drafts = Drafts(
             senders,
             TrackingLinks(settings.link_keys, settings.public_url),
-            SealedBodies(settings.sealed_mail_keys),
+            sealed_mails,
             "mail.test",
         )
         relay = await stack.enter_async_context(MailRelay())
@@ -344,6 +348,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
                 batch=2,
             ),
             post.worker,
+            sealed_mails,
             clock,
             advancing,
             runner,

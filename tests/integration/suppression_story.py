@@ -469,7 +469,9 @@ class Story:
             self._notices.append((notice, self.counts["steps"]))
             if notice.reader == "sending" and isinstance(event := notice.event, SendConfirmationMail):
                 digest = EmailAddress.parse(event.to).digest
-                tokens = re.findall(r"/f/confirm/([\w-]+)", event.text)
+                order_id = UUID(notice.envelope.id)
+                said = self._path.sealed_mails.open(event.sealed_body, order_id, event.to).text
+                tokens = re.findall(r"/f/confirm/([\w-]+)", said)
                 member.confirmations += [(token, digest) for token in tokens]
 
     async def _choose(

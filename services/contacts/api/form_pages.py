@@ -11,6 +11,7 @@ from chassis.email_address import EmailAddress
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
 from chassis.logs import logger
+from chassis.sealed_mail import SealedMails
 from flownurture.contacts.v1 import form_pages_pb2 as pb
 from services.contacts.confirmation_links import ConfirmationLinks
 from services.contacts.confirmation_mails import ConfirmationMails
@@ -48,11 +49,12 @@ class FormPageApi:
         lookup: FormLookup,
         links: ConfirmationLinks,
         identity: IdentityPeer,
+        sealed: SealedMails,
     ) -> None:
         self._database = database
         self._lookup = lookup
         self._links = links
-        self._mails = ConfirmationMails(links)
+        self._mails = ConfirmationMails(links, sealed)
         self._identity = identity
 
     async def get_form_page(self, request: pb.GetFormPageRequest, context: RequestContext) -> HttpBody:

@@ -1,5 +1,6 @@
 """The contacts service on real servers, and organizations that call it as the gateway would."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.sealed_mail import SealedMails
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
 from services.contacts.api.audience import AudienceApi
@@ -31,12 +33,13 @@ from services.contacts.identity_peer import IdentityPeer
 from services.contacts.import_worker import import_worker
 from services.contacts.settings import ContactsSettings
 from services.contacts.tests.plan import Plan
-from services.contacts.tests.tenant import Tenant, Workers
+from services.contacts.tests.tenant import SEALED_MAIL_KEYS, Tenant, Workers
 
 
 @pytest.fixture(scope="session")
 def settings(service_environment: Callable[[str], dict[str, str]]) -> ContactsSettings:
-    environment = service_environment("contacts")
+    keys = {key_id: key.reveal() for key_id, key in SEALED_MAIL_KEYS.items()}
+    environment = service_environment("contacts") | {"SEALED_MAIL_KEYS": json.dumps(keys)}
     return ContactsSettings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
 
 
@@ -86,7 +89,7 @@ def form_pages(
     settings: ContactsSettings, database: Database, lookup: FormLookup, identity: IdentityPeer
 ) -> FormPageApi:
     links = ConfirmationLinks(settings.link_keys, settings.public_url)
-    return FormPageApi(database, lookup, links, identity)
+    return FormPageApi(database, lookup, links, identity, SealedMails(settings.sealed_mail_keys))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """An organization as its member uses it: what the tests of this service speak with."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from chassis.database import Database
 from chassis.email_address import EmailAddress
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
+from chassis.secret import Secret
 from chassis.tests.deadlines import until
 from flownurture.contacts.v1 import (
     audience_pb2,
@@ -71,6 +73,10 @@ _SERVICES = [
 _RPC_OF = {
     method.input_type.full_name: (service, method) for service in _SERVICES for method in service.methods
 }
+
+
+# What contacts seals mails with in its tests, which open them as the delivery process would.
+SEALED_MAIL_KEYS = {"tests": Secret(b64encode(bytes(range(32))).decode())}
 
 
 @dataclass(frozen=True)
@@ -246,10 +252,15 @@ class Tenant:
 
     async def published(self) -> list[Any]:
         """The events so far, in order."""
+        return [
+            message_type(envelope.type).FromString(envelope.payload) for envelope in await self.envelopes()
+        ]
+
+    async def envelopes(self) -> list[Envelope]:
+        """The same, in their envelopes."""
         async with self._database.tenant_transaction(self.context) as session:
             rows = await session.execute(text("SELECT envelope FROM outbox ORDER BY id"))
-            envelopes = [Envelope.FromString(row.envelope) for row in rows]
-        return [message_type(envelope.type).FromString(envelope.payload) for envelope in envelopes]
+            return [Envelope.FromString(row.envelope) for row in rows]
 
     async def told_of_created(self) -> list[events_pb2.ContactsCreated]:
         """The events of new contacts so far, in order."""

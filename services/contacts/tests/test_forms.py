@@ -6,6 +6,7 @@ from datetime import timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from google.api.httpbody_pb2 import HttpBody
@@ -15,6 +16,7 @@ from chassis.database import RoleDatabase
 from chassis.email_address import EmailAddress
 from chassis.errors import InvalidRequest, NotFound, PermissionDenied, RateLimited, Unavailable
 from chassis.identifiers import new_id
+from chassis.sealed_mail import SealedMails
 from flownurture.contacts.v1 import contacts_pb2, events_pb2, form_pages_pb2, tags_pb2
 from flownurture.contacts.v1 import forms_pb2 as pb
 from flownurture.sending.v1.messages_pb2 import (
@@ -25,7 +27,7 @@ from services.contacts.form_pages import HONEYPOT
 from services.contacts.form_retention import ForgetUnconfirmed
 from services.contacts.form_submissions import MOST_MAILS, MOST_SUBMISSIONS
 from services.contacts.tests.plan import Plan
-from services.contacts.tests.tenant import Tenant
+from services.contacts.tests.tenant import SEALED_MAIL_KEYS, Tenant
 
 ADA = "ada@example.com"
 CONSENT = "I want the <b>newsletter</b>, once a month."
@@ -76,8 +78,12 @@ async def mails(tenant: Tenant) -> list[events_pb2.SendConfirmationMail]:
 
 
 async def token_of(tenant: Tenant) -> str:
-    """What the last confirmation mail's link ends in."""
-    link = re.search(r"/f/confirm/([\w-]+)", (await mails(tenant))[-1].text)
+    """What the last confirmation mail's link ends in, opened as the delivery process does."""
+    order_type = events_pb2.SendConfirmationMail
+    last = [each for each in await tenant.envelopes() if each.type == order_type.DESCRIPTOR.full_name][-1]
+    order = order_type.FromString(last.payload)
+    body = SealedMails(SEALED_MAIL_KEYS).open(order.sealed_body, UUID(last.id), order.to)
+    link = re.search(r"/f/confirm/([\w-]+)", body.text)
     assert link is not None
     return link[1]
 

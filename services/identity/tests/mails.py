@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from chassis.database import Database
-from chassis.sealing import Sealer
+from chassis.sealed_mail import SealedMails
 from chassis.secret import Secret
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.identity.v1.events_pb2 import SendAccountMail
@@ -41,10 +41,7 @@ def _body(event: Envelope) -> MailBody | None:
     order = SendAccountMail.FromString(event.payload)
     if not order.sealed_body:
         return None
-    opened = Sealer("sending", KEYS).open(
-        order.sealed_body, table="message_contents", row=UUID(event.id), column="sealed_body"
-    )
-    return MailBody.FromString(opened)
+    return SealedMails(KEYS).open(order.sealed_body, UUID(event.id), order.to)
 
 
 async def newest(database: Database, owner: Person, page: str) -> str:

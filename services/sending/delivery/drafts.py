@@ -13,10 +13,10 @@ from sqlalchemy import Row, select, text
 from chassis.database import TenantSession
 from chassis.errors import InvalidRequest
 from chassis.logs import logger
+from chassis.sealed_mail import DoesNotOpen, SealedMails
 from services.sending.categories import RULES, Category
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.mime import Field, Skeleton
-from services.sending.delivery.sealed_bodies import DoesNotOpen, SealedBodies
 from services.sending.delivery.senders import Identity, Senders
 from services.sending.subject_tests import subject_of
 from services.sending.tables import campaigns, workflow_mails
@@ -129,7 +129,7 @@ class _Kept(Generic[Key]):
 class Drafts:
     """Reads them, and remembers campaigns and the mails of workflows for a minute."""
 
-    def __init__(self, senders: Senders, links: TrackingLinks, sealed: SealedBodies, hostname: str) -> None:
+    def __init__(self, senders: Senders, links: TrackingLinks, sealed: SealedMails, hostname: str) -> None:
         self._senders = senders
         self._sealed = sealed
         self._links = links

@@ -9,6 +9,7 @@ from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
+from chassis.sealed_mail import SealedMails
 from chassis.sealing import Sealer
 from chassis.secret import Secret
 from services.sending.delivery.consumers import approved_consumers
@@ -22,7 +23,6 @@ from services.sending.delivery.recalls import Recalls
 from services.sending.delivery.recovery import Recovery
 from services.sending.delivery.relays import Relays
 from services.sending.delivery.routes import Routes
-from services.sending.delivery.sealed_bodies import SealedBodies
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.sweep import Sweep
@@ -68,7 +68,7 @@ async def serve(settings: DeliverySettings) -> None:
         drafts = Drafts(
             senders,
             TrackingLinks(settings.link_keys, settings.public_url),
-            SealedBodies(settings.sealed_mail_keys),
+            SealedMails(settings.sealed_mail_keys),
             settings.mail_hostname,
         )
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)

@@ -8,7 +8,9 @@ from sqlalchemy import and_, func, literal, select
 
 from chassis.database import TenantSession
 from chassis.identifiers import new_id
+from chassis.sealed_mail import SealedMails
 from flownurture.contacts.v1.events_pb2 import SendConfirmationMail
+from flownurture.sending.v1.sealed_mail_pb2 import MailBody
 from services.sending.categories import Category
 from services.sending.confirmation_mail import send_confirmation
 from services.sending.preference_links import Preferences, Return
@@ -42,7 +44,7 @@ async def standing_of(session: TenantSession, digest: bytes) -> Standing:
 
 
 async def ask_to_return(
-    session: TenantSession, link: Preferences, return_url: Callable[[datetime], str]
+    session: TenantSession, link: Preferences, return_url: Callable[[datetime], str], sealed: SealedMails
 ) -> None:
     """Send who has opted out a mail by which they confirm that they want mail again; `return_url` makes its link, good until then.
 
@@ -88,15 +90,16 @@ async def ask_to_return(
     if (known := found.one_or_none()) is None:
         return
     said = return_mail(known.from_name or known.from_email, return_url(known.now + _CONFIRMED_WITHIN))
+    order_id = new_id()
+    body = MailBody(to=known.email, html=said.body.html, text=said.body.text)
     order = SendConfirmationMail(
         to=known.email,
         from_email=known.from_email,
         from_name=known.from_name,
         subject=said.subject,
-        html=said.body.html,
-        text=said.body.text,
+        sealed_body=sealed.seal(order_id, body),
     )
-    await send_confirmation(session, new_id(), order)
+    await send_confirmation(session, order_id, order)
 
 
 async def is_still_good(session: TenantSession, link: Return) -> bool:

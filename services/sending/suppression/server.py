@@ -8,6 +8,7 @@ from chassis.process import Process
 from chassis.relay import Relay
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.sealed_mail import SealedMails
 from services.sending.preference_links import PreferenceLinks
 from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
@@ -52,6 +53,7 @@ async def serve(settings: SuppressionSettings) -> None:
                 PreferenceLinks(settings.link_keys, settings.public_url),
                 resubscriptions,
                 ContactsPeer(contacts),
+                sealed=SealedMails(settings.sealed_mail_keys),
             ),
             ReportedOptOutApi(),
             DeadLetterService(relay, "suppression"),

@@ -3,10 +3,10 @@
 from pydantic import Field, Json
 
 from chassis.secret import Secret
-from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
+from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealedMailSettings
 
 
-class SuppressionSettings(ProcessSettings, DatabaseSettings, EventsSettings):
+class SuppressionSettings(ProcessSettings, DatabaseSettings, EventsSettings, SealedMailSettings):
     """The suppression process opens the links by which people opt out."""
 
     database_consent_url: Secret = Field(

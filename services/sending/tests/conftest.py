@@ -10,6 +10,7 @@ from chassis.consumer import Consumer
 from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.sealed_mail import SealedMails
 from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
@@ -33,7 +34,6 @@ from services.sending.api.workflows import WorkflowApi
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.letters import Letters
-from services.sending.delivery.sealed_bodies import SealedBodies
 from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.sweep import Sweep
@@ -350,7 +350,14 @@ async def suppression(
         SuppressionApi(),
         SuppressionFileApi(database),
         UnsubscribeApi(opting_out, links),
-        PreferencesApi(database, opting_out, preference_links, resubscriptions, contacts_of_pages),
+        PreferencesApi(
+            database,
+            opting_out,
+            preference_links,
+            resubscriptions,
+            contacts_of_pages,
+            sealed=SealedMails(settings.sealed_mail_keys),
+        ),
         ReportedOptOutApi(),
     )
     key = Secret(service_environment("gateway")["STAMP_PRIVATE_KEY"])
@@ -403,7 +410,7 @@ def senders(database: Database, sealer: Sealer, settings: DeliverySettings) -> S
 
 @pytest.fixture
 def drafts(senders: Senders, tracking_links: TrackingLinks, settings: DeliverySettings) -> Drafts:
-    return Drafts(senders, tracking_links, SealedBodies(settings.sealed_mail_keys), "mail.test")
+    return Drafts(senders, tracking_links, SealedMails(settings.sealed_mail_keys), "mail.test")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.errors import DomainError, FieldViolation, InvalidRequest
 from chassis.logs import logger
+from chassis.sealed_mail import SealedMails
 from flownurture.suppression.v1 import preferences_pb2 as pb
 from services.sending.gathering import Gathering
 from services.sending.preference_links import PreferenceLinks, Preferences, Return
@@ -52,12 +53,15 @@ class PreferencesApi:
         links: PreferenceLinks,
         resubscriptions: Resubscriptions,
         contacts: ContactsPeer,
+        *,
+        sealed: SealedMails,
     ) -> None:
         self._database = database
         self._opting_out = opting_out
         self._links = links
         self._resubscriptions = resubscriptions
         self._contacts = contacts
+        self._sealed = sealed
 
     async def get_preferences_page(
         self, request: pb.GetPreferencesPageRequest, context: RequestContext
@@ -132,7 +136,7 @@ class PreferencesApi:
         return_url = partial(self._links.return_url, link.context.organization, link.digest)
         async with self._database.tenant_transaction(link.context) as session:
             if (await standing_of(session, link.digest)).opted_out:
-                await ask_to_return(session, link, return_url)
+                await ask_to_return(session, link, return_url, self._sealed)
 
 
 def _choice(filled_in: Mapping[str, list[str]]) -> str:

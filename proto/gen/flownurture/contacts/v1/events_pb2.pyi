@@ -423,13 +423,17 @@ class SendConfirmationMail(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     HTML_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    SEALED_BODY_FIELD_NUMBER: _builtins.int
     submission_id: _builtins.str
     to: _builtins.str
     from_email: _builtins.str
     from_name: _builtins.str
     subject: _builtins.str
     html: _builtins.str
+    """What it says, in orders of before it was sealed."""
     text: _builtins.str
+    sealed_body: _builtins.bytes
+    """What it says: a sealed flownurture.sending.v1.MailBody."""
     def __init__(
         self,
         *,
@@ -440,10 +444,11 @@ class SendConfirmationMail(_message.Message):
         subject: _builtins.str = ...,
         html: _builtins.str = ...,
         text: _builtins.str = ...,
+        sealed_body: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_email", b"from_email", "from_name", b"from_name", "html", b"html", "subject", b"subject", "submission_id", b"submission_id", "text", b"text", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_email", b"from_email", "from_name", b"from_name", "html", b"html", "sealed_body", b"sealed_body", "subject", b"subject", "submission_id", b"submission_id", "text", b"text", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
