@@ -175,6 +175,9 @@ class Lane:
             except Unavailable:
                 await asyncio.sleep(_AFTER_FAILURE_SECONDS)
                 continue
+            if not self._around.may_go(self.endpoint_id):
+                # It was given up while something was read.
+                continue
             seconds = self._start_what_may_go(target)
             if not self._in_hand and not self._look:
                 return None
