@@ -1,6 +1,7 @@
 """The lanes of this process: those of its shards that have something to do."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -12,7 +13,7 @@ from chassis.database import Database, RoleDatabase
 from chassis.errors import Unavailable
 from chassis.logs import logger
 from chassis.vault.vault import Vault
-from services.webhooks.dispatch.due import due
+from services.webhooks.dispatch.due import due, put_off
 from services.webhooks.dispatch.journal import Journal
 from services.webhooks.dispatch.lane import Lane, Surroundings
 from services.webhooks.dispatch.parcels import Entry, Parcel
@@ -51,7 +52,8 @@ class Dispatcher:
         self._client = client
         self._journal = Journal(database, self._recorded)
         self._lanes: dict[UUID, Lane] = {}
-        shards.busy = self._busy
+        self._giving_up: set[int] = set()
+        shards.give_up = self._give_up
         self._around = Surroundings(
             target=Targets(database, vault).target,
             due=self._due,
@@ -73,7 +75,8 @@ class Dispatcher:
             await self.close()
 
     async def close(self) -> None:
-        """Begin nothing more, and write down what is under way."""
+        """Begin nothing more, leave the lanes to others, and write down what is under way."""
+        await self._shards.leave()
         await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
         await self._journal.written()
         for lane in self._lanes.values():
@@ -124,8 +127,24 @@ class Dispatcher:
                 del self._lanes[endpoint_id]
                 lane.close()
 
-    def _busy(self) -> set[int]:
-        return {shard_of(endpoint_id) for endpoint_id, lane in self._lanes.items() if lane.has_begun}
+    async def _give_up(self, shards: Collection[int]) -> Collection[int]:
+        """What is posted has until the next round to be written down; what takes longer is put off, so that others wait for nobody's answer."""
+        begun = {
+            endpoint_id: lane
+            for endpoint_id, lane in self._lanes.items()
+            if lane.has_begun and shard_of(endpoint_id) in shards
+        }
+        slow, self._giving_up = self._giving_up, set(map(shard_of, begun))
+        await self._put_off([lane for endpoint_id, lane in begun.items() if shard_of(endpoint_id) in slow])
+        return self._giving_up - slow
+
+    async def _put_off(self, lanes: Sequence[Lane]) -> None:
+        by_organization: dict[UUID, list[UUID]] = defaultdict(list)
+        for lane in lanes:
+            by_organization[lane.organization_id] += lane.begun
+        for organization_id, delivery_ids in by_organization.items():
+            async with self._database.tenant_transaction(_itself(organization_id)) as session:
+                await put_off(session, delivery_ids)
 
     def _recorded(self, entries: Sequence[Entry], disabled: frozenset[UUID]) -> None:
         for entry in entries:

@@ -20,6 +20,12 @@ _CANCEL = text("""
     WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'pending'
 """)
 
+# Longer than an attempt takes.
+_PUT_OFF = text("""
+    UPDATE deliveries SET due_at = now() + interval '20 seconds'
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND due_at <= now()
+""")
+
 
 async def due(
     session: TenantSession, endpoint_id: UUID, in_hand: Collection[UUID], most: int
@@ -30,3 +36,8 @@ async def due(
     if lost := [parcel.delivery_id for parcel in parcels if parcel.data is None]:
         await session.execute(_CANCEL, {"ids": lost})
     return [parcel for parcel in parcels if parcel.data is not None], len(parcels) == most
+
+
+async def put_off(session: TenantSession, delivery_ids: Collection[UUID]) -> None:
+    """Have nobody post these again before their attempts can be written down."""
+    await session.execute(_PUT_OFF, {"ids": list(delivery_ids)})

@@ -94,6 +94,11 @@ class Lane:
         return len(self._in_hand) > len(self._waiting)
 
     @property
+    def begun(self) -> set[UUID]:
+        """The deliveries that were posted and are not written down."""
+        return self._in_hand - {parcel.delivery_id for parcel in self._waiting}
+
+    @property
     def in_hand(self) -> int:
         """How many deliveries it has in memory."""
         return len(self._in_hand)

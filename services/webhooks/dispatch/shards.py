@@ -5,14 +5,15 @@ two from posting to one endpoint at a time; should it fail to, an event arrives 
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from hashlib import blake2b
 from time import monotonic
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import RoleDatabase
 from chassis.errors import Unavailable
@@ -53,25 +54,35 @@ def shard_of(endpoint_id: UUID) -> int:
     return endpoint_id.int % SHARDS
 
 
-class Holding(Protocol):
-    """What a dispatcher asks before each post, and tells of those that are not written down."""
+# Asked about shards that are another's by now; answers those that are not to be given back in this round.
+GiveUp: TypeAlias = Callable[[Collection[int]], Awaitable[Collection[int]]]
 
-    busy: Callable[[], Collection[int]]
+
+class Holding(Protocol):
+    """What a dispatcher asks before each post, and is asked by."""
+
+    give_up: GiveUp
 
     def holds(self, endpoint_id: UUID) -> bool:
         """Whether an endpoint is this process' own now."""
         ...
 
+    async def leave(self) -> None:
+        """Hold nothing any more, and give everything back as soon as that may be."""
+
 
 class Shards:
-    """Held from entering to leaving. `busy` tells the shards whose lanes have posts that are not written down: they are not given back yet."""
+    """Held from entering to leaving."""
 
     def __init__(self, scheduler: RoleDatabase) -> None:
         self._scheduler = scheduler
         self._id = uuid4()
+        self._leased: frozenset[int] = frozenset()
         self._held: frozenset[int] = frozenset()
         self._good_until = 0.0
-        self.busy: Callable[[], Collection[int]] = frozenset
+        self._leaving = False
+        self._one_at_a_time = asyncio.Lock()
+        self.give_up: GiveUp = _at_once
 
     async def __aenter__(self) -> Self:
         await self.round()
@@ -99,21 +110,34 @@ class Shards:
         """Whether an endpoint is this process' own now."""
         return shard_of(endpoint_id) in self._held and monotonic() < self._good_until
 
+    async def leave(self) -> None:
+        """Hold nothing any more, and give everything back as soon as that may be."""
+        self._leaving = True
+        try:
+            await self.round()
+        except Unavailable:
+            logger().warning("shards_not_given_back")
+
     async def round(self) -> None:
         """Renew what is ours, give back what is another's by now, take what is ours by now."""
-        begun = monotonic()
-        duration = {"duration": _DURATION}
-        async with self._scheduler.transaction() as connection:
-            live = list((await connection.execute(_LIVE, {"id": self._id, **duration})).scalars())
-            ours = _share(self._id, {*live, self._id})
-            # From here on nothing new begins in the others; those with posts that are not written down stay ours until they are.
+        async with self._one_at_a_time, self._scheduler.transaction() as connection:
+            begun = monotonic()
+            ours = await self._ours(connection)
+            # From here on nothing new begins in the others.
             self._held &= ours
-            kept = sorted(ours | set(self.busy()))
+            kept = sorted(ours | set(await self.give_up(self._leased - ours)))
             await connection.execute(_GIVE_BACK, {"id": self._id, "kept": kept})
-            taken = await connection.execute(_TAKE, {"id": self._id, "shards": kept, **duration})
-            leased = frozenset(taken.scalars())
-        self._held = leased & ours
+            given = {"id": self._id, "shards": kept, "duration": _DURATION}
+            leased = frozenset((await connection.execute(_TAKE, given)).scalars())
+        self._leased, self._held = leased, leased & ours
         self._good_until = begun + _DURATION.total_seconds() - _MARGIN_SECONDS
+
+    async def _ours(self, connection: AsyncConnection) -> frozenset[int]:
+        if self._leaving:
+            await connection.execute(_LEAVE, {"id": self._id})
+            return frozenset()
+        live = await connection.execute(_LIVE, {"id": self._id, "duration": _DURATION})
+        return _share(self._id, {*live.scalars(), self._id})
 
     async def _renew_forever(self) -> None:
         while True:
@@ -132,3 +156,7 @@ def _share(me: UUID, live: Collection[UUID]) -> frozenset[int]:
 
 def _rank(dispatcher: UUID, shard: int) -> bytes:
     return blake2b(dispatcher.bytes + shard.to_bytes(2, "big"), digest_size=8).digest()
+
+
+async def _at_once(shards: Collection[int]) -> Collection[int]:
+    return ()

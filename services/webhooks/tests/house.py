@@ -1,6 +1,6 @@
 """The webhooks process' own parts, put together on real servers for a test, in an organization of its own."""
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -21,7 +21,7 @@ from flownurture.contacts.v1.events_pb2 import ContactsCreated
 from flownurture.events.v1.envelope_pb2 import Envelope
 from services.webhooks.consumers import consumers
 from services.webhooks.dispatch.dispatcher import Dispatcher
-from services.webhooks.dispatch.shards import Holding
+from services.webhooks.dispatch.shards import GiveUp, Holding
 from services.webhooks.endpoint_secrets import sealed_headers, sealed_secret
 from services.webhooks.event_types import VERSIONS
 from services.webhooks.outbound.client import Client
@@ -34,10 +34,13 @@ from services.webhooks.tables import attempts, deliveries, endpoints, events
 class Alone:
     """Of tests that run side by side each is as if it were the only process: no other posts for its endpoints."""
 
-    busy: Callable[[], Collection[int]] = frozenset
+    give_up: GiveUp
 
     def holds(self, endpoint_id: UUID) -> bool:
         return True
+
+    async def leave(self) -> None:
+        pass
 
 
 class AloneWith(Alone):

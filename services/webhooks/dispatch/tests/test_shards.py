@@ -1,6 +1,6 @@
 """Which process posts to which endpoint: one at a time, and somebody always."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
 from sqlalchemy import text
@@ -49,20 +49,34 @@ async def test_what_a_killed_process_held_is_taken_when_its_lease_has_run_out(
         assert len(heir.held) == SHARDS
 
 
-async def test_an_endpoint_with_posts_under_way_is_not_given_back_before_they_end(
-    scheduler: RoleDatabase,
-) -> None:
+async def test_a_shard_is_given_back_when_its_dispatcher_says_so(scheduler: RoleDatabase) -> None:
+    async def not_yet(shards: Collection[int]) -> Collection[int]:
+        return shards
+
+    async def now(shards: Collection[int]) -> Collection[int]:
+        return ()
+
     async with Shards(scheduler) as first:
-        first.busy = lambda: range(SHARDS)
+        first.give_up = not_yet
         async with Shards(scheduler) as second:
             await first.round()
             await second.round()
             assert second.held == frozenset()
             assert len(first.held) < SHARDS
-            first.busy = frozenset
+            first.give_up = now
             await first.round()
             await second.round()
             assert first.held | second.held == frozenset(range(SHARDS))
+
+
+async def test_whoever_leaves_holds_nothing_and_is_followed_by_the_others(scheduler: RoleDatabase) -> None:
+    async with Shards(scheduler) as first, Shards(scheduler) as second:
+        await first.leave()
+        assert first.held == frozenset()
+        await second.round()
+        assert len(second.held) == SHARDS
+        await first.round()
+        assert first.held == frozenset()
 
 
 async def test_an_endpoint_is_held_by_one_of_those_that_live(scheduler: RoleDatabase) -> None:
