@@ -12,7 +12,8 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from time import monotonic
 
@@ -59,6 +60,16 @@ _ATTEMPTS = """
 """
 
 RecordProperty = Callable[[str, object], None]
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Tell with a failure how to repeat it."""
+    try:
+        yield
+    except BaseException as failure:
+        failure.add_note(f"KILL_SEED={SEED} KILL_WEBHOOKS={DELIVERIES} KILL_POINTS={POINTS}")
+        raise
 
 
 @pytest.fixture
@@ -113,6 +124,20 @@ async def be_hit(load: Load, chance: random.Random) -> list[str]:
     return hits
 
 
+async def be_told_to_end(load: Load) -> None:
+    """Let the second process end and start as a deployment has it, each in the midst of an import."""
+    turns = [load.second.stop, load.second.start] * (POINTS + 1)
+    piece = max(1, DELIVERIES // (ORGANIZATIONS * len(ENDPOINTS) * 2 * len(turns)))
+    for turn in turns:
+        before = load.posts
+        await load.import_some(piece)
+        await load.reaches(before + piece)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(turn())
+            await load.import_some(piece)
+            await load.goes_on()
+
+
 async def contacts_of(shop: Shop) -> list[str]:
     """Once everything is imported."""
 
@@ -142,7 +167,7 @@ async def everything_is_over(load: Load, number: int) -> None:
     assert await until(is_left, lambda seen: seen == (0, 0), seconds=PATIENCE_SECONDS) == (0, 0)
 
 
-async def everybody_was_told_of_everything(load: Load, shop: Shop, contacts: list[str]) -> tuple[int, int]:
+async def one_was_told_of_everything(load: Load, shop: Shop, contacts: list[str]) -> tuple[int, int]:
     """Compare what came with what the rows and the API say; answers how many attempts there were, and how many posts beside them."""
     organization_id = shop.tenant.organization_id
     events = {row[0]: row[1:] for row in await load.rows(_EVENTS, organization_id)}
@@ -173,30 +198,48 @@ async def everybody_was_told_of_everything(load: Load, shop: Shop, contacts: lis
     return recorded, beside
 
 
+async def everybody_was_told_of_everything(load: Load) -> tuple[int, int, int]:
+    """The same of all organizations, once nothing is left; answers how many contacts there were as well."""
+    contacts = [await contacts_of(shop) for shop in load.shops]
+    await everything_is_over(load, sum(map(len, contacts)))
+    figures = [
+        await one_was_told_of_everything(load, *each) for each in zip(load.shops, contacts, strict=True)
+    ]
+    recorded, beside = map(sum, zip(*figures, strict=True))
+    return sum(map(len, contacts)), recorded, beside
+
+
 @pytest.mark.slow
 async def test_webhooks_that_are_killed_reach_everybody_and_starve_nobody(
     load: Load, street: Receivers, record_property: RecordProperty
 ) -> None:
-    chance = random.Random(f"{SEED} webhooks")
     begun = monotonic()
-    try:
-        hits = await be_hit(load, chance)
+    with repeatable():
+        hits = await be_hit(load, random.Random(f"{SEED} webhooks"))
         street.make_well()
-        contacts = [await contacts_of(shop) for shop in load.shops]
-        await everything_is_over(load, sum(map(len, contacts)))
-        took = monotonic() - begun
-        recorded = beside = 0
-        for shop, everybody in zip(load.shops, contacts, strict=True):
-            figures = await everybody_was_told_of_everything(load, shop, everybody)
-            recorded, beside = recorded + figures[0], beside + figures[1]
+        contacts, recorded, beside = await everybody_was_told_of_everything(load)
         assert beside <= load.in_doubt
-    except BaseException as failure:
-        failure.add_note(f"KILL_SEED={SEED} KILL_WEBHOOKS={DELIVERIES} KILL_POINTS={POINTS}")
-        raise
     deliveries = sum(len(each.copies) for each in load.receivers)
     record_property(
         "figure",
-        f"webhooks killed: {', '.join(hits)} posts to those that are well; {sum(map(len, contacts)):,} contacts, {deliveries:,} deliveries "
+        f"webhooks killed: {', '.join(hits)} posts to those that are well; {contacts:,} contacts, {deliveries:,} deliveries "
         f"at {len(load.receivers)} endpoints, none lost, {recorded:,} attempts, each written down once, and {beside} posts beside them of "
-        f"{load.in_doubt} in doubt; told of a newcomer after {load.longest_wait:.1f} s at the latest, in {took:.0f} s (seed {SEED})",
+        f"{load.in_doubt} in doubt; told of a newcomer after {load.longest_wait:.1f} s at the latest, in {monotonic() - begun:.0f} s "
+        f"(seed {SEED})",
+    )
+
+
+@pytest.mark.slow
+async def test_webhooks_that_are_told_to_end_post_nothing_beside_what_they_write_down(
+    load: Load, street: Receivers, record_property: RecordProperty
+) -> None:
+    with repeatable():
+        await be_told_to_end(load)
+        street.make_well()
+        _, recorded, beside = await everybody_was_told_of_everything(load)
+        assert beside == 0
+    record_property(
+        "figure",
+        f"webhooks stopped and started {POINTS + 1} times: {recorded:,} attempts, {beside} posts beside them; told of a newcomer after "
+        f"{load.longest_wait:.1f} s at the latest",
     )
