@@ -19,14 +19,22 @@ _FORGET = text("""
             status = CASE status WHEN 'pending' THEN 'cancelled' ELSE status END,
             due_at = NULL,
             settled_at = coalesce(settled_at, now())
-        WHERE endpoint_id IN (SELECT id FROM endpoints) AND event_id IN (SELECT id FROM forgotten)
+        WHERE event_id IN (SELECT id FROM forgotten)
         RETURNING id
     )
-    UPDATE attempts SET response_body = '' WHERE delivery_id IN (SELECT id FROM told) AND response_body <> ''
+    SELECT id FROM told
+""")
+
+
+# Afterwards: what was being written down while deliveries were waited for is seen by a statement of its own.
+_FORGET_ANSWERS = text("""
+    UPDATE attempts SET response_body = ''
+    WHERE delivery_id = ANY(CAST(:delivery_ids AS uuid[])) AND response_body <> ''
 """)
 
 
 async def forget(session: TenantSession, contact_ids: Sequence[UUID]) -> None:
     """Delete what is kept of these contacts; what has not been delivered never is. Nothing of them is kept that comes later, by `fan_out.keep`."""
     await session.execute(_ALONE, {"organization": str(session.context.organization)})
-    await session.execute(_FORGET, {"contact_ids": list(contact_ids)})
+    told = await session.execute(_FORGET, {"contact_ids": list(contact_ids)})
+    await session.execute(_FORGET_ANSWERS, {"delivery_ids": list(told.scalars())})

@@ -22,7 +22,8 @@ _AT_A_TIME = 4
 _MOST_OF_A_SET = 500
 _AFTER_FAILURE_SECONDS = 0.5
 
-# What is written again, as nobody could tell whether it was committed, is there once. What was cancelled or delivered meanwhile stays so.
+# What is written again, as nobody could tell whether it was committed, is there once. What was cancelled or delivered meanwhile stays so,
+# and what was answered to what was cancelled is not kept: it may be about somebody who has been erased.
 _WRITE = """
     WITH given AS (
         SELECT * FROM unnest(
@@ -39,10 +40,11 @@ _WRITE = """
             due_at = CASE WHEN deliveries.status IN ('cancelled', 'delivered') THEN NULL ELSE given.due_at END,
             settled_at = CASE WHEN given.status = 'pending' THEN deliveries.settled_at ELSE now() END
         FROM given WHERE deliveries.id = given.delivery_id
-        RETURNING deliveries.id, deliveries.attempts
+        RETURNING deliveries.id, deliveries.attempts, deliveries.status = 'cancelled' AS cancelled
     )
     INSERT INTO attempts (delivery_id, id, number, outcome, status_code, error, address, duration_ms, response_body, attempted_at)
-    SELECT delivery_id, given.id, counted.attempts, outcome, status_code, error, address, duration_ms, response_body, attempted_at
+    SELECT delivery_id, given.id, counted.attempts, outcome, status_code, error, address, duration_ms,
+           CASE WHEN cancelled THEN '' ELSE response_body END, attempted_at
     FROM given JOIN counted ON counted.id = given.delivery_id
 """
 _DOES_WELL = text("""
