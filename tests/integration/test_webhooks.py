@@ -59,9 +59,7 @@ async def test_what_happens_is_posted_signed_and_shown_with_its_attempt(tenant: 
 
         async def delivered() -> list[dict[str, object]]:
             listed = await tenant.owner.get(f"/v1/webhook-endpoints/{endpoint['id']}/deliveries")
-            found: list[dict[str, object]] = listed[
-                next(name for name in listed if name.endswith("deliveries"))
-            ]
+            found: list[dict[str, object]] = listed["deliveries"]
             return [each for each in found if each["status"] == "delivered"]
 
         (delivery,) = await until(delivered, bool, seconds=20)

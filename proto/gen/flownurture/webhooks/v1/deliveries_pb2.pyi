@@ -31,9 +31,9 @@ class _WebhookDeliveryStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     WEBHOOK_DELIVERY_STATUS_DELIVERED: _WebhookDeliveryStatus.ValueType  # 2
     """An attempt was answered with 2xx."""
     WEBHOOK_DELIVERY_STATUS_FAILED: _WebhookDeliveryStatus.ValueType  # 3
-    """The schedule is over."""
+    """The schedule is over, or the endpoint answered 410."""
     WEBHOOK_DELIVERY_STATUS_CANCELLED: _WebhookDeliveryStatus.ValueType  # 4
-    """The endpoint was disabled by the platform, or deleted."""
+    """The endpoint was deleted, or whom the event is about was erased."""
 
 class WebhookDeliveryStatus(_WebhookDeliveryStatus, metaclass=_WebhookDeliveryStatusEnumTypeWrapper): ...
 
@@ -42,9 +42,9 @@ WEBHOOK_DELIVERY_STATUS_PENDING: WebhookDeliveryStatus.ValueType  # 1
 WEBHOOK_DELIVERY_STATUS_DELIVERED: WebhookDeliveryStatus.ValueType  # 2
 """An attempt was answered with 2xx."""
 WEBHOOK_DELIVERY_STATUS_FAILED: WebhookDeliveryStatus.ValueType  # 3
-"""The schedule is over."""
+"""The schedule is over, or the endpoint answered 410."""
 WEBHOOK_DELIVERY_STATUS_CANCELLED: WebhookDeliveryStatus.ValueType  # 4
-"""The endpoint was disabled by the platform, or deleted."""
+"""The endpoint was deleted, or whom the event is about was erased."""
 Global___WebhookDeliveryStatus: _TypeAlias = WebhookDeliveryStatus  # noqa: Y015
 
 @_typing.final
@@ -136,7 +136,7 @@ class WebhookAttempt(_message.Message):
     """The address that it went to."""
     duration_ms: _builtins.int
     response_body: _builtins.str
-    """The first 1,024 bytes of the answer, without what looks like a secret."""
+    """The first 1,024 bytes of the answer, without what looks like a secret; empty once whom the event is about was erased."""
     @_builtins.property
     def attempted_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
