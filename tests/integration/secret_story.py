@@ -33,7 +33,7 @@ from chassis.secret import Secret
 from deploy.demo.client import Client, Json
 from deploy.demo.waiting import until
 from tests.integration.house import House
-from tests.integration.ledger import Ledger
+from tests.integration.ledger import Ledger, Written
 from tests.integration.mail_scene import web_addresses
 from tests.integration.tenants import SCOPES, authorization
 
@@ -110,6 +110,7 @@ class Story:
     mailbox: httpx.AsyncClient
     receiver: Receiver
     ledger: Ledger
+    heard: list[Written]
     # What is no secret and is written in most places, to show that it would be found there.
     first_name: str = field(default_factory=lambda: uuid4().hex)
     trace_id: str = field(default_factory=lambda: uuid4().hex)

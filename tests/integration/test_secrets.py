@@ -40,8 +40,9 @@ async def story(house: House, traces: tuple[str, list[bytes]]) -> AsyncIterator[
         ) as http,
         httpx.AsyncClient(base_url=house.mail_url, timeout=30) as mailbox,
         echoing() as receiver,
+        what_was_written.listening(house) as heard,
     ):
-        story = Story(house, http, mailbox, receiver, ledger)
+        story = Story(house, http, mailbox, receiver, ledger, heard)
         await story.live()
         yield story
 
@@ -63,6 +64,7 @@ async def written(story: Story, house: House, traces: tuple[str, list[bytes]]) -
         "answers and problem documents": story.ledger.answers,
         "database": what_was_written.dump(house),
         "database files": [file async for file in what_was_written.database_files(house)],
+        "bus, as it went": list(story.heard),
         "bus": [message async for message in what_was_written.bus(house)],
         "Redis": await what_was_written.redis(house),
         "other files": what_was_written.other_files(house),
@@ -80,6 +82,7 @@ TOLD = {
     "answers and problem documents": {"the organization", "a first name", "a problem"},
     "database": {"the organization", "a first name"},
     "database files": {"the organization", "a first name"},
+    "bus, as it went": {"the organization", "a first name", "an order"},
     "bus": {"the organization", "a first name"},
     "Redis": {"the organization"},
     "other files": {"a process"},
@@ -108,6 +111,7 @@ async def test_what_was_told_is_found_by_the_same_search_in(
             "a trace": bytes.fromhex(story.trace_id),
             "a failed request": story.failed_request_id.encode(),
             "a process": b"suppression",
+            "an order": b"flownurture.identity.work.send_account_mail",
             "a route": b"/v1/organization/subscription",
             "a problem": b"https://flownurture.dev/problems/unauthenticated",
             "a program": b"services.webhooks",

@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import grpc
 import httpx
 import nats
 import psycopg
+from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from redis.asyncio import Redis
@@ -110,6 +111,24 @@ async def database_files(house: House) -> AsyncIterator[Written]:
     assert found is not None
     for path in _files(Path(found[0])):
         yield Written(f"database, file {path.name}", path.read_bytes())
+
+
+@asynccontextmanager
+async def listening(house: House) -> AsyncIterator[list[Written]]:
+    """Every message that goes over the bus meanwhile: of an order that was carried out the bus keeps nothing."""
+    heard: list[Written] = []
+
+    async def hear(message: Msg) -> None:
+        content = repr((message.subject, message.headers)).encode() + message.data
+        heard.append(Written(f"bus, as it went {len(heard)}", content))
+
+    client = await nats.connect(house.facts["nats_url"])
+    try:
+        await client.subscribe(">", cb=hear)
+        await client.flush()
+        yield heard
+    finally:
+        await client.close()
 
 
 async def bus(house: House) -> AsyncIterator[Written]:
