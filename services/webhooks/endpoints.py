@@ -23,6 +23,7 @@ from services.webhooks.endpoint_secrets import (
     sealed_previous_secret,
     sealed_secret,
 )
+from services.webhooks.fan_out import wait_until_kept
 from services.webhooks.signing import new_secret
 from services.webhooks.tables import endpoints
 
@@ -195,8 +196,10 @@ async def rotate_secret(session: TenantSession, vault: Vault, endpoint_id: UUID)
 async def delete_endpoint(session: TenantSession, endpoint_id: UUID) -> None:
     """Delete it, and send nothing of what waits for it. Raises NotFound.
 
-    Whoever gives it something to wait for reads it FOR KEY SHARE: what they write is cancelled here, or never written.
+    Whoever gives it something to wait for reads it FOR KEY SHARE: what they write is cancelled here, or never written. Events that
+    are being told to all endpoints are waited for.
     """
+    await wait_until_kept(session)
     found = await session.execute(delete(endpoints).where(endpoints.c.id == endpoint_id).returning(*_COLUMNS))
     deleted = found.one_or_none()
     if deleted is None:

@@ -6,9 +6,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from chassis.database import TenantSession
+from services.webhooks.fan_out import wait_until_kept
 
-# Whoever keeps events shares it until they have committed: what they keep is there to be deleted, or they find who is erased.
-_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhooks.erasure:' || :organization, 0))")
 _FORGET = text("""
     WITH noted AS (
         INSERT INTO erased_contacts (contact_id) SELECT unnest(CAST(:contact_ids AS uuid[])) ON CONFLICT DO NOTHING
@@ -24,8 +23,6 @@ _FORGET = text("""
     )
     SELECT id FROM told
 """)
-
-
 # Afterwards: what was being written down while deliveries were waited for is seen by a statement of its own.
 _FORGET_ANSWERS = text("""
     UPDATE attempts SET response_body = ''
@@ -35,6 +32,6 @@ _FORGET_ANSWERS = text("""
 
 async def forget(session: TenantSession, contact_ids: Sequence[UUID]) -> None:
     """Delete what is kept of these contacts; what has not been delivered never is. Nothing of them is kept that comes later, by `fan_out.keep`."""
-    await session.execute(_ALONE, {"organization": str(session.context.organization)})
+    await wait_until_kept(session)
     told = await session.execute(_FORGET, {"contact_ids": list(contact_ids)})
     await session.execute(_FORGET_ANSWERS, {"delivery_ids": list(told.scalars())})

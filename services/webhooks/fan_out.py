@@ -18,11 +18,12 @@ from services.webhooks.payloads import Told, told_by
 # What is told of somebody who has been erased.
 _ERASURE = "contact.deleted"
 
-# Until the transaction ends nobody is erased, so that whoever is forgets what it has written.
+# Until the transaction ends nobody is erased and no endpoint deleted: whoever does that finds what it has written.
 _TAKERS = text("""
     SELECT id, event_types, enabled
-    FROM endpoints, pg_advisory_xact_lock_shared(hashtextextended('webhooks.erasure:' || :organization, 0))
+    FROM endpoints, pg_advisory_xact_lock_shared(hashtextextended('webhooks.keeping:' || :organization, 0))
 """)
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhooks.keeping:' || :organization, 0))")
 # An event that no endpoint takes is not kept. One that a disabled endpoint would take is, so that it can be had later. Of whoever has
 # been erased nothing is, but that they have.
 _KEEP = """
@@ -73,6 +74,11 @@ async def fan_out(session: TenantSession, fact: Message, event_id: UUID) -> Mapp
 
     told = await keep(session, told_by(fact, event_id, is_taken) if everybody else [])
     return await deliver(session, [(taker, event) for event in told for taker in those_who_take(event.type)])
+
+
+async def wait_until_kept(session: TenantSession) -> None:
+    """What is being kept for the organization is committed, and nothing more is kept until the transaction ends."""
+    await session.execute(_ALONE, {"organization": str(session.context.organization)})
 
 
 async def keep(session: TenantSession, told: Sequence[Told]) -> Sequence[Told]:
