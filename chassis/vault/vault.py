@@ -73,18 +73,14 @@ class Vault:
         Raises Unavailable when the keeper of the key-encryption key does not answer, DoesNotOpen when it has the key
         that wrapped a data key no more.
         """
-        keyring = self._uncommitted.get(session) or self._remembered(session.context.organization)
-        if keyring is not None:
-            return keyring
-        if not (stored := await stored_keys(session)):
-            if session.is_read_only:
-                return self._keyring(session.context.organization, [], None)
-            if keyring := await self._with_first_key(session):
-                return keyring
-            stored = await stored_keys(session)
-        # Somebody else may have opened them meanwhile.
-        known = self._remembered(session.context.organization)
-        return known or await self._opened(session.context.organization, stored)
+        if session.is_read_only:
+            return await self.keyring_to_open(session)
+        return await self._present(session) or await self._with_first_key(session)
+
+    async def keyring_to_open(self, session: TenantSession) -> Keyring:
+        """The same where nothing is to be sealed: an organization that has no key gets none. Raises as `keyring` does."""
+        present = await self._present(session)
+        return present or self._keyring(session.context.organization, [], None)
 
     async def destroy(self, session: TenantSession) -> int:
         """Destroy the keys of the session's organization, with its commit; answers how many there were.
@@ -115,13 +111,23 @@ class Vault:
         self._known.move_to_end(organization)
         return known[1]
 
-    async def _with_first_key(self, session: TenantSession) -> Keyring | None:
-        """The keyring of an organization that had no key; None when another transaction was first to give it one."""
+    async def _present(self, session: TenantSession) -> Keyring | None:
+        """The keyring of an organization that has keys."""
+        organization = session.context.organization
+        keyring = self._uncommitted.get(session) or self._remembered(organization)
+        if keyring is not None or not (stored := await stored_keys(session)):
+            return keyring
+        # Somebody else may have opened them meanwhile.
+        return self._remembered(organization) or await self._opened(organization, stored)
+
+    async def _with_first_key(self, session: TenantSession) -> Keyring:
+        """The keyring of an organization that had no key."""
         organization = session.context.organization
         key_id = new_id()
         plain, wrapped = await self._fresh_key(organization, key_id, 1)
         if not await add_key(session, key_id, 1, wrapped):
-            return None
+            # Another transaction was first, and has committed.
+            return await self._opened(organization, await stored_keys(session))
         key = DataKey(key_id, 1, AESGCM(plain))
         keyring = self._uncommitted[session] = self._keyring(organization, [key], key)
         return keyring

@@ -13,7 +13,7 @@ from chassis.database import TenantSession
 from chassis.email_address import EmailAddress
 from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import new_id
-from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from services.sending.dkim_keys import Algorithm, KeyPair, published
 from services.sending.domain_records import Finding, Platform, Purpose, Record, State, fixed_records
 from services.sending.statuses import DomainStatus
@@ -90,9 +90,7 @@ def domain_name(given: str) -> str:
         raise InvalidRequest(FieldViolation("name", str(error))) from None
 
 
-async def create_domain(
-    session: TenantSession, name: str, sealer: Sealer, pairs: Sequence[KeyPair]
-) -> Domain:
+async def create_domain(session: TenantSession, name: str, vault: Vault, pairs: Sequence[KeyPair]) -> Domain:
     """Add a domain with fresh keys. Raises Conflict when it is there, or there are as many as there may be."""
     domain_id = new_id()
     if int(await session.scalar(select(func.count()).select_from(domains)) or 0) >= MOST_DOMAINS:
@@ -105,7 +103,7 @@ async def create_domain(
     )
     if made is None:
         raise Conflict(f"There is a domain {name} already.")
-    await _add_keys(session, domain_id, sealer, pairs)
+    await _add_keys(session, domain_id, vault, pairs)
     return await get_domain(session, domain_id)
 
 
@@ -137,7 +135,7 @@ async def delete_domain(session: TenantSession, domain_id: UUID) -> None:
 
 
 async def rotate_keys(
-    session: TenantSession, domain_id: UUID, sealer: Sealer, pairs: Sequence[KeyPair]
+    session: TenantSession, domain_id: UUID, vault: Vault, pairs: Sequence[KeyPair]
 ) -> Domain:
     """Add fresh keys beside the old ones. Raises NotFound, Conflict when the newest keys are not in the DNS yet."""
     await session.execute(select(domains.c.id).where(domains.c.id == domain_id).with_for_update())
@@ -146,7 +144,7 @@ async def rotate_keys(
         raise Conflict(
             "The newest keys are not in the DNS yet: publish their records, and verify the domain."
         )
-    await _add_keys(session, domain_id, sealer, pairs)
+    await _add_keys(session, domain_id, vault, pairs)
     await session.execute(
         update(domains).where(domains.c.id == domain_id).values(next_check_at=func.now() + _SOON)
     )
@@ -244,12 +242,11 @@ async def _note_keys(session: TenantSession, domain: Domain, names: set[str], *,
     )
 
 
-async def _add_keys(
-    session: TenantSession, domain_id: UUID, sealer: Sealer, pairs: Sequence[KeyPair]
-) -> None:
+async def _add_keys(session: TenantSession, domain_id: UUID, vault: Vault, pairs: Sequence[KeyPair]) -> None:
+    keyring = await vault.keyring(session)
     for pair in pairs:
         key_id = new_id()
-        sealed = sealer.seal(pair.private_der, table="dkim_keys", row=key_id, column="sealed_key")
+        sealed = keyring.seal(pair.private_der, table="dkim_keys", row=key_id, column="sealed_key")
         await session.execute(
             insert(dkim_keys).values(
                 id=key_id,

@@ -16,8 +16,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from chassis.database import TenantSession
 from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import new_id
-from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.vault import Vault
 from services.sending.relay_address import RelayAddress
 from services.sending.tables import ip_pool_addresses, ip_pools
 from services.sending.warm_up import Standing, standings
@@ -71,7 +71,7 @@ class IpPool:
 
 
 async def create_ip_pool(
-    session: TenantSession, name: str, addresses: Sequence[NewAddress], sealer: Sealer
+    session: TenantSession, name: str, addresses: Sequence[NewAddress], vault: Vault
 ) -> IpPool:
     """Make the organization's pool. Raises Conflict when it has one."""
     made = await session.scalar(
@@ -80,18 +80,16 @@ async def create_ip_pool(
     if made is None:
         raise Conflict("The organization has a pool already.")
     for address in addresses:
-        await _insert(session, made, address, sealer)
+        await _insert(session, made, address, vault)
     return await get_ip_pool(session, made)
 
 
-async def add_address(
-    session: TenantSession, ip_pool_id: UUID, address: NewAddress, sealer: Sealer
-) -> IpPool:
+async def add_address(session: TenantSession, ip_pool_id: UUID, address: NewAddress, vault: Vault) -> IpPool:
     """Add a way out to a pool. Raises NotFound, Conflict when there are as many as there may be."""
     pool = await _held(session, ip_pool_id)
     if len(pool.addresses) >= MOST_ADDRESSES:
         raise Conflict(f"A pool has at most {MOST_ADDRESSES} addresses.")
-    await _insert(session, ip_pool_id, address, sealer)
+    await _insert(session, ip_pool_id, address, vault)
     return await get_ip_pool(session, ip_pool_id)
 
 
@@ -144,12 +142,13 @@ async def _held(session: TenantSession, ip_pool_id: UUID) -> IpPool:
     return await get_ip_pool(session, ip_pool_id)
 
 
-async def _insert(session: TenantSession, ip_pool_id: UUID, address: NewAddress, sealer: Sealer) -> None:
+async def _insert(session: TenantSession, ip_pool_id: UUID, address: NewAddress, vault: Vault) -> None:
     address_id = new_id()
     sealed = None
     if address.relay_url is not None:
         url = address.relay_url.reveal().encode()
-        sealed = sealer.seal(url, table="ip_pool_addresses", row=address_id, column="sealed_relay_url")
+        keyring = await vault.keyring(session)
+        sealed = keyring.seal(url, table="ip_pool_addresses", row=address_id, column="sealed_relay_url")
     await session.execute(
         insert(ip_pool_addresses).values(
             id=address_id,

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text, update
 
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database
-from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from services.sending.dkim_keys import KeyPair
 from services.sending.domains import Domain, create_domain, get_domain
 from services.sending.statuses import DomainStatus
@@ -19,7 +19,7 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('sending.pl
 
 
 async def ensure_platform_domain(
-    database: Database, name: str, sealer: Sealer, pairs: Sequence[KeyPair]
+    database: Database, name: str, vault: Vault, pairs: Sequence[KeyPair]
 ) -> Domain:
     """The domain, made with these keys if it is not there. It counts as verified: whoever runs the platform publishes its records."""
     async with database.tenant_transaction(RequestContext.of_process("sending", PLATFORM)) as session:
@@ -27,7 +27,7 @@ async def ensure_platform_domain(
         known = await session.scalar(select(domains.c.id).where(domains.c.name == name))
         if known is not None:
             return await get_domain(session, known)
-        made = await create_domain(session, name, sealer, pairs)
+        made = await create_domain(session, name, vault, pairs)
         await session.execute(
             update(dkim_keys).where(dkim_keys.c.domain_id == made.id).values(found_at=func.now())
         )

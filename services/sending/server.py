@@ -9,7 +9,8 @@ from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
-from chassis.sealing import Sealer
+from chassis.vault.settings import former_sealer, wrapping_of
+from chassis.vault.vault import Vault
 from services.sending.account_mail import AccountMail
 from services.sending.analytics.retention import EventRetention
 from services.sending.api.analytics import AnalyticsApi
@@ -77,9 +78,9 @@ async def serve(settings: SendingSettings) -> None:
             AccountMailReader(database, account_mail).consumer(bus),
             *ContactsReader(database).consumers(bus),
         ]
-        sealer = Sealer("sending", settings.sealing_keys)
+        vault = Vault("sending", wrapping_of(settings), former=former_sealer("sending", settings))
         for name in (settings.shared_domain, domain_of(settings.account_mail_from)):
-            await ensure_platform_domain(database, name, sealer, await fresh_keys())
+            await ensure_platform_domain(database, name, vault, await fresh_keys())
         platform = Platform(settings.mail_hostname, settings.spf_host)
         verification = Verification(database, scheduler, Dns(settings.dns_resolver), platform)
         process.start(Relay(relay, bus, domain="sending", wake=database.outbox_written))
@@ -105,11 +106,11 @@ async def serve(settings: SendingSettings) -> None:
             CampaignApi(database, recipients, launched=fan_out.launched),
             MessageApi(database),
             TemplateApi(),
-            DomainApi(database, sealer, verification),
+            DomainApi(database, vault, verification),
             AnalyticsApi(),
             TrackingApi(links, Targets(database), recorder),
             IpPoolApi(),
-            IpPoolAdminApi(database, plans, sealer),
+            IpPoolAdminApi(database, plans, vault),
             ReputationApi(),
             ReputationAdminApi(database, plans),
             EmailUsageApi(),

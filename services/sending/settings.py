@@ -4,10 +4,11 @@ from pydantic import Field, Json, ValidationInfo, field_validator
 
 from chassis.email_address import EmailAddress
 from chassis.secret import Secret
-from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealingSettings
+from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
+from chassis.vault.settings import FormerlySealedSettings
 
 
-class SendingSettings(ProcessSettings, DatabaseSettings, EventsSettings, SealingSettings):
+class SendingSettings(ProcessSettings, DatabaseSettings, EventsSettings, FormerlySealedSettings):
     """The sending process asks the contacts process whom a campaign reaches."""
 
     account_mail_from: str = Field(

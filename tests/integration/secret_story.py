@@ -26,10 +26,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import make_url
 
+from chassis.context import RequestContext
+from chassis.database import Database
 from chassis.derived_key import derive
-from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.file_wrapping import FileWrapping
+from chassis.vault.vault import Vault
+from chassis.vault.wrapping import Wrapped
 from deploy.demo.client import Client, Json
 from deploy.demo.waiting import until
 from tests.integration.house import House
@@ -365,14 +371,45 @@ class Story:
         domain = f"{uuid4().hex}.example.com"
         made = await self._client(self.access_token).post("/v1/domains", {"name": domain})
         await self._client(self.access_token).post(f"/v1/domains/{made['id']}/verify")
-        sealer = Sealer("sending", {"local-1": Secret(self.house.secrets.mail_sealing_key)})
-        async with await psycopg.AsyncConnection.connect(self.house.facts["database_url"]) as session:
-            found = await session.execute("SELECT id, sealed_key FROM sending.dkim_keys")
+        async with await psycopg.AsyncConnection.connect(self.house.facts["database_url"]) as connection:
+            found = await connection.execute("SELECT organization_id, id, sealed_key FROM sending.dkim_keys")
             keys = await found.fetchall()
         assert len(keys) > 2
-        for key_id, sealed in keys:
-            private = sealer.open(bytes(sealed), table="dkim_keys", row=key_id, column="sealed_key")
-            self._learn_private_key(f"sending domains: key {key_id}", private)
+        async with self._vault("sending") as (database, vault):
+            for organization, key_id, sealed in keys:
+                context = RequestContext.of_process("delivery", organization)
+                async with database.tenant_transaction(context, read_only=True) as session:
+                    keyring = await vault.keyring(session)
+                place = {"table": "dkim_keys", "row": key_id, "column": "sealed_key"}
+                private = keyring.open_bytes(bytes(sealed), **place)
+                self._learn_private_key(f"sending domains: key {key_id}", private.reveal())
+
+    @asynccontextmanager
+    async def _vault(self, schema: str) -> AsyncIterator[tuple[Database, Vault]]:
+        """That of a schema's processes, which knows also what no part of the house tells."""
+        secrets, role = self.house.secrets, f"{schema}_app"
+        password = secrets.database_roles[role]
+        url = make_url(self.house.facts["database_url"]).set(username=role, password=password)
+        async with Database(Secret(url.render_as_string(hide_password=False)), schema=schema) as database:
+            wrapping = FileWrapping({"local-1": Secret(secrets.key_encryption_keys[schema])})
+            yield database, Vault(schema, wrapping)
+            await self._data_keys(schema, wrapping)
+
+    async def _data_keys(self, schema: str, wrapping: FileWrapping) -> None:
+        stored = SQL("SELECT organization_id, id, version, wrapping_key, wrapped FROM {}.data_keys")
+        async with await psycopg.AsyncConnection.connect(self.house.facts["database_url"]) as connection:
+            found = await connection.execute(stored.format(Identifier(schema)))
+            rows = await found.fetchall()
+        assert rows
+        for organization, key_id, version, name, wrapped in rows:
+            bound = {
+                "schema": schema,
+                "organization": str(organization),
+                "data_key": str(key_id),
+                "version": str(version),
+            }
+            plain = await wrapping.unwrap(Wrapped(name, bytes(wrapped)), bound)
+            self.ledger.learn(f"the house's own data key {key_id} of {schema}", plain)
 
     def _learn_private_key(self, name: str, der: bytes) -> None:
         self.ledger.learn(f"{name}, DER", der)

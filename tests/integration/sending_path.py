@@ -23,9 +23,10 @@ from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
-from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
+from chassis.vault.settings import wrapping_of
+from chassis.vault.vault import Vault
 from flownurture.contacts.v1 import forms_pb2, lists_pb2
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1 import workflows_pb2
@@ -301,8 +302,8 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
                 sealed=sealed_mails,
             ),
         )
-        sealer = Sealer("sending", settings.sealing_keys)
-        await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
+        vault = Vault("sending", wrapping_of(settings))
+        await ensure_platform_domain(database, settings.shared_domain, vault, await fresh_keys())
         return_paths = ReturnPaths(settings.link_keys)
         unsubscribe_addresses = UnsubscribeAddresses(settings.link_keys)
         intake = await stack.enter_async_context(Intake(database, Origins(settings.link_keys)))
@@ -316,7 +317,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
             unsubscribe_addresses,
             CarriedTokens(settings.link_keys),
         )
-        senders = Senders(database, sealer, shared_domain=settings.shared_domain, hostname="mail.test")
+        senders = Senders(database, vault, shared_domain=settings.shared_domain, hostname="mail.test")
         drafts = Drafts(
             senders,
             TrackingLinks(settings.link_keys, settings.public_url),
@@ -325,7 +326,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
         )
         relay = await stack.enter_async_context(MailRelay())
         post = await stack.enter_async_context(
-            PostOffice(folder, database, scheduler, drafts, letters, sealer).open(relay)
+            PostOffice(folder, database, scheduler, drafts, letters, vault).open(relay)
         )
         clock = MovedClock(datetime.now(UTC))
         people = PeoplePeer(await contacts("workflows"))

@@ -6,7 +6,7 @@ from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
-from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from flownurture.sending.v1 import domains_pb2 as pb
 from services.sending import domains
 from services.sending.domain_records import Platform
@@ -18,9 +18,9 @@ class DomainApi:
 
     service = pb.DESCRIPTOR.services_by_name["DomainService"]
 
-    def __init__(self, database: Database, sealer: Sealer, verification: Verification) -> None:
+    def __init__(self, database: Database, vault: Vault, verification: Verification) -> None:
         self._database = database
-        self._sealer = sealer
+        self._vault = vault
         self._verification = verification
 
     async def create_domain(
@@ -28,7 +28,7 @@ class DomainApi:
     ) -> pb.Domain:
         """Add a domain. INVALID for what is no name, CONFLICT when it is there already."""
         name = domains.domain_name(request.name)
-        created = await domains.create_domain(session, name, self._sealer, await fresh_keys())
+        created = await domains.create_domain(session, name, self._vault, await fresh_keys())
         return self._as_message(created)
 
     async def get_domain(
@@ -65,7 +65,7 @@ class DomainApi:
         """Make new keys; NOT_FOUND, CONFLICT while the newest are not in the DNS."""
         domain_id = parse_id(request.domain_id)
         return self._as_message(
-            await domains.rotate_keys(session, domain_id, self._sealer, await fresh_keys())
+            await domains.rotate_keys(session, domain_id, self._vault, await fresh_keys())
         )
 
     def _as_message(self, domain: domains.Domain) -> pb.Domain:

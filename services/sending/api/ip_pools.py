@@ -7,7 +7,7 @@ from chassis.database import Database, TenantSession
 from chassis.errors import FailedPrecondition
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
-from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from flownurture.sending.v1 import ip_pools_pb2 as pb
 from services.sending import ip_pools
 from services.sending.api.operators import within
@@ -44,10 +44,10 @@ class IpPoolAdminApi:
 
     service = pb.DESCRIPTOR.services_by_name["IpPoolAdminService"]
 
-    def __init__(self, database: Database, identity: IdentityPeer, sealer: Sealer) -> None:
+    def __init__(self, database: Database, identity: IdentityPeer, vault: Vault) -> None:
         self._database = database
         self._identity = identity
-        self._sealer = sealer
+        self._vault = vault
 
     async def create_ip_pool(self, request: pb.CreateIpPoolRequest, context: RequestContext) -> pb.IpPool:
         """Make the pool. INVALID, NOT_FOUND, FAILED_PRECONDITION, CONFLICT."""
@@ -60,7 +60,7 @@ class IpPoolAdminApi:
                 "The organization's plan has no dedicated addresses.", reason="PLAN_UPGRADE_REQUIRED"
             )
         async with self._database.tenant_transaction(theirs) as session:
-            return _as_message(await ip_pools.create_ip_pool(session, request.name, addresses, self._sealer))
+            return _as_message(await ip_pools.create_ip_pool(session, request.name, addresses, self._vault))
 
     async def list_organization_ip_pools(
         self, request: pb.ListOrganizationIpPoolsRequest, context: RequestContext
@@ -91,7 +91,7 @@ class IpPoolAdminApi:
         address = _new_address(request.address, "address")
         async with self._database.tenant_transaction(within(context, request.organization_id)) as session:
             return _as_message(
-                await ip_pools.add_address(session, parse_id(request.ip_pool_id), address, self._sealer)
+                await ip_pools.add_address(session, parse_id(request.ip_pool_id), address, self._vault)
             )
 
     async def remove_ip_pool_address(

@@ -15,8 +15,7 @@ from sqlalchemy import Row, text
 
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database, TenantSession
-from chassis.sealing import Sealer
-from chassis.secret import Secret
+from chassis.vault.vault import Vault
 from services.sending import warm_up
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.relays import Relay, Relays
@@ -67,10 +66,10 @@ class _Way:
 class Routes:
     """Finds ways out."""
 
-    def __init__(self, database: Database, relays: Relays, sealer: Sealer) -> None:
+    def __init__(self, database: Database, relays: Relays, vault: Vault) -> None:
         self._database = database
         self._relays = relays
-        self._sealer = sealer
+        self._vault = vault
 
     async def of(self, session: TenantSession, claimed: Sequence[Claimed]) -> Route:
         """The way of messages of the session's organization."""
@@ -78,7 +77,7 @@ class Routes:
             ways: list[_Way] = [_Way(self._relays.system, None)]
         else:
             rows = (await session.execute(_ADDRESSES)).all()
-            own = [self._way(row) for row in rows if row.id is not None]
+            own = [await self._way(session, row) for row in rows if row.id is not None]
             ways = own if rows else [_Way(self._relays.shared, None)]
         up = [way for way in ways if not way.relay.pool.down_for]
         if not up:
@@ -94,17 +93,20 @@ class Routes:
             async with self._database.tenant_transaction(context) as session:
                 await warm_up.give_back(session, share.warming, unused)
 
-    def _way(self, row: Row[Any]) -> _Way:
-        relay = self._relays.known(row.id) or self._relays.dedicated(row.id, self._address(row))
+    async def _way(self, session: TenantSession, row: Row[Any]) -> _Way:
+        relay = self._relays.known(row.id)
+        if relay is None:
+            relay = self._relays.dedicated(row.id, await self._address(session, row))
         return _Way(relay, row.id if row.warm_at is None else None)
 
-    def _address(self, row: Row[Any]) -> RelayAddress:
+    async def _address(self, session: TenantSession, row: Row[Any]) -> RelayAddress:
         if row.sealed_relay_url is None:
             return self._relays.shared_address.bound_to(row.source_address)
-        url = self._sealer.open(
+        keyring = await self._vault.keyring_to_open(session)
+        url = keyring.open(
             bytes(row.sealed_relay_url), table="ip_pool_addresses", row=row.id, column="sealed_relay_url"
         )
-        return RelayAddress.of(Secret(url.decode()), row.source_address)
+        return RelayAddress.of(url, row.source_address)
 
 
 async def _spread(session: TenantSession, ways: Sequence[_Way], claimed: Sequence[Claimed]) -> int:

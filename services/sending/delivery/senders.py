@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database, TenantSession
-from chassis.sealing import Sealer
+from chassis.vault.keyring import Keyring
+from chassis.vault.vault import Vault
 from services.sending.delivery.dkim import SigningKey
 from services.sending.delivery.mime import Sender, wire_form
 from services.sending.dkim_keys import load
@@ -41,9 +43,9 @@ class Identity:
 class Senders:
     """Knows for a minute which domains are verified, and their keys."""
 
-    def __init__(self, database: Database, sealer: Sealer, *, shared_domain: str, hostname: str) -> None:
+    def __init__(self, database: Database, vault: Vault, *, shared_domain: str, hostname: str) -> None:
         self._database = database
-        self._sealer = sealer
+        self._vault = vault
         self._shared_domain = shared_domain
         self._hostname = hostname
         self._known: dict[tuple[UUID, str], tuple[float, Sequence[SigningKey]]] = {}
@@ -72,17 +74,25 @@ class Senders:
         organization = session.context.organization
         known = self._recall(organization, domain)
         if known is None:
-            rows = await session.execute(_KEYS, {"name": domain})
-            known = [self._signing_key(domain, row.id, row.selector, row.sealed_key) for row in rows]
+            known = await self._read(session, domain)
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[organization, domain] = (monotonic() + _KNOWN_SECONDS, known)
         return known
 
+    async def _read(self, session: TenantSession, domain: str) -> Sequence[SigningKey]:
+        rows = (await session.execute(_KEYS, {"name": domain})).all()
+        if not rows:
+            return ()
+        keyring = await self._vault.keyring_to_open(session)
+        return [_signing_key(keyring, domain, row) for row in rows]
+
     def _recall(self, organization: UUID, domain: str) -> Sequence[SigningKey] | None:
         until, keys = self._known.get((organization, domain), (0.0, ()))
         return keys if monotonic() < until else None
 
-    def _signing_key(self, domain: str, key_id: UUID, selector: str, sealed: bytes) -> SigningKey:
-        private = self._sealer.open(bytes(sealed), table="dkim_keys", row=key_id, column="sealed_key")
-        return SigningKey(domain, selector, load(private))
+
+def _signing_key(keyring: Keyring, domain: str, row: Row[Any]) -> SigningKey:
+    sealed = bytes(row.sealed_key)
+    private = keyring.open_bytes(sealed, table="dkim_keys", row=row.id, column="sealed_key")
+    return SigningKey(domain, row.selector, load(private.reveal()))

@@ -10,8 +10,9 @@ from chassis.process import Process
 from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
-from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.settings import former_sealer, wrapping_of
+from chassis.vault.vault import Vault
 from services.sending.delivery.consumers import approved_consumers
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.figures import Figures
@@ -47,7 +48,7 @@ async def serve(settings: DeliverySettings) -> None:
         journal = await process.enter(Journal(settings.journal_folder))
         lease = await process.enter(Lease(scheduler, journal))
         outcomes = await process.enter(Outcomes(database, journal))
-        sealer = Sealer("sending", settings.sealing_keys)
+        vault = Vault("sending", wrapping_of(settings), former=former_sealer("sending", settings))
         shared = _relay(settings.smtp_url, "SMTP_URL").run_by(settings.smtp_provider or "")
         relays = await process.enter(
             Relays(
@@ -61,7 +62,7 @@ async def serve(settings: DeliverySettings) -> None:
         REGISTRY.register(Figures(relays))
         senders = Senders(
             database,
-            sealer,
+            vault,
             shared_domain=settings.shared_domain,
             hostname=settings.mail_hostname,
         )
@@ -83,7 +84,7 @@ async def serve(settings: DeliverySettings) -> None:
         worker = Worker(
             database,
             lease,
-            Routes(database, relays, sealer),
+            Routes(database, relays, vault),
             drafts=drafts,
             letters=letters,
             outcomes=outcomes,

@@ -10,13 +10,13 @@ from chassis.settings import (
     EventsSettings,
     ProcessSettings,
     SealedMailSettings,
-    SealingSettings,
 )
+from chassis.vault.settings import FormerlySealedSettings
 from services.sending.delivery.carriers import Provider
 
 
 class DeliverySettings(
-    ProcessSettings, DatabaseSettings, EventsSettings, SealingSettings, SealedMailSettings
+    ProcessSettings, DatabaseSettings, EventsSettings, FormerlySealedSettings, SealedMailSettings
 ):
     """The delivery process hands mail to a relay and writes the links by which people opt out."""
 

@@ -11,9 +11,10 @@ from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
-from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
+from chassis.vault.settings import wrapping_of
+from chassis.vault.vault import Vault
 from deploy.local.nameserver.server import Nameserver
 from services.sending.api.analytics import AnalyticsApi
 from services.sending.api.campaigns import CampaignApi
@@ -238,14 +239,14 @@ def fan_out(
 
 
 @pytest.fixture(scope="session")
-def sealer(settings: DeliverySettings) -> Sealer:
-    return Sealer("sending", settings.sealing_keys)
+def vault(settings: DeliverySettings) -> Vault:
+    return Vault("sending", wrapping_of(settings))
 
 
 @pytest.fixture
-async def shared(database: Database, sealer: Sealer, settings: DeliverySettings) -> Domain:
+async def shared(database: Database, vault: Vault, settings: DeliverySettings) -> Domain:
     """The platform's own domain."""
-    return await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
+    return await ensure_platform_domain(database, settings.shared_domain, vault, await fresh_keys())
 
 
 @pytest.fixture(scope="session")
@@ -262,13 +263,13 @@ def verification(database: Database, scheduler: RoleDatabase, nameserver: Namese
 
 
 @pytest.fixture(scope="session")
-def domain_api(database: Database, sealer: Sealer, verification: Verification) -> DomainApi:
-    return DomainApi(database, sealer, verification)
+def domain_api(database: Database, vault: Vault, verification: Verification) -> DomainApi:
+    return DomainApi(database, vault, verification)
 
 
 @pytest.fixture(scope="session")
-def ip_pool_admin_api(database: Database, allowances: IdentityPeer, sealer: Sealer) -> IpPoolAdminApi:
-    return IpPoolAdminApi(database, allowances, sealer)
+def ip_pool_admin_api(database: Database, allowances: IdentityPeer, vault: Vault) -> IpPoolAdminApi:
+    return IpPoolAdminApi(database, allowances, vault)
 
 
 @pytest.fixture(scope="session")
@@ -404,8 +405,8 @@ def letters(links: UnsubscribeLinks, settings: DeliverySettings) -> Letters:
 
 
 @pytest.fixture
-def senders(database: Database, sealer: Sealer, settings: DeliverySettings) -> Senders:
-    return Senders(database, sealer, shared_domain=settings.shared_domain, hostname="mail.test")
+def senders(database: Database, vault: Vault, settings: DeliverySettings) -> Senders:
+    return Senders(database, vault, shared_domain=settings.shared_domain, hostname="mail.test")
 
 
 @pytest.fixture
@@ -421,9 +422,9 @@ def post_office(
     scheduler: RoleDatabase,
     drafts: Drafts,
     letters: Letters,
-    sealer: Sealer,
+    vault: Vault,
 ) -> PostOffice:
-    return PostOffice(tmp_path, database, scheduler, drafts, letters, sealer)
+    return PostOffice(tmp_path, database, scheduler, drafts, letters, vault)
 
 
 @pytest.fixture

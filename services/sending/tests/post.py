@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.database import Database, RoleDatabase
-from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.vault import Vault
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.journal import Journal
 from services.sending.delivery.leases import Lease
@@ -40,7 +40,7 @@ class PostOffice:
     scheduler: RoleDatabase
     drafts: Drafts
     letters: Letters
-    sealer: Sealer
+    vault: Vault
 
     @asynccontextmanager
     async def open(
@@ -59,7 +59,7 @@ class PostOffice:
             worker = Worker(
                 self.database,
                 lease,
-                Routes(self.database, relays, self.sealer),
+                Routes(self.database, relays, self.vault),
                 drafts=self.drafts,
                 letters=self.letters,
                 outcomes=outcomes,

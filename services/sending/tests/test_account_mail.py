@@ -11,6 +11,7 @@ from sqlalchemy import Row, text
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database
 from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from flownurture.sending.v1.sealed_mail_pb2 import MailBody
 from services.sending.account_mail import AccountMail
 from services.sending.bodies import Body, SealedBody
@@ -33,9 +34,9 @@ _MESSAGE = text(
 
 
 @pytest.fixture(autouse=True)
-async def domains(database: Database, sealer: Sealer, settings: DeliverySettings) -> None:
+async def domains(database: Database, vault: Vault, settings: DeliverySettings) -> None:
     for name in (settings.shared_domain, "accounts.house.test"):
-        await ensure_platform_domain(database, name, sealer, await fresh_keys())
+        await ensure_platform_domain(database, name, vault, await fresh_keys())
 
 
 async def order(

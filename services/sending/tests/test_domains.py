@@ -10,7 +10,7 @@ import pytest
 
 from chassis.database import Database
 from chassis.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, Unavailable
-from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from deploy.local.nameserver.server import Nameserver
 from flownurture.sending.v1 import domains_pb2 as pb
 from services.sending.delivery.settings import DeliverySettings
@@ -251,9 +251,9 @@ async def test_nobody_sends_from_anothers_domain(
 
 
 async def test_the_platforms_own_domain_is_made_once(
-    shared: Domain, database: Database, sealer: Sealer
+    shared: Domain, database: Database, vault: Vault
 ) -> None:
-    assert await ensure_platform_domain(database, shared.name, sealer, await fresh_keys()) == shared
+    assert await ensure_platform_domain(database, shared.name, vault, await fresh_keys()) == shared
 
 
 async def test_keys_are_replaced_without_a_gap(

@@ -25,11 +25,11 @@ from chassis.errors import Unavailable
 from chassis.events import EventBus
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
-from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.settings import EventsSettings
 from chassis.stamp import StampVerifier
 from chassis.tests.deadlines import until
+from chassis.vault.vault import Vault
 from deploy.local.servers.program import HOST
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.fan_out import FanOut
@@ -105,7 +105,7 @@ async def member(
     site: Site,
     sending: Peer,
     suppression: Peer,
-    sealer: Sealer,
+    vault: Vault,
     settings: DeliverySettings,
     audience: Audience,
     fan_out: FanOut,
@@ -113,7 +113,7 @@ async def member(
     """A member of a fresh organization, on the database that will be killed."""
     url = Secret(site.environments["suppression"]["DATABASE_URL"])
     async with Database(url, schema="sending") as database:
-        await ensure_platform_domain(database, settings.shared_domain, sealer, await fresh_keys())
+        await ensure_platform_domain(database, settings.shared_domain, vault, await fresh_keys())
         yield Tenant(sending, suppression, database, audience, fan_out)
 
 
