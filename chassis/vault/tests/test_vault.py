@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -21,6 +21,9 @@ from chassis.vault.keyring import KEY_ID, Keyring, ReadOnlyKeyring
 from chassis.vault.tests.conftest import key_encryption_key
 from chassis.vault.vault import Vault
 from chassis.vault.wrapping import DoesNotOpen, Wrapped
+
+# Other tests run on the same cores.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Place(TypedDict):
@@ -154,6 +157,7 @@ async def test_not_one_changed_byte_opens(database: Database, vault: Vault, cont
     keyring, where = await keyring_of(database, vault, context), place()
     sealed = keyring.seal(b"plain", **where)
 
+    @UNHURRIED
     @given(st.integers(0, len(sealed) - 1), st.integers(1, 255))
     def changed(position: int, difference: int) -> None:
         other = bytearray(sealed)
@@ -161,11 +165,13 @@ async def test_not_one_changed_byte_opens(database: Database, vault: Vault, cont
         with pytest.raises(DoesNotOpen):
             keyring.open(bytes(other), **where)
 
+    @UNHURRIED
     @given(st.integers(0, len(sealed) - 1))
     def cut(length: int) -> None:
         with pytest.raises(DoesNotOpen):
             keyring.open(sealed[:length], **where)
 
+    @UNHURRIED
     @given(st.binary(max_size=100))
     def made_up(other: bytes) -> None:
         with pytest.raises(DoesNotOpen):
