@@ -79,14 +79,19 @@ class Keyring:
 
     def _opened(self, sealed: bytes, table: str, row: UUID, column: str) -> bytes:
         try:
-            if sealed[:1] != FORMAT and self._former is not None:
-                return self._former.open(sealed, table=table, row=row, column=column)
+            if sealed[:1] != FORMAT:
+                return self._formerly_sealed(sealed, table, row, column)
             cipher, owner = self._keys[sealed[KEY_ID]]
             return cipher.decrypt(
                 sealed[_NONCE], sealed[_CIPHERTEXT], owner + row.bytes + self._column(table, column)
             )
         except (LookupError, ValueError, InvalidTag):
             raise DoesNotOpen from None
+
+    def _formerly_sealed(self, sealed: bytes, table: str, row: UUID, column: str) -> bytes:
+        if self._former is None:
+            raise DoesNotOpen
+        return self._former.open(sealed, table=table, row=row, column=column)
 
     def _column(self, table: str, column: str) -> bytes:
         # As many as the code names. Identifiers hold no point, so that no two columns are written alike.
