@@ -1,6 +1,5 @@
 """The identity service in this process, behind a real gRPC port."""
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Protocol, TypeAlias
@@ -33,9 +32,9 @@ class Start(Protocol):
 def settings(service_environment: ServiceEnvironment) -> IdentitySettings:
     environment = {
         **service_environment("identity"),
+        **mails.ENVIRONMENT,
         "SUPER_ADMIN_EMAIL": f"operator-{uuid4().hex}@platform.test",
         "SUPER_ADMIN_PASSWORD": PASSWORD,
-        "SEALED_MAIL_KEYS": json.dumps({key_id: key.reveal() for key_id, key in mails.KEYS.items()}),
     }
     return IdentitySettings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
 

@@ -1,5 +1,6 @@
 """The links in the mails that identity has ordered, as their receivers would find them."""
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from services.identity.tests.edge import Person
 
 # What identity seals mails with in its tests, which open them as the delivery process would.
 KEYS = {"tests": Secret(b64encode(bytes(range(32))).decode())}
+ENVIRONMENT = {"SEALED_MAIL_KEYS": json.dumps({key_id: key.reveal() for key_id, key in KEYS.items()})}
 
 _ORDERS = text("SELECT envelope FROM outbox ORDER BY id")
 

@@ -26,6 +26,7 @@ from flownurture.identity.v1 import admission_pb2, api_keys_pb2, auth_pb2
 from services.identity.grants import Grants
 from services.identity.redis_connections import redis_at
 from services.identity.settings import IdentitySettings
+from services.identity.tests import mails
 from services.identity.tests.conftest import ServiceEnvironment
 from services.identity.tests.day import Day
 from services.identity.tests.edge import Edge
@@ -60,6 +61,7 @@ async def running(service_environment: ServiceEnvironment) -> AsyncIterator[Runn
     listen, metrics = (f"127.0.0.1:{port}" for port in _free_ports(2))
     environment = {
         **service_environment("identity"),
+        **mails.ENVIRONMENT,
         "LISTEN": listen,
         "METRICS_LISTEN": metrics,
         "SUPER_ADMIN_EMAIL": f"operator-{uuid4().hex}@platform.test",
