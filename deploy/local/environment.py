@@ -25,7 +25,7 @@ _SCHEMAS = {
     "integrations": "integrations",
 }
 # Those that seal what they store, or open it.
-_SEALING = {"delivery", "integrations", "sending", "webhooks"}
+_SEALING = {"delivery", "identity", "integrations", "sending", "webhooks"}
 SUPER_ADMIN_EMAIL = "admin@flownurture.test"
 ACCOUNT_MAIL_FROM = "hello@accounts.flownurture.test"
 MAIL_HOSTNAME = "mail.flownurture.test"

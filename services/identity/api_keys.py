@@ -17,8 +17,10 @@ from chassis.database import TenantSession
 from chassis.derived_key import chain_key
 from chassis.errors import Conflict, FieldViolation, InvalidRequest, NotFound
 from chassis.identifiers import new_id
-from chassis.sealing import Sealer
-from chassis.secret import Secret
+from chassis.secret import Secret, SecretBytes
+from chassis.vault.keyring import Keyring
+from chassis.vault.sealed_columns import SealedColumn
+from chassis.vault.vault import Vault
 from services.identity import audit
 from services.identity.audit import Act
 from services.identity.grants import Grants
@@ -33,6 +35,8 @@ _USES_APART = timedelta(minutes=1)
 
 _COLUMNS = [column for column in api_keys.c if column.name not in ("secret_digest", "sealed_chain_key")]
 _PLACE = {"table": "api_keys", "column": "sealed_chain_key"}
+# All of the schema that is an organization's. Seeds of second factors are persons'.
+SEALED_COLUMNS = (SealedColumn(api_keys, "sealed_chain_key"),)
 
 # Held until the transaction ends: keys of one organization are made one after the other, and so counted.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('identity.api_keys:' || :organization, 0))")
@@ -66,7 +70,7 @@ class StoredKey:
 
 async def create(
     session: TenantSession,
-    sealer: Sealer,
+    vault: Vault,
     *,
     name: str,
     scopes: Sequence[str],
@@ -79,12 +83,13 @@ async def create(
     await _refuse_too_many(session)
     key_id = new_id()
     secret = api_key.ApiKey.mint(key_id)
+    keyring = await vault.keyring(session)
     values = {
         "id": key_id,
         "name": name,
         "prefix": secret[:_SHOWN],
         "secret_digest": api_key.ApiKey.parse(secret).secret_digest,
-        "sealed_chain_key": sealer.seal(chain_key(secret), row=key_id, **_PLACE),
+        "sealed_chain_key": keyring.seal(chain_key(secret), row=key_id, **_PLACE),
         "scopes": scopes,
         "expires_at": expires_at,
     }
@@ -126,9 +131,9 @@ async def revoke(session: TenantSession, key_id: UUID, grants: Grants) -> None:
     await grants.hold_api_key(key_id)
 
 
-def opened_chain_key(key_id: UUID, sealed: bytes, sealer: Sealer) -> bytes:
-    """The root of the chain of keys that are derived from this one. Raises as `Sealer.open` does."""
-    return sealer.open(sealed, row=key_id, **_PLACE)
+def opened_chain_key(key_id: UUID, sealed: bytes, keyring: Keyring) -> SecretBytes:
+    """The root of the chain of keys that are derived from this one. Raises DoesNotOpen."""
+    return keyring.open_bytes(sealed, row=key_id, **_PLACE)
 
 
 def is_live() -> ColumnElement[bool]:

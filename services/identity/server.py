@@ -17,6 +17,8 @@ from chassis.rpc.server import RpcServer
 from chassis.scheduler import Scheduler
 from chassis.sealing import Sealer
 from chassis.stamp import Stamper
+from chassis.vault.settings import wrapping_of
+from chassis.vault.vault import Vault
 from services.identity.access_tokens import AccessTokens
 from services.identity.account_mails import AccountMails
 from services.identity.afterwards import Afterwards
@@ -95,7 +97,9 @@ async def servicers(
     passwords = await enter(Passwords())
     redis = await enter(redis_at(settings.redis_url))
     grants, throttle = Grants(redis), Throttle(redis)
+    # What belongs to a person is sealed by the schema's own key, since no organization has a person to itself.
     sealer = Sealer("identity", settings.sealing_keys)
+    vault = Vault("identity", wrapping_of(settings), former=sealer)
     if settings.super_admin_email and settings.super_admin_password:
         await ensure_super_admin(
             database,
@@ -170,9 +174,9 @@ async def servicers(
         OrganizationService(clock),
         PlanService(database, peers, grants, clock),
         EntitlementService(clock),
-        ApiKeyService(grants, sealer),
+        ApiKeyService(grants, vault),
         AdminService(database, platform, grants, clock),
         AuditService(),
         DeadLetterAdminService(database, DeadLetterPeers(readers)),
-        AdmissionService(database, lookup, grants, sealer, clock),
+        AdmissionService(database, lookup, grants, vault, clock),
     )

@@ -14,6 +14,7 @@ from chassis.settings import (
     SealedMailSettings,
     SealingSettings,
 )
+from chassis.vault.settings import VaultSettings
 
 
 class AuditSettings(EnvironmentSettings):
@@ -25,7 +26,13 @@ class AuditSettings(EnvironmentSettings):
 
 
 class IdentitySettings(
-    ProcessSettings, DatabaseSettings, EventsSettings, AuditSettings, SealingSettings, SealedMailSettings
+    ProcessSettings,
+    DatabaseSettings,
+    EventsSettings,
+    AuditSettings,
+    SealingSettings,
+    SealedMailSettings,
+    VaultSettings,
 ):
     """Everything that `serve` needs."""
 

@@ -9,7 +9,7 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.derived_key import DerivedKey
 from chassis.errors import FieldViolation, InvalidRequest, Unauthenticated
-from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.identity.v1 import admission_pb2 as pb
 from services.identity import api_keys
@@ -26,12 +26,12 @@ class AdmissionService:
     service = pb.DESCRIPTOR.services_by_name["AdmissionService"]
 
     def __init__(
-        self, database: Database, lookup: Lookup, grants: Grants, sealer: Sealer, clock: Clock
+        self, database: Database, lookup: Lookup, grants: Grants, vault: Vault, clock: Clock
     ) -> None:
         self._database = database
         self._lookup = lookup
         self._grants = grants
-        self._sealer = sealer
+        self._vault = vault
         self._clock = clock
 
     async def resolve_credential(
@@ -61,7 +61,7 @@ class AdmissionService:
         derived = _derived_key(credential)
         reading = await self._grants.begin_reading()
         key = await self._lookup.api_key(UUID(credential.api_key_id))
-        if key is None or not self._is_genuine(key, credential, derived):
+        if key is None or not await self._is_genuine(key, credential, derived):
             raise Unauthenticated
         now = self._clock()
         grant = _grant_of_key(key, now)
@@ -73,12 +73,18 @@ class AdmissionService:
             await self._note_use(key, context)
         return grant
 
-    def _is_genuine(self, key: LiveKey, credential: pb.ApiKeyCredential, derived: DerivedKey | None) -> bool:
+    async def _is_genuine(
+        self, key: LiveKey, credential: pb.ApiKeyCredential, derived: DerivedKey | None
+    ) -> bool:
         if derived is None:
             return hmac.compare_digest(key.secret_digest, credential.secret_sha256)
         if key.sealed_chain_key is None or derived.has_expired(time.time()):
             return False
-        return derived.is_signed_from(api_keys.opened_chain_key(key.id, key.sealed_chain_key, self._sealer))
+        context = RequestContext.of_process("identity", key.organization.id)
+        async with self._database.tenant_transaction(context, read_only=True) as session:
+            keyring = await self._vault.keyring_to_open(session)
+        chain = api_keys.opened_chain_key(key.id, key.sealed_chain_key, keyring)
+        return derived.is_signed_from(chain.reveal())
 
     async def _note_use(self, key: LiveKey, context: RequestContext) -> None:
         theirs = RequestContext.of_process("identity", key.organization.id, request_id=context.request_id)

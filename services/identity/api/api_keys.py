@@ -8,7 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.pagination import decode_cursor, next_cursor, page_size
-from chassis.sealing import Sealer
+from chassis.vault.vault import Vault
 from flownurture.identity.v1 import api_keys_pb2 as pb
 from services.identity import api_keys
 from services.identity.api.messages import api_key_message
@@ -22,9 +22,9 @@ class ApiKeyService:
 
     service = pb.DESCRIPTOR.services_by_name["ApiKeyService"]
 
-    def __init__(self, grants: Grants, sealer: Sealer) -> None:
+    def __init__(self, grants: Grants, vault: Vault) -> None:
         self._grants = grants
-        self._sealer = sealer
+        self._vault = vault
 
     async def create_api_key(
         self, request: pb.CreateApiKeyRequest, context: RequestContext, session: TenantSession
@@ -32,7 +32,7 @@ class ApiKeyService:
         """Create a key; the only answer that holds its secret."""
         key, secret = await api_keys.create(
             session,
-            self._sealer,
+            self._vault,
             name=parse_name(request.name),
             scopes=parse_scopes(request.scopes),
             expires_at=request.expires_at.ToDatetime(UTC) if request.HasField("expires_at") else None,

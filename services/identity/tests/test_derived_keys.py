@@ -6,18 +6,21 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from cryptography.exceptions import InvalidTag
 from redis.asyncio import Redis
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from chassis.api_key import ApiKey
-from chassis.database import Database
+from chassis.database import Database, RoleDatabase
 from chassis.derived_key import DerivedKey, chain_key, derive
 from chassis.errors import Unauthenticated
 from chassis.identifiers import new_id
 from chassis.sealing import Sealer
+from chassis.vault.rotation import Rotation
+from chassis.vault.settings import wrapping_of
+from chassis.vault.vault import Vault
+from chassis.vault.wrapping import DoesNotOpen
 from flownurture.identity.v1 import admission_pb2
-from services.identity.api_keys import opened_chain_key
+from services.identity.api_keys import SEALED_COLUMNS, opened_chain_key
 from services.identity.settings import IdentitySettings
 from services.identity.tables import api_keys
 from services.identity.tests.edge import Edge
@@ -160,11 +163,45 @@ async def test_what_chains_are_checked_with_is_stored_sealed_to_its_row(
     made = await create(edge, person)
     async with database.tenant_transaction(person.context) as session:
         row = (await session.execute(select(api_keys))).one()
+        keyring = await Vault("identity", wrapping_of(settings)).keyring(session)
     assert chain_key(made.secret) not in row.sealed_chain_key
-    sealer = Sealer("identity", settings.sealing_keys)
-    assert opened_chain_key(row.id, row.sealed_chain_key, sealer) == chain_key(made.secret)
-    with pytest.raises(InvalidTag):
-        opened_chain_key(uuid4(), row.sealed_chain_key, sealer)
+    assert opened_chain_key(row.id, row.sealed_chain_key, keyring).reveal() == chain_key(made.secret)
+    with pytest.raises(DoesNotOpen):
+        opened_chain_key(uuid4(), row.sealed_chain_key, keyring)
+
+
+async def test_what_chains_of_before_are_checked_with_is_read_and_sealed_again(
+    edge: Edge, database: Database, settings: IdentitySettings
+) -> None:
+    person = await edge.sign_up()
+    made = await create(edge, person)
+    place: dict[str, Any] = {"table": "api_keys", "column": "sealed_chain_key"}
+    former, key_id = Sealer("identity", settings.sealing_keys), UUID(made.api_key.id)
+    as_before = former.seal(chain_key(made.secret), row=key_id, **place)
+    async with database.tenant_transaction(person.context) as session:
+        await session.execute(
+            update(api_keys).where(api_keys.c.id == key_id).values(sealed_chain_key=as_before)
+        )
+    derived = derive(made.secret, scopes=["contacts:read"])
+    assert list((await resolve(edge, derived)).scopes) == ["contacts:read"]
+
+    wrapping = wrapping_of(settings)
+    remembering_nothing = Vault("identity", wrapping, former=former, known_organizations=0)
+    async with RoleDatabase(settings.database_scheduler_url) as scheduler:
+        rotation = Rotation(
+            database,
+            scheduler,
+            remembering_nothing,
+            SEALED_COLUMNS,
+            tell=lambda _: None,
+            pause=asyncio.sleep,
+        )
+        await rotation.run(ago(60))
+    async with database.tenant_transaction(person.context) as session:
+        row = (await session.execute(select(api_keys))).one()
+        keyring = await Vault("identity", wrapping).keyring(session)
+    assert opened_chain_key(key_id, row.sealed_chain_key, keyring).reveal() == chain_key(made.secret)
+    assert list((await resolve(edge, derived)).scopes) == ["contacts:read"]
 
 
 async def test_what_chains_are_checked_with_is_neither_in_redis_nor_told_to_a_gateway(

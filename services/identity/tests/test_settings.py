@@ -22,7 +22,9 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("malformed", MALFORMED)
-@pytest.mark.parametrize("variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS", "SEALED_MAIL_KEYS"])
+@pytest.mark.parametrize(
+    "variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS", "SEALED_MAIL_KEYS", "KEY_ENCRYPTION_KEYS"]
+)
 def test_a_malformed_key_is_named_and_not_shown(
     service_environment: ServiceEnvironment,
     monkeypatch: pytest.MonkeyPatch,
@@ -43,7 +45,9 @@ def test_a_malformed_key_is_named_and_not_shown(
     assert not MALFORMED[malformed] or MALFORMED[malformed] not in said
 
 
-@pytest.mark.parametrize("variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS", "SEALED_MAIL_KEYS"])
+@pytest.mark.parametrize(
+    "variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS", "SEALED_MAIL_KEYS", "KEY_ENCRYPTION_KEYS"]
+)
 @pytest.mark.parametrize(
     "value",
     ["{}", "[]", pytest.param(GOOD, id="a key alone"), '{"spring": 1}', "{"],
