@@ -137,6 +137,7 @@ class Story:
         await self._api_keys()
         await self._webhook_endpoints()
         await self._sending_domain()
+        await self._data_keys()
         await self._links_of_contacts()
         await self._mislaid()
         await self._without_a_database()
@@ -391,11 +392,17 @@ class Story:
         password = secrets.database_roles[role]
         url = make_url(self.house.facts["database_url"]).set(username=role, password=password)
         async with Database(Secret(url.render_as_string(hide_password=False)), schema=schema) as database:
-            wrapping = FileWrapping({"local-1": Secret(secrets.key_encryption_keys[schema])})
-            yield database, Vault(schema, wrapping)
-            await self._data_keys(schema, wrapping)
+            yield database, Vault(schema, self._wrapping(schema))
 
-    async def _data_keys(self, schema: str, wrapping: FileWrapping) -> None:
+    def _wrapping(self, schema: str) -> FileWrapping:
+        return FileWrapping({"local-1": Secret(self.house.secrets.key_encryption_keys[schema])})
+
+    async def _data_keys(self) -> None:
+        """What the house seals with, of each organization that has something to seal."""
+        for schema in ("identity", "sending", "webhooks"):
+            await self._data_keys_of(schema, self._wrapping(schema))
+
+    async def _data_keys_of(self, schema: str, wrapping: FileWrapping) -> None:
         stored = SQL("SELECT organization_id, id, version, wrapping_key, wrapped FROM {}.data_keys")
         async with await psycopg.AsyncConnection.connect(self.house.facts["database_url"]) as connection:
             found = await connection.execute(stored.format(Identifier(schema)))
