@@ -1,0 +1,33 @@
+"""What there is to know of a CRM before anybody has connected an account of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.integrations.crm.http_client import HttpClient
+from services.integrations.crm.oauth import App, Authorization, Endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a CRM is: where people consent, where tokens are given, and where the API is as long as no account says otherwise."""
+
+    consent: str
+    tokens: str
+    api: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A CRM that accounts can be connected of. `public` is where the world finds it; the operator may have it elsewhere."""
+
+    name: str
+    title: str
+    # What a connection asks for: no more than the adapter needs.
+    scopes: tuple[str, ...]
+    public: Addresses
+    endpoints: Callable[[Addresses], Endpoints]
+    takes_api_keys: bool
+
+    def authorization(self, http: HttpClient, app: App, addresses: Addresses) -> Authorization:
+        """How accounts of it are connected with OAuth, by the operator's app."""
+        return Authorization(http, app, self.endpoints(addresses))
