@@ -41,6 +41,7 @@ _VARIABLES = "\n".join(
         "- FLOWNURTURE_VAR: the folder for all state; each is a house of its own (var)",
         "- DATABASE_URL, NATS_URL, REDIS_URL, SMTP_URL: use that server instead of one of our own",
         "- LOG_LEVEL, OTLP_ENDPOINT: passed on to every process",
+        "- CRMS: the CRMs that can be connected, passed on to integrations",
     )
 )
 

@@ -169,6 +169,8 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         },
         "integrations": {
             "SENDING_TARGET": addresses.listen["sending"],
+            "AUTHORIZATION_STATE_KEYS": json.dumps([secrets.authorization_state_key]),
+            "IDENTITY_TARGET": addresses.listen["identity"],
         },
     }
     return own.get(process, {})

@@ -87,7 +87,7 @@ def _nameserver(premises: Premises) -> Room:
 
 def _process(name: str, premises: Premises, addresses: Addresses) -> Room:
     module = "gateway" if name == "gateway" else f"services.{_SERVICE_OF.get(name, name)}"
-    environment = premises.passed_on | process_environment(name, addresses, premises.secrets)
+    environment = premises.passed_on_to(name) | process_environment(name, addresses, premises.secrets)
     serves = premises.gateway_url if name == "gateway" else f"http://{addresses.side[name]}"
     program = PythonProgram((module, "serve"), environment, f"{serves}/readyz", _PYTHON)
     if name == "gateway":

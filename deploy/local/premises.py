@@ -1,6 +1,6 @@
 """Where a house stands, and what it is built of: its folder, its ports, its secrets, its own servers or others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -18,6 +18,8 @@ from deploy.nats.users import ADMIN, render_users
 
 # What a process may see of the environment of `up`: the rest of what it is told is made here.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LOG_LEVEL", "OTLP_ENDPOINT")
+# And one process: there are secrets in it.
+_PASSED_ON_TO = {"integrations": ("CRMS",)}
 # glibc gives each thread that allocates an arena of its own; what is freed in it stays with the process.
 _FRUGAL = {"MALLOC_ARENA_MAX": "2"}
 
@@ -114,5 +116,11 @@ class Premises:
     @property
     def passed_on(self) -> dict[str, str]:
         """The part of our own environment that every program gets."""
-        passed_on = {name: self.variables[name] for name in _PASSED_ON if self.variables.get(name)}
-        return passed_on | _FRUGAL | {"PYTHONPATH": python_path()}
+        return self._ours(_PASSED_ON) | _FRUGAL | {"PYTHONPATH": python_path()}
+
+    def passed_on_to(self, process: str) -> dict[str, str]:
+        """The part that a process gets."""
+        return self.passed_on | self._ours(_PASSED_ON_TO.get(process, ()))
+
+    def _ours(self, names: Sequence[str]) -> dict[str, str]:
+        return {name: self.variables[name] for name in names if self.variables.get(name)}

@@ -45,6 +45,7 @@ class Secrets:
     mail_sealing_key: str
     webhooks_sealing_key: str
     key_encryption_keys: dict[str, str]
+    authorization_state_key: str
     sealed_mail_key: str
     super_admin_password: str
 
@@ -63,6 +64,7 @@ class Secrets:
             mail_sealing_key=_key(),
             webhooks_sealing_key=_key(),
             key_encryption_keys={schema: _key() for schema in role_list().schemas},
+            authorization_state_key=_key(),
             sealed_mail_key=_key(),
             super_admin_password=token_urlsafe(12),
         )

@@ -73,6 +73,8 @@ class Act(StrEnum):
     WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105 - an act, no secret
     WEBHOOK_REPLAY_REQUESTED = "webhook_replay_requested"
     WEBHOOK_DELIVERY_REPLAY_REQUESTED = "webhook_delivery_replay_requested"
+    INTEGRATION_CONNECTED = "integration_connected"
+    INTEGRATION_DISCONNECTED = "integration_disconnected"
 
 
 @dataclass(frozen=True, slots=True)

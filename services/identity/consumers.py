@@ -13,6 +13,7 @@ from chassis.database import Database, TenantSession
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.audit.v1.acts_pb2 import AuditedAct
+from flownurture.integrations.v1.events_pb2 import IntegrationActCommitted
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
@@ -28,7 +29,7 @@ _MOMENTS: tuple[Literal["since", "until"], ...] = ("since", "until")
 
 
 def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Consumer]:
-    """Readers of the streams SUPPRESSION, SENDING, MEMBER_NOTICES and WEBHOOKS."""
+    """Readers of the streams SUPPRESSION, SENDING, MEMBER_NOTICES, WEBHOOKS and INTEGRATIONS."""
 
     async def on_notify_members(order: NotifyMembers, context: RequestContext, _: Inbox) -> None:
         """Each notice is noted by itself, so the order may come again, or another with some of its notices."""
@@ -85,6 +86,13 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
                 WebhookActCommitted: _recording(on_act),
             },
         ),
+        Consumer(
+            bus,
+            stream="INTEGRATIONS",
+            durable="identity",
+            database=database,
+            handlers={IntegrationActCommitted: _recording(on_act)},
+        ),
     ]
 
 
@@ -100,7 +108,10 @@ def _recording(act: Callable[[Any, RequestContext, TenantSession, datetime], Awa
 
 
 async def on_act(
-    event: WebhookActCommitted, context: RequestContext, session: TenantSession, at: datetime
+    event: WebhookActCommitted | IntegrationActCommitted,
+    context: RequestContext,
+    session: TenantSession,
+    at: datetime,
 ) -> None:
     """Record what a service tells of in the one form that there is for it."""
     await audit.record(

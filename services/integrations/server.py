@@ -1,18 +1,30 @@
-"""What the integrations process consists of. It notes what changes, and asks a language model."""
+"""What the integrations process consists of."""
 
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
+from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.vault.settings import wrapping_of
+from chassis.vault.vault import Vault
 from services.integrations.ai.language_model import LanguageModel
 from services.integrations.ai.mail_checks import MailChecks
+from services.integrations.api.authorizations import AuthorizationApi
+from services.integrations.api.connections import ConnectionApi
+from services.integrations.api.held_credentials import HeldCredentialApi
 from services.integrations.api.usage import AiUsageApi
 from services.integrations.api.writing import WritingApi
+from services.integrations.authorizations import ForgetUnfinished, States
+from services.integrations.connecting import Connecting
 from services.integrations.consumers import contacts_consumer
+from services.integrations.crm.http_client import HttpClient
+from services.integrations.identity_peer import IdentityPeer
+from services.integrations.offers import offers_of
+from services.integrations.revocations import Revoker
 from services.integrations.settings import IntegrationsSettings
 
 
@@ -25,14 +37,26 @@ async def serve(settings: IntegrationsSettings) -> None:
         bus = await process.enter(EventBus(settings))
         sending = await process.enter(Peer(settings.sending_target, "sending", process.stamper))
         model = await process.enter(LanguageModel(settings))
+        identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
+        http = await process.enter(HttpClient())
+        vault = Vault("integrations", wrapping_of(settings))
+        offers = offers_of(settings.crms, http)
+        states = States(settings.authorization_state_keys, settings.public_url)
+        connecting = Connecting(database, vault, offers, http, IdentityPeer(identity))
         consumer = contacts_consumer(bus, database)
+        process.start(Relay(relay, bus, domain="integrations", wake=database.outbox_written))
         process.start(consumer)
         process.start(Replays(relay, [consumer]))
         process.start(Prune(scheduler))
+        process.start(ForgetUnfinished(scheduler))
+        process.start(Revoker(database, scheduler, vault, offers))
         server = RpcServer("integrations", settings.listen, process.verifier, database)
         server.add(
             WritingApi(database, model, MailChecks(sending)),
             AiUsageApi(),
+            ConnectionApi(vault, connecting),
+            AuthorizationApi(vault, offers, states, connecting),
+            HeldCredentialApi(vault),
             DeadLetterService(relay, "integrations"),
         )
         await process.serve(server)

@@ -295,6 +295,16 @@ BODIES: dict[str, Body] = {
     "webhooks.v1.WebhookReplayService.ListWebhookReplays": _nothing,
     "webhooks.v1.WebhookEventTypeService.ListWebhookEventTypes": _nothing,
     "integrations.v1.WritingService.WriteMail": lambda _: {"goal": "Tell of spring."},
+    "integrations.v1.ConnectionService.CreateConnection": lambda _: {
+        "provider": "hubspot",
+        "api_key": uuid4().hex,
+    },
+    "integrations.v1.ConnectionService.GetConnection": _nothing,
+    "integrations.v1.ConnectionService.ListConnections": _nothing,
+    "integrations.v1.ConnectionService.DeleteConnection": _nothing,
+    "integrations.v1.AuthorizationService.BeginAuthorization": _nothing,
+    "integrations.v1.HeldCredentialService.ListHeldCredentials": _nothing,
+    "integrations.v1.HeldCredentialService.RevokeHeldCredential": _nothing,
     "suppression.v1.SuppressionService.CreateSuppression": lambda _: {
         "email": f"{uuid4().hex}@example.test",
         "reason": "manual",
@@ -325,7 +335,7 @@ FURTHER_BODIES: tuple[tuple[str, Body], ...] = (
 )
 
 # What paths name that everybody has alike: it is no id.
-ALIKE = {"number": "1", "name": "welcome"}
+ALIKE = {"number": "1", "name": "welcome", "provider": "hubspot"}
 
 # What the query must hold.
 QUERIES = {

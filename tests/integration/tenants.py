@@ -24,6 +24,7 @@ SCOPES = frozenset({"analytics:read"}) | frozenset(
         "domains",
         "webhooks",
         "ai",
+        "integrations",
     )
     for verb in ("read", "write")
 )

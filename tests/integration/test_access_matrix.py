@@ -66,6 +66,9 @@ PASSING: dict[str, set[Answer]] = {
     "sending.v1.CustomEventService.BatchCreateCustomEvents": {(202, "")},
     # The house's operator has no language model.
     "integrations.v1.WritingService.WriteMail": {(503, "unavailable")},
+    # Of a house's own accord no CRM is set up.
+    "integrations.v1.ConnectionService.CreateConnection": {(409, "conflict")},
+    "integrations.v1.AuthorizationService.BeginAuthorization": {(409, "conflict")},
     # Whoever may make endpoints makes as many as the plan allows.
     "webhooks.v1.WebhookEndpointService.CreateWebhookEndpoint": {(201, ""), (403, "plan-limit-exceeded")},
 }
@@ -306,7 +309,9 @@ async def call(
     api: httpx.AsyncClient, wanted: Operation, credential: str | None, own: Belongings | None = None
 ) -> Answer:
     """The answer to the operation's request; without `own` it names things that nobody has."""
-    answer = await wanted.call(api, credential, own or Nobodys(number=ALIKE["number"]))
+    answer = await wanted.call(
+        api, credential, own or Nobodys(number=ALIKE["number"], provider=ALIKE["provider"])
+    )
     kind = answer.headers.get("content-type", "")
     problem = answer.json()["type"].rpartition("/")[2] if kind.startswith("application/problem") else ""
     return answer.status_code, problem

@@ -34,6 +34,7 @@ from flownurture.identity.v1 import (
     sessions_pb2,
     team_pb2,
 )
+from flownurture.integrations.v1.events_pb2 import IntegrationActCommitted
 from flownurture.options.v1 import access_pb2
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
@@ -117,7 +118,13 @@ class Day:
             request_id=str(uuid4()),
         )
         rolled_back.since.GetCurrentTime()
-        for event in (removed, rolled_back, overridden, *self._webhooks(owner)):
+        for event in (
+            removed,
+            rolled_back,
+            overridden,
+            *self._webhooks(owner),
+            *self._integrations(owner),
+        ):
             envelope = Envelope(
                 id=str(new_id()),
                 organization_id=owner.answer.organization.id,
@@ -150,19 +157,17 @@ class Day:
             (AuditedAct.KIND_WEBHOOK_DELIVERY_REPLAY_REQUESTED, None, once),
             (AuditedAct.KIND_WEBHOOK_ENDPOINT_DELETED, whole, None),
         ):
-            yield WebhookActCommitted(
-                act=AuditedAct(
-                    kind=kind,
-                    target_id=str(new_id()),
-                    before=None if before is None else ParseDict(before, Struct()),
-                    after=None if after is None else ParseDict(after, Struct()),
-                    actor=Actor(kind=Actor.KIND_USER, id=owner.answer.user.id),
-                    role=access_pb2.ROLE_ORG_ADMIN,
-                    client_address="192.0.2.1",
-                    request_id=str(uuid4()),
-                )
-            )
+            yield WebhookActCommitted(act=_act(owner, kind, before, after))
         yield WebhookEndpointDisabled(endpoint_id=str(new_id()), url="https://hooks.test/in", reason="gone")
+
+    def _integrations(self, owner: Person) -> Iterator[Message]:
+        """A CRM is connected, and disconnected."""
+        account = {"provider": "hubspot", "method": "oauth", "account_id": "4711"}
+        for kind, before, after in (
+            (AuditedAct.KIND_INTEGRATION_CONNECTED, None, account),
+            (AuditedAct.KIND_INTEGRATION_DISCONNECTED, account, None),
+        ):
+            yield IntegrationActCommitted(act=_act(owner, kind, before, after))
 
     async def _team(self, owner: Person) -> None:
         removed, left = [await self._invited_and_joined(owner) for _ in range(2)]
@@ -297,3 +302,22 @@ class Day:
     async def _call(self, service: str, rpc: str, request: Any, person: Person | None = None) -> Any:
         method = getattr(getattr(self.edge, service), rpc)
         return await self.edge.call(method, request, *((person.context,) if person else ()))
+
+
+def _act(
+    owner: Person,
+    kind: AuditedAct.Kind.ValueType,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+) -> AuditedAct:
+    """An act of the owner's in another service."""
+    return AuditedAct(
+        kind=kind,
+        target_id=str(new_id()),
+        before=None if before is None else ParseDict(before, Struct()),
+        after=None if after is None else ParseDict(after, Struct()),
+        actor=Actor(kind=Actor.KIND_USER, id=owner.answer.user.id),
+        role=access_pb2.ROLE_ORG_ADMIN,
+        client_address="192.0.2.1",
+        request_id=str(uuid4()),
+    )

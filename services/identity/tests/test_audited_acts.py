@@ -67,6 +67,8 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.WEBHOOK_SECRET_ROTATED: (set(), set()),
     Act.WEBHOOK_REPLAY_REQUESTED: (set(), {"replay_id", "deliveries", "since", "until"}),
     Act.WEBHOOK_DELIVERY_REPLAY_REQUESTED: (set(), {"endpoint_id", "event_type"}),
+    Act.INTEGRATION_CONNECTED: (set(), {"provider", "method", "account_id"}),
+    Act.INTEGRATION_DISCONNECTED: ({"provider", "method", "account_id"}, set()),
 }
 
 
@@ -125,7 +127,7 @@ async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEve
 
 async def test_an_act_in_another_service_is_of_when_it_was_done(events: list[AuditEvent]) -> None:
     elsewhere = {Act.SUPPRESSION_REMOVED, Act.SUPPRESSIONS_ROLLED_BACK, Act.REPUTATION_OVERRIDDEN}
-    elsewhere |= {act for act in Act if act.startswith("webhook_")}
+    elsewhere |= {act for act in Act if act.startswith(("webhook_", "integration_"))}
     assert {event.act for event in events if event.occurred_at <= YESTERDAY} == elsewhere
 
 

@@ -1,0 +1,195 @@
+"""A CRM is connected, shown, and taken back by the whole platform; below the plan nothing of it is shown, and it can still be taken back."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+
+from deploy.demo.waiting import until
+from services.integrations.tests.local_crm import KEY, NAMES, LocalCrm, local_crms
+from tests.integration.house import House
+from tests.integration.second_processes import second_gateway, second_integrations
+from tests.integration.team import member_of
+from tests.integration.tenants import Tenant, authorization, problem, sign_up, subscribe
+
+CONNECTIONS = "/v1/integrations/connections"
+CREDENTIALS = "/v1/integrations/credentials"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A gateway and an integrations process of a house, of an operator who has set CRMs up."""
+
+    api: httpx.AsyncClient
+    crms: dict[str, LocalCrm]
+    house: House
+
+    async def subscribed(self) -> Tenant:
+        """An organization whose plan includes CRMs."""
+        tenant = await sign_up(self.api)
+        await subscribe(self.api, tenant, "pro")
+        return tenant
+
+    async def connect(self, credential: str, provider: str = "hubspot") -> httpx.Response:
+        """Agree at the CRM and come back, in a browser that nobody knows; answers the page."""
+        begun = await self.api.post(
+            f"/v1/integrations/{provider}/authorize", headers=authorization(credential), json={}
+        )
+        assert begun.status_code == 200, begun.text
+        back = urlsplit(await self.crms[provider].agree(begun.json()["authorization_url"]))
+        return await self.api.get(f"{back.path}?{back.query}")
+
+
+@pytest.fixture(scope="module")
+async def platform(house: House) -> AsyncIterator[Platform]:
+    async with local_crms() as crms:
+        settings = json.dumps({name: crm.settings() for name, crm in crms.items()})
+        async with (
+            second_integrations(house, CRMS=settings) as address,
+            second_gateway(house, INTEGRATIONS_TARGET=address) as url,
+            httpx.AsyncClient(base_url=url, timeout=30) as api,
+        ):
+            yield Platform(api, crms, house)
+
+
+async def get(platform: Platform, credential: str, path: str) -> list[dict[str, object]]:
+    answer = await platform.api.get(path, headers=authorization(credential))
+    assert answer.status_code == 200, answer.text
+    (found,) = (value for name, value in answer.json().items() if name != "next_page_token")
+    return list(found)
+
+
+@pytest.mark.parametrize("provider", ["hubspot", "salesforce", "pipedrive"])
+async def test_a_crm_is_connected_by_who_agrees_and_revoked_when_it_is_taken_back(
+    platform: Platform, provider: str
+) -> None:
+    tenant = await platform.subscribed()
+    grants = platform.crms[provider].grants
+    page = await platform.connect(tenant.access_token, provider)
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Connected" in page.text
+    (connection,) = await get(platform, tenant.secret, CONNECTIONS)
+    assert (connection["provider"], connection["method"], connection["status"]) == (
+        provider,
+        "oauth",
+        "active",
+    )
+    assert connection["account_name"] == NAMES[provider]
+    assert not {*grants.access_tokens, *grants.refresh_tokens} & set(map(str, connection.values()))
+
+    at_the_crm = set(grants.refresh_tokens)
+    answer = await platform.api.delete(
+        f"{CONNECTIONS}/{connection['id']}", headers=authorization(tenant.access_token)
+    )
+    assert answer.status_code == 204
+    gone = await platform.api.get(
+        f"{CONNECTIONS}/{connection['id']}", headers=authorization(tenant.access_token)
+    )
+    problem(gone, 404, "not-found")
+    assert await until(
+        lambda: _now(grants.revoked), lambda revoked: bool(at_the_crm & {*revoked}), seconds=20
+    )
+
+    async def trail() -> list[str]:
+        return [
+            event["act"]
+            for event in (await tenant.owner.get("/v1/audit-events"))["audit_events"]
+            if event["act"].startswith("integration_")
+        ]
+
+    told = await until(trail, lambda acts: len(acts) == 2, seconds=20)
+    assert told == ["integration_disconnected", "integration_connected"]
+
+
+async def _now(revoked: list[str]) -> list[str]:
+    return list(revoked)
+
+
+async def test_a_code_or_state_of_somebody_elses_making_connects_nothing(platform: Platform) -> None:
+    for query in ("state=AAAA&code=x", "code=x", "state=%00&code=x"):
+        answer = await platform.api.get(f"/v1/integrations/hubspot/callback?{query}")
+        assert answer.status_code in (404, 422)
+        problem(answer, answer.status_code, {404: "not-found", 422: "invalid-request"}[answer.status_code])
+    problem(
+        await platform.api.get("/v1/integrations/zoho/callback?state=AAAA&code=x"), 422, "invalid-request"
+    )
+
+
+async def test_below_the_plan_every_path_is_refused_and_shows_nothing(platform: Platform) -> None:
+    tenant = await sign_up(platform.api)
+    headers = [authorization(credential) for credential in (tenant.secret, tenant.access_token)]
+    somewhere = f"{CONNECTIONS}/01936f0e-7f2b-7c4a-9d7e-0123456789ab"
+    asked: list[Callable[[dict[str, str]], Awaitable[httpx.Response]]] = [
+        lambda by: platform.api.post(CONNECTIONS, headers=by, json={"provider": "hubspot", "api_key": KEY}),
+        lambda by: platform.api.post("/v1/integrations/hubspot/authorize", headers=by, json={}),
+        lambda by: platform.api.get(CONNECTIONS, headers=by),
+        lambda by: platform.api.get(somewhere, headers=by),
+        lambda by: platform.api.delete(somewhere, headers=by),
+    ]
+    for by in headers:
+        for ask in asked:
+            refused = problem(await ask(by), 403, "plan-upgrade-required")
+            assert refused.keys() == {"type", "title", "status", "detail", "request_id"}
+
+
+async def test_after_a_downgrade_connections_are_used_until_the_cycle_ends_and_then_stay_to_be_taken_back(
+    platform: Platform,
+) -> None:
+    tenant = await platform.subscribed()
+    await platform.connect(tenant.access_token)
+    (connection,) = await get(platform, tenant.access_token, CONNECTIONS)
+    await subscribe(platform.api, tenant, "free")
+    assert [each["id"] for each in await get(platform, tenant.access_token, CONNECTIONS)] == [
+        connection["id"]
+    ]
+    (held,) = await get(platform, tenant.access_token, CREDENTIALS)
+    assert held["paused_by_plan"] is False
+
+    await _end_the_cycle(platform.house, tenant)
+
+    async def listed() -> httpx.Response:
+        return await platform.api.get(CONNECTIONS, headers=authorization(tenant.access_token))
+
+    refused = await until(listed, lambda answer: answer.status_code == 403, seconds=60)
+    problem(refused, 403, "plan-upgrade-required")
+    (held,) = await get(platform, tenant.access_token, CREDENTIALS)
+    assert (held["connection_id"], held["paused_by_plan"]) == (connection["id"], True)
+    taken_back = await platform.api.delete(
+        f"{CREDENTIALS}/{connection['id']}", headers=authorization(tenant.access_token)
+    )
+    assert taken_back.status_code == 204
+    assert await get(platform, tenant.access_token, CREDENTIALS) == []
+
+
+async def _end_the_cycle(house: House, tenant: Tenant) -> None:
+    async with await psycopg.AsyncConnection.connect(house.facts["database_url"]) as connection:
+        await connection.execute(
+            "UPDATE identity.organizations SET next_plan_at = now() - interval '1 second'"
+            " WHERE organization_id = %s",
+            (tenant.organization_id,),
+        )
+
+
+async def test_what_somebody_connected_who_was_removed_is_listed_and_revoked_separately(
+    platform: Platform,
+) -> None:
+    tenant = await platform.subscribed()
+    await platform.connect(tenant.access_token, "salesforce")
+    token, user_id = await member_of(tenant, platform.api, platform.house)
+    await tenant.owner.patch(f"/v1/team/members/{user_id}", {"role": "ORG_ADMIN"})
+    assert "Connected" in (await platform.connect(token, "hubspot")).text
+    await tenant.owner.delete(f"/v1/team/members/{user_id}")
+    problem(await platform.api.get(CONNECTIONS, headers=authorization(token)), 401, "unauthenticated")
+
+    theirs = await get(platform, tenant.access_token, f"{CREDENTIALS}?connected_by={user_id}")
+    assert [each["provider"] for each in theirs] == ["hubspot"]
+    await platform.api.delete(
+        f"{CREDENTIALS}/{theirs[0]['connection_id']}", headers=authorization(tenant.access_token)
+    )
+    left = await get(platform, tenant.access_token, CONNECTIONS)
+    assert [each["provider"] for each in left] == ["salesforce"]
