@@ -10,7 +10,7 @@ import httpx
 from deploy.demo.client import Client, Json
 from deploy.demo.waiting import until
 
-SCOPES = frozenset({"analytics:read"}) | frozenset(
+SCOPES = frozenset({"analytics:read", "ai:write"}) | frozenset(
     f"{resource}:{verb}"
     for resource in (
         "contacts",
@@ -23,7 +23,6 @@ SCOPES = frozenset({"analytics:read"}) | frozenset(
         "suppressions",
         "domains",
         "webhooks",
-        "ai",
         "integrations",
     )
     for verb in ("read", "write")
