@@ -376,7 +376,7 @@ class Story:
             found = await connection.execute("SELECT organization_id, id, sealed_key FROM sending.dkim_keys")
             keys = await found.fetchall()
         assert len(keys) > 2
-        async with self._vault("sending") as (database, vault):
+        async with self.vault("sending") as (database, vault):
             for organization, key_id, sealed in keys:
                 context = RequestContext.of_process("delivery", organization)
                 async with database.tenant_transaction(context, read_only=True) as session:
@@ -386,7 +386,7 @@ class Story:
                 self._learn_private_key(f"sending domains: key {key_id}", private.reveal())
 
     @asynccontextmanager
-    async def _vault(self, schema: str) -> AsyncIterator[tuple[Database, Vault]]:
+    async def vault(self, schema: str) -> AsyncIterator[tuple[Database, Vault]]:
         """That of a schema's processes, which knows also what no part of the house tells."""
         secrets, role = self.house.secrets, f"{schema}_app"
         password = secrets.database_roles[role]

@@ -3,11 +3,20 @@
 The house is one of this test's own. It says all that it can: its log level is DEBUG, and its traces go to a collector here.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
 
 import httpx
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
+from chassis.context import RequestContext
+from chassis.secret import Secret
+from chassis.vault.file_wrapping import FileWrapping
+from chassis.vault.vault import Vault
+from chassis.vault.wrapping import DoesNotOpen
 from deploy.demo.waiting import until
 from tests.integration import what_was_written
 from tests.integration.conftest import opened_house
@@ -140,3 +149,35 @@ async def test_a_secret_is_told_by_the_one_answer_that_shows_it(story: Story) ->
     ):
         assert [name for name in shown if name.startswith(kind)]
     assert sum("API keys: the first" in each for each in told) == 1
+
+
+@pytest.mark.parametrize("schema", ["identity", "sending", "webhooks"])
+async def test_with_the_database_and_all_else_that_the_house_knows_no_data_key_opens_without_the_one_that_wraps(
+    story: Story, house: House, schema: str
+) -> None:
+    wrapping = house.secrets.key_encryption_keys[schema]
+    others = _keys_of(asdict(house.secrets)) - {wrapping}
+    assert len(others) > 10
+    async with await psycopg.AsyncConnection.connect(house.facts["database_url"]) as connection:
+        query = SQL("SELECT DISTINCT organization_id FROM {}.data_keys").format(Identifier(schema))
+        organizations = [row[0] for row in await (await connection.execute(query)).fetchall()]
+    assert organizations
+    async with story.vault(schema) as (database, vault):
+        for organization in organizations:
+            context = RequestContext.of_process("thief", organization)
+            async with database.tenant_transaction(context, read_only=True) as session:
+                await vault.keyring(session)
+                for other in others:
+                    with pytest.raises(DoesNotOpen):
+                        await Vault(schema, FileWrapping({"local-1": Secret(other)})).keyring(session)
+
+
+def _keys_of(secrets: Mapping[str, Any]) -> set[str]:
+    """Whatever has the form of a key."""
+    found: set[str] = set()
+    for value in secrets.values():
+        if isinstance(value, dict):
+            found |= _keys_of(value)
+        elif len(value) == 44 and value.endswith("="):
+            found.add(value)
+    return found
