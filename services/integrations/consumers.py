@@ -1,5 +1,6 @@
 """Events in: what changes in contacts is what a CRM must hear of."""
 
+from typing import TypeAlias
 from uuid import UUID
 
 from chassis.consumer import Consumer, transactional
@@ -7,8 +8,17 @@ from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
-from flownurture.contacts.v1.events_pb2 import ContactsCreated, ContactsDeleted, ContactsUpdated
-from services.integrations.contact_changes import ChangeKind, note
+from flownurture.contacts.v1.events_pb2 import (
+    ContactsCreated,
+    ContactsDeleted,
+    ContactsSubscribed,
+    ContactsUnsubscribed,
+    ContactsUpdated,
+)
+from services.integrations.sync import outgoing_changes
+from services.integrations.sync.links import cut
+
+ContactsChanged: TypeAlias = ContactsCreated | ContactsUpdated | ContactsSubscribed | ContactsUnsubscribed
 
 
 def contacts_consumer(bus: EventBus, database: Database) -> Consumer:
@@ -19,24 +29,27 @@ def contacts_consumer(bus: EventBus, database: Database) -> Consumer:
         durable="integrations",
         database=database,
         handlers={
-            ContactsCreated: transactional(on_contacts_upserted),
-            ContactsUpdated: transactional(on_contacts_upserted),
+            ContactsCreated: transactional(on_contacts_changed),
+            ContactsUpdated: transactional(on_contacts_changed),
+            ContactsSubscribed: transactional(on_contacts_changed),
+            ContactsUnsubscribed: transactional(on_contacts_changed),
             ContactsDeleted: transactional(on_contacts_deleted),
         },
     )
 
 
-async def on_contacts_upserted(
-    event: ContactsCreated | ContactsUpdated, context: RequestContext, session: TenantSession
+async def on_contacts_changed(
+    event: ContactsChanged, context: RequestContext, session: TenantSession
 ) -> None:
-    """They are to be written to the CRM at the next sync."""
+    """CRMs are to be told of them at the next sync."""
     ids = {parse_id(contact.id) for contact in event.contacts}
-    await note(session, ids, ChangeKind.UPSERTED, UUID(context.request_id))
+    await outgoing_changes.note(session, ids, UUID(context.request_id))
 
 
 async def on_contacts_deleted(
     event: ContactsDeleted, context: RequestContext, session: TenantSession
 ) -> None:
-    """They are to be taken out of the CRM at the next sync."""
+    """They are told of no more, and no edit in a CRM brings them back."""
     ids = {parse_id(contact_id) for contact_id in event.contact_ids}
-    await note(session, ids, ChangeKind.DELETED, UUID(context.request_id))
+    await cut(session, ids)
+    await outgoing_changes.forget(session, ids)

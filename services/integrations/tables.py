@@ -3,21 +3,23 @@
 No insert names `organization_id`: its default is the organization of the transaction's context.
 """
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text, Uuid
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chassis.columns import moment, organization_id
 
 metadata = MetaData()
-
-contact_changes = Table(
-    "contact_changes",
-    metadata,
-    organization_id(),
-    Column("contact_id", Uuid, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("event_id", Uuid, nullable=False),
-)
 
 ai_usage = Table(
     "ai_usage",
@@ -96,4 +98,87 @@ revocations = Table(
     Column("attempts", Integer, nullable=False),
     Column("due_at", DateTime(timezone=True), nullable=False),
     moment("created_at"),
+)
+
+links = Table(
+    "links",
+    metadata,
+    organization_id(),
+    Column("connection_id", Uuid, primary_key=True),
+    Column("contact_id", Uuid, primary_key=True),
+    # As the CRM calls it.
+    Column("record_id", Text, nullable=False),
+    # Of the values that both last had in common, by field.
+    Column("fingerprints", JSONB, nullable=False),
+    Column("crm_opted_out", Boolean, nullable=False),
+    Column("is_cut", Boolean, nullable=False),
+)
+
+# Contacts that have changed since a connection was told of them.
+outgoing_changes = Table(
+    "outgoing_changes",
+    metadata,
+    organization_id(),
+    Column("connection_id", Uuid, primary_key=True),
+    Column("contact_id", Uuid, primary_key=True),
+    # The change that was heard of last.
+    Column("event_id", Uuid, nullable=False),
+)
+
+# Where a connection's syncs have arrived, and when the next is due.
+sync_positions = Table(
+    "sync_positions",
+    metadata,
+    organization_id(),
+    Column("connection_id", Uuid, primary_key=True),
+    # Where the CRM's changes go on; none until the first page.
+    Column("cursor", Text),
+    # The last contact that the first sync has told of; until it has told of all.
+    Column("contacts_until", Uuid),
+    Column("told_all_contacts", Boolean, nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+)
+
+syncs = Table(
+    "syncs",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("connection_id", Uuid, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in (
+            "records_read",
+            "contacts_read",
+            "contacts_created",
+            "contacts_changed",
+            "records_created",
+            "records_changed",
+            "opt_outs_taken",
+            "opt_outs_told",
+            "problems",
+        )
+    ),
+    Column("error", Text, nullable=False),
+    # Turns in a row without a step that went through.
+    Column("attempts", Integer, nullable=False),
+    Column("lease_token", Uuid),
+    # Nobody else works on it until then; where nobody does, when somebody may.
+    Column("lease_until", DateTime(timezone=True)),
+    moment("created_at"),
+    Column("finished_at", DateTime(timezone=True)),
+)
+
+sync_problems = Table(
+    "sync_problems",
+    metadata,
+    organization_id(),
+    Column("id", Uuid, primary_key=True),
+    Column("sync_id", Uuid, nullable=False),
+    Column("contact_id", Uuid),
+    Column("record_id", Text, nullable=False),
+    Column("message", Text, nullable=False),
 )

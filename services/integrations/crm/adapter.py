@@ -54,6 +54,9 @@ class Crm(Protocol):
         not what its property says is left out of the record. Raises CursorLost.
         """
 
+    async def read(self, ids: Sequence[str], properties: Sequence[Property]) -> Mapping[str, Record]:
+        """Those of these ids, by id; without those that are gone or archived."""
+
     async def find(self, emails: Sequence[str], properties: Sequence[Property]) -> Mapping[str, Record]:
         """Those of these addresses, by the address in lower case. Of several with one address, the oldest."""
 

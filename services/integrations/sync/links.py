@@ -1,0 +1,118 @@
+"""Links: which contact of ours is which record of a CRM, and what both last agreed upon.
+
+A link outlives the contact that is erased here: its record is then left alone, so that no edit in the CRM brings the person back.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import any_, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from chassis.database import TenantSession
+from services.integrations.sync.merging import Agreement
+from services.integrations.tables import links
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A contact and a record that are the same person's."""
+
+    contact_id: UUID
+    record_id: str
+    agreement: Agreement
+    # The contact was erased, or the record was: neither side tells the other of it any more.
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Those of a connection that are asked for."""
+
+    by_contact: Mapping[UUID, Link]
+    by_record: Mapping[str, Link]
+
+
+async def links_of(
+    session: TenantSession,
+    connection_id: UUID,
+    *,
+    contacts: Collection[UUID] = (),
+    records: Collection[str] = (),
+) -> Links:
+    """The links of these contacts and records."""
+    among_contacts = links.c.contact_id == any_(literal(list(contacts), ARRAY(links.c.contact_id.type)))
+    among_records = links.c.record_id == any_(literal(list(records), ARRAY(links.c.record_id.type)))
+    found = await session.execute(
+        select(links).where(links.c.connection_id == connection_id, among_contacts | among_records)
+    )
+    known = [_link(row) for row in found]
+    return Links({link.contact_id: link for link in known}, {link.record_id: link for link in known})
+
+
+async def keep(session: TenantSession, connection_id: UUID, agreed: Sequence[Link]) -> None:
+    """Note what was agreed upon, of links that are there and of new ones.
+
+    A record that is another contact's by now is that contact's: who was linked to it before is linked to nothing.
+    """
+    if not agreed:
+        return
+    await session.driver.execute(
+        _KEEP,
+        (
+            [connection_id] * len(agreed),
+            [link.contact_id for link in agreed],
+            [link.record_id for link in agreed],
+            [orjson.dumps(dict(link.agreement.fingerprints)).decode() for link in agreed],
+            [link.agreement.crm_opted_out for link in agreed],
+            [link.is_cut for link in agreed],
+        ),
+    )
+
+
+_KEEP = """
+    WITH given AS (
+        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::boolean[], %s::boolean[])
+            AS given (connection_id, contact_id, record_id, fingerprints, crm_opted_out, is_cut)
+    ), parted AS (
+        DELETE FROM links USING given
+        WHERE links.connection_id = given.connection_id AND links.record_id = given.record_id
+          AND links.contact_id <> given.contact_id
+    )
+    INSERT INTO links (connection_id, contact_id, record_id, fingerprints, crm_opted_out, is_cut)
+    SELECT connection_id, contact_id, record_id, fingerprints::jsonb, crm_opted_out, is_cut FROM given
+    ON CONFLICT (organization_id, connection_id, contact_id) DO UPDATE SET
+        record_id = excluded.record_id, fingerprints = excluded.fingerprints,
+        crm_opted_out = excluded.crm_opted_out, is_cut = excluded.is_cut
+"""
+
+
+async def cut_links(session: TenantSession, connection_id: UUID, gone: Sequence[Link]) -> None:
+    """Records are gone from the CRM: their contacts stay as they are, and are not put there again."""
+    if gone:
+        among = links.c.contact_id == any_(
+            literal([link.contact_id for link in gone], ARRAY(links.c.contact_id.type))
+        )
+        await session.execute(
+            update(links)
+            .where(links.c.connection_id == connection_id, among)
+            .values(is_cut=True, fingerprints={})
+        )
+
+
+async def cut(session: TenantSession, contact_ids: Collection[UUID]) -> None:
+    """Contacts were erased: whatever their links knew of them goes, and that they are cut stays."""
+    among = links.c.contact_id == any_(literal(list(contact_ids), ARRAY(links.c.contact_id.type)))
+    await session.execute(update(links).where(among).values(is_cut=True, fingerprints={}))
+
+
+def _link(row: Any) -> Link:
+    return Link(
+        row.contact_id,
+        row.record_id,
+        Agreement(row.fingerprints, row.crm_opted_out),
+        row.is_cut,
+    )
