@@ -8,7 +8,7 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +38,8 @@ from chassis.vault.vault import Vault
 from chassis.vault.wrapping import Wrapped
 from deploy.demo.client import Client, Json
 from deploy.demo.waiting import until
+from services.integrations.crm.tests.servers.grants import CLIENT_SECRET, code_of
+from services.integrations.tests.local_crm import KEY, LocalCrm
 from tests.integration.house import House
 from tests.integration.ledger import Ledger, Written
 from tests.integration.mail_scene import web_addresses
@@ -53,6 +55,7 @@ KINDS = (
     "webhook endpoints",
     "sending domains",
     "relays",
+    "CRM connections",
 )
 _PATIENCE_SECONDS = 30
 _ACCOUNT_LINK = re.compile(r"/account/[a-z-]+/([\w-]{43})")
@@ -116,6 +119,7 @@ class Story:
     mailbox: httpx.AsyncClient
     receiver: Receiver
     ledger: Ledger
+    crms: Mapping[str, LocalCrm]
     heard: list[Written]
     # What is no secret and is written in most places, to show that it would be found there.
     first_name: str = field(default_factory=lambda: uuid4().hex)
@@ -136,6 +140,7 @@ class Story:
         await self._second_factor()
         await self._api_keys()
         await self._webhook_endpoints()
+        await self._crm_connections()
         await self._sending_domain()
         await self._data_keys()
         await self._links_of_contacts()
@@ -366,6 +371,42 @@ class Story:
         for delivery in found:
             told = await member.get(f"/v1/webhook-deliveries/{delivery['id']}")
             assert "it verifies with ***" in str(told["attempts"]), told
+
+    async def _crm_connections(self) -> None:
+        """Each CRM by agreeing there, one by a key of the account's own, and one that is taken back."""
+        headers = authorization(self.access_token)
+        self.ledger.learn("CRM connections: the operator's app", CLIENT_SECRET)
+        for name, crm in self.crms.items():
+            begun = await self.http.post(f"/v1/integrations/{name}/authorize", headers=headers, json={})
+            back = await crm.agree(begun.json()["authorization_url"])
+            code, _ = code_of(back)
+            self.ledger.learn(f"CRM connections: {name} code", code)
+            parts = urlsplit(back)
+            page = await self.http.get(f"{parts.path}?{parts.query}")
+            assert "Connected" in page.text
+            # Once more, as a browser that goes back and forth.
+            await self.http.get(f"{parts.path}?{parts.query}")
+            for kind, tokens in (
+                ("access", crm.grants.access_tokens),
+                ("refresh", crm.grants.refresh_tokens),
+            ):
+                (token,) = tokens
+                self.ledger.learn(f"CRM connections: {name} {kind} token", token)
+        wrong = uuid4().hex
+        for which, key in (("wrong", wrong), ("good", KEY)):
+            self.ledger.learn(f"CRM connections: a {which} key", key)
+            body = {"provider": "hubspot", "api_key": key}
+            await self.http.post("/v1/integrations/connections", headers=headers, json=body)
+        listed = (await self.http.get("/v1/integrations/connections", headers=headers)).json()["connections"]
+        assert {each["method"] for each in listed} == {"oauth", "api_key"}
+        (taken_back,) = (each["id"] for each in listed if each["provider"] == "salesforce")
+        await self.http.delete(f"/v1/integrations/connections/{taken_back}", headers=headers)
+        revoked = self.crms["salesforce"].grants.revoked
+
+        async def at_the_crm() -> list[str]:
+            return list(revoked)
+
+        assert await until(at_the_crm, bool, seconds=_PATIENCE_SECONDS)
 
     async def _sending_domain(self) -> None:
         """The keys that sign its mail and the platform's, which nobody outside ever sees: opened as the delivery process does."""

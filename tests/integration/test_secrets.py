@@ -3,6 +3,7 @@
 The house is one of this test's own. It says all that it can: its log level is DEBUG, and its traces go to a collector here.
 """
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +19,7 @@ from chassis.vault.file_wrapping import FileWrapping
 from chassis.vault.vault import Vault
 from chassis.vault.wrapping import DoesNotOpen
 from deploy.demo.waiting import until
+from services.integrations.tests.local_crm import LocalCrm, local_crms
 from tests.integration import what_was_written
 from tests.integration.conftest import opened_house
 from tests.integration.house import House
@@ -35,13 +37,22 @@ def traces() -> Iterator[tuple[str, list[bytes]]]:
 
 
 @pytest.fixture(scope="module")
-def house(traces: tuple[str, list[bytes]]) -> Iterator[House]:
-    with opened_house(OTLP_ENDPOINT=traces[0], LOG_LEVEL="DEBUG") as house:
+async def crms() -> AsyncIterator[dict[str, LocalCrm]]:
+    async with local_crms() as crms:
+        yield crms
+
+
+@pytest.fixture(scope="module")
+def house(traces: tuple[str, list[bytes]], crms: dict[str, LocalCrm]) -> Iterator[House]:
+    set_up = json.dumps({name: crm.settings() for name, crm in crms.items()})
+    with opened_house(OTLP_ENDPOINT=traces[0], LOG_LEVEL="DEBUG", CRMS=set_up) as house:
         yield house
 
 
 @pytest.fixture(scope="module")
-async def story(house: House, traces: tuple[str, list[bytes]]) -> AsyncIterator[Story]:
+async def story(
+    house: House, traces: tuple[str, list[bytes]], crms: dict[str, LocalCrm]
+) -> AsyncIterator[Story]:
     ledger = Ledger()
     async with (
         httpx.AsyncClient(
@@ -51,7 +62,7 @@ async def story(house: House, traces: tuple[str, list[bytes]]) -> AsyncIterator[
         echoing() as receiver,
         what_was_written.listening(house) as heard,
     ):
-        story = Story(house, http, mailbox, receiver, ledger, heard)
+        story = Story(house, http, mailbox, receiver, ledger, crms, heard)
         await story.live()
         yield story
 
