@@ -1,6 +1,6 @@
 """On whose behalf something happens: the organization, the actor and what it may do."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, IntEnum
 from typing import Self
@@ -68,6 +68,10 @@ class RequestContext:
     head_only: bool = False
     request_id: str = ""
     idempotency_key: str | None = None
+    # The process that calls for who this is about, within what that one may do.
+    delegate: str = ""
+    # The gateway's stamp that it came with, to be shown where a process calls for the client.
+    stamp: bytes = field(default=b"", repr=False, compare=False)
 
     @classmethod
     def of_process(cls, process: str, organization_id: UUID | None, *, request_id: str = "") -> Self:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from google.protobuf.message import DecodeError
 
 from chassis.context import ActorKind, RequestContext, Role
+from chassis.contract.access import GATEWAY
 from chassis.errors import Unauthenticated
 from chassis.secret import Secret
 from flownurture.context.v1 import context_pb2 as pb
@@ -26,6 +27,8 @@ STAMP_METADATA = "flownurture-context-bin"
 
 LIFETIME = 60.0  # seconds
 _REUSE = LIFETIME / 2
+# For how long after it was made a stamp of the gateway lets a process call others for the client: as long as any request takes.
+DELEGATION = 240.0
 _CLOCK_SKEW = 5.0  # how far ahead another machine's clock may be
 _REMEMBERED = 8192
 
@@ -69,6 +72,23 @@ class Stamper:
         self._made[who] = (now, stamp)
         return stamp
 
+    def delegated_stamp(self, context: RequestContext, audience: str) -> bytes:
+        """A serialized SignedContext by which this process calls `audience` for the client whose call reached it.
+
+        It says nothing of the client itself, and so nothing that the gateway has not said. Raises Unauthenticated for a context that did not come from
+        the gateway straight to this process.
+        """
+        if not context.stamp or context.delegate:
+            raise Unauthenticated("This call was not made by a client.")
+        return self._signed(
+            pb.RequestContext(
+                issuer=self._process,
+                audience=audience,
+                expires_at_ms=int((self._clock() + LIFETIME) * 1000),
+                on_behalf_of=context.stamp,
+            )
+        )
+
     def _sign(self, context: RequestContext, audience: str, now: float) -> bytes:
         content = pb.RequestContext(
             issuer=self._process,
@@ -86,8 +106,12 @@ class Stamper:
             client_address=context.client_address,
             user_agent=context.user_agent,
             head_only=context.head_only,
-        ).SerializeToString()
-        return pb.SignedContext(context=content, signature=self._key.sign(content)).SerializeToString()
+        )
+        return self._signed(content)
+
+    def _signed(self, content: pb.RequestContext) -> bytes:
+        data = content.SerializeToString()
+        return pb.SignedContext(context=data, signature=self._key.sign(data)).SerializeToString()
 
 
 class StampVerifier:
@@ -116,6 +140,30 @@ class StampVerifier:
         return replace(known[1], request_id=request_id, idempotency_key=idempotency_key)
 
     def _check(self, stamp: bytes, now: float) -> tuple[float, RequestContext]:
+        content = self._read(stamp)
+        if content.audience != self._audience:
+            raise Unauthenticated("The request context was made for another process.")
+        expires_at = _expiry(content, now)
+        if expires_at <= now:
+            raise Unauthenticated("The request context has expired.")
+        if content.on_behalf_of:
+            return expires_at, self._delegated(content, now)
+        return expires_at, replace(_context_of(content), stamp=stamp if content.issuer == GATEWAY else b"")
+
+    def _delegated(self, content: pb.RequestContext, now: float) -> RequestContext:
+        """The context of the client for whom the issuer calls, as the gateway stamped it for that very issuer."""
+        proof = self._read(content.on_behalf_of)
+        if proof.issuer != GATEWAY or proof.audience != content.issuer or proof.on_behalf_of:
+            raise Unauthenticated("The request context does not show a client's call.")
+        if _expiry(proof, now) <= now - (DELEGATION - LIFETIME):
+            raise Unauthenticated("The client's call was too long ago.")
+        said = {field.name for field, _ in content.ListFields()}
+        if said - {"issuer", "audience", "expires_at_ms", "on_behalf_of"}:
+            raise Unauthenticated("The request context says of a client what the gateway alone can say.")
+        return replace(_context_of(proof), delegate=content.issuer)
+
+    def _read(self, stamp: bytes) -> pb.RequestContext:
+        """What it says, signed by who is said to have issued it. Raises Unauthenticated."""
         try:
             signed = pb.SignedContext.FromString(stamp)
             content = pb.RequestContext.FromString(signed.context)
@@ -123,14 +171,15 @@ class StampVerifier:
             self._keys[content.issuer].verify(signed.signature, signed.context)
         except (DecodeError, KeyError, InvalidSignature):
             raise Unauthenticated("The request context is not signed by a process that is trusted.") from None
-        if content.audience != self._audience:
-            raise Unauthenticated("The request context was made for another process.")
-        expires_at = content.expires_at_ms / 1000
-        if expires_at <= now:
-            raise Unauthenticated("The request context has expired.")
-        if expires_at > now + LIFETIME + _CLOCK_SKEW:
-            raise Unauthenticated("The request context would live too long.")
-        return expires_at, _context_of(content)
+        return content
+
+
+def _expiry(content: pb.RequestContext, now: float) -> float:
+    """When it ends, in Unix seconds. Raises Unauthenticated for one that lives longer than any does."""
+    expires_at = content.expires_at_ms / 1000
+    if expires_at > now + LIFETIME + _CLOCK_SKEW:
+        raise Unauthenticated("The request context would live too long.")
+    return expires_at
 
 
 def _context_of(content: pb.RequestContext) -> RequestContext:

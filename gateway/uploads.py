@@ -19,6 +19,7 @@ from multipart import (  # type: ignore[import-untyped]
 )
 
 from chassis.contract.bounds import rule_of
+from chassis.contract.json_decoding import decoder, shown
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.rpc.client import Peer
 from gateway.answers import Answer
@@ -27,7 +28,6 @@ from gateway.endpoints import ContractError, Endpoint
 from gateway.exchange import Exchange
 from gateway.gate import Gate
 from gateway.problems import HttpRefusal, PayloadTooLarge
-from gateway.transcoding.decoding import decoder, shown
 from gateway.transcoding.request import check, parse_object
 
 MOST_SECONDS = 600.0  # as long as a slow line may take

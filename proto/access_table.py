@@ -22,10 +22,9 @@ service again, from the same options.
   `PLATFORM`: the platform's operators. `INTERNAL`: the processes named as callers; no way in from outside.
 - **role**: the least that a user needs. **scope**: what an API key needs; without one, no key may call.
 - **feature**: what the organization's plan must include.
+- **delegates**: the processes that may call for a client whose call reached them, with its rights alone.
 """
-HEADING = (
-    "| method | path | RPC | audience | role | scope | feature | callers |\n|---|---|---|---|---|---|---|---|"
-)
+HEADING = "| method | path | RPC | audience | role | scope | feature | callers | delegates |\n|---|---|---|---|---|---|---|---|---|"
 
 
 def table(services: Iterable[ServiceDescriptor]) -> str:
@@ -52,6 +51,7 @@ def _cells(method: MethodDescriptor) -> Iterator[str]:
     yield f"`{rule.scope}`" if rule.scope else ""
     yield f"`{rule.feature}`" if rule.feature else ""
     yield ", ".join(sorted(rule.callers)) if rule.audience is Audience.INTERNAL else ""
+    yield ", ".join(sorted(rule.delegates))
 
 
 def main(target: Path) -> None:

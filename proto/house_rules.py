@@ -138,6 +138,7 @@ def _method(method: MethodDescriptor) -> Iterator[Wrong]:
         *_pages(method, route),
         *_file(method, route),
         *_result(method, route),
+        *_delegates(method, route),
     ]:
         yield method.full_name, broken
     if rule.audience is not Audience.PLATFORM:
@@ -169,9 +170,11 @@ def _access(method: MethodDescriptor, audience: Audience, route: Route | None) -
 
 def _tenant_access(access: access_pb2.Access, audience: Audience, route: Route | None) -> Iterator[str]:
     if audience is not Audience.TENANT:
-        if access.scope or access.feature:
-            yield "scope and feature belong to TENANT RPCs alone"
+        if access.scope or access.feature or access.delegates:
+            yield "scope, feature and delegates belong to TENANT RPCs alone"
         return
+    for stranger in sorted(set(access.delegates) - PROCESSES):
+        yield f"a delegate is a process of the platform, which {stranger!r} is not"
     if access.role not in (access_pb2.ROLE_MEMBER, access_pb2.ROLE_ORG_ADMIN):
         yield "a TENANT RPC takes ROLE_MEMBER or ROLE_ORG_ADMIN"
     if not access.scope:
@@ -221,6 +224,14 @@ def _file(method: MethodDescriptor, route: Route | None) -> Iterator[str]:
     is_file = method.server_streaming and method.output_type.full_name == "google.api.HttpBody"
     if route is None or route.verb != "GET" or not is_file or not FILE_NAME.fullmatch(name):
         yield "a public RPC that streams is a GET of google.api.HttpBody with a download name, and nothing else has one"
+
+
+def _delegates(method: MethodDescriptor, route: Route | None) -> Iterator[str]:
+    """Nobody changes anything for somebody else."""
+    access = method.GetOptions().Extensions[access_pb2.access]
+    reads = route is not None and (route.verb == "GET" or method.name.startswith("Preview"))
+    if access.delegates and not reads:
+        yield "an RPC that names delegates reads: a GET, or a preview"
 
 
 def _result(method: MethodDescriptor, route: Route | None) -> Iterator[str]:

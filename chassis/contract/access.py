@@ -40,6 +40,7 @@ class AccessRule:
     scope: str
     feature: str
     callers: frozenset[str]
+    delegates: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, method: MethodDescriptor) -> Self:
@@ -60,11 +61,14 @@ class AccessRule:
             access.scope,
             access.feature,
             frozenset(access.callers) if audience is Audience.INTERNAL else frozenset((GATEWAY,)),
+            frozenset(access.delegates) if audience is Audience.TENANT else frozenset(),
         )
 
     def check(self, context: RequestContext) -> None:
         """Raise Unauthenticated or PermissionDenied, with a reason, unless the context may make this call."""
-        if context.issuer not in self.callers:
+        if context.issuer not in self.callers or (
+            context.delegate and context.delegate not in self.delegates
+        ):
             raise PermissionDenied("This process may not call this.", reason="CALLER_NOT_ALLOWED")
         if self.audience is Audience.PUBLIC or self.audience is Audience.INTERNAL:
             return

@@ -1,7 +1,7 @@
 """Calls to another process: stamped, with what is left of the deadline, errors as they were raised there."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
@@ -16,6 +16,8 @@ from chassis.stamp import STAMP_METADATA, Stamper
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 _RESOLVERS = ("dns:", "ipv4:", "ipv6:", "unix:")
 
@@ -58,14 +60,23 @@ class Peer:
         A client-streaming RPC takes an async iterable of requests. `timeout` is in seconds; the call in which
         this one is made may leave less.
         """
-        allowed = deadline.allowance(timeout)
-        if allowed <= 0:
-            raise DeadlineExceeded
-        try:
-            call: Callable[..., Awaitable[Response]] = method
-            return await call(request, timeout=allowed, metadata=self._metadata(context))
-        except grpc.aio.AioRpcError as failure:
-            raise error_of(failure) from None
+        call: Callable[..., Awaitable[Response]] = method
+        return await _called(call, request, self._metadata(context), timeout)
+
+    async def call_for_client(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[Request, Response]",
+        request: Request,
+        context: RequestContext,
+        timeout: float = deadline.DEFAULT,  # noqa: ASYNC109 - it travels with the call
+    ) -> Response:
+        """The same, with the rights of the client whose call this is about, and no others: for RPCs that name this process a delegate.
+
+        Raises Unauthenticated when no client called.
+        """
+        call: Callable[..., Awaitable[Response]] = method
+        stamp = self._stamper.delegated_stamp(context, self._audience)
+        return await _called(call, request, _metadata(context, stamp), timeout)
 
     async def stream(
         self,
@@ -90,14 +101,30 @@ class Peer:
         finally:
             answer.cancel()
 
-    def _metadata(self, context: RequestContext) -> tuple[tuple[str, str | bytes], ...]:
-        metadata: list[tuple[str, str | bytes]] = [
-            (STAMP_METADATA, self._stamper.stamp(context, self._audience)),
-            ("x-request-id", context.request_id),
-        ]
-        if context.idempotency_key is not None:
-            metadata.append(("idempotency-key", context.idempotency_key))
-        traceparent = tracing.current()
-        if traceparent:
-            metadata.append(("traceparent", traceparent))
-        return tuple(metadata)
+    def _metadata(self, context: RequestContext) -> Metadata:
+        return _metadata(context, self._stamper.stamp(context, self._audience))
+
+
+async def _called(
+    call: Callable[..., Awaitable[Response]], request: object, metadata: Metadata, seconds: float
+) -> Response:
+    allowed = deadline.allowance(seconds)
+    if allowed <= 0:
+        raise DeadlineExceeded
+    try:
+        return await call(request, timeout=allowed, metadata=metadata)
+    except grpc.aio.AioRpcError as failure:
+        raise error_of(failure) from None
+
+
+def _metadata(context: RequestContext, stamp: bytes) -> Metadata:
+    metadata: list[tuple[str, str | bytes]] = [
+        (STAMP_METADATA, stamp),
+        ("x-request-id", context.request_id),
+    ]
+    if context.idempotency_key is not None:
+        metadata.append(("idempotency-key", context.idempotency_key))
+    traceparent = tracing.current()
+    if traceparent:
+        metadata.append(("traceparent", traceparent))
+    return tuple(metadata)

@@ -186,3 +186,21 @@ def test_an_rpc_that_does_not_say_who_may_call_it_has_no_rule(access: access_pb2
 )
 def test_an_rpc_that_names_no_role_takes_the_least_that_its_audience_has(audience: Any, least: Role) -> None:
     assert AccessRule.of(synthetic(access_pb2.Access(audience=audience))).role is least
+
+
+def test_a_delegate_reads_for_a_client_where_it_is_named_and_within_its_rights() -> None:
+    named = replace(READS, delegates=frozenset({"integrations"}))
+    by_a_key, by_a_member = (replace(each, delegate="integrations") for each in (READER, MEMBER))
+    for context in (by_a_key, by_a_member):
+        named.check(context)
+        for rule in (READS, ADMINISTERS, OPERATES, WORKS, SIGNS_UP, KNOWS_ITSELF):
+            with pytest.raises(PermissionDenied) as refused:
+                rule.check(context)
+            assert refused.value.reason == "CALLER_NOT_ALLOWED"
+    for beyond, reason in (
+        (replace(WRITER, delegate="integrations"), "INSUFFICIENT_SCOPE"),
+        (replace(MEMBER, delegate="sending"), "CALLER_NOT_ALLOWED"),
+    ):
+        with pytest.raises(PermissionDenied) as refused:
+            named.check(beyond)
+        assert refused.value.reason == reason

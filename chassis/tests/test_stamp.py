@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -209,3 +210,89 @@ def test_a_remembered_stamp_never_serves_another_audience() -> None:
     stamps = stamper()
     stamps.stamp(USER, "contacts")
     assert verifier(audience="identity").verify(stamps.stamp(USER, "identity")) == USER
+
+
+def sendings(clock: Clock) -> Stamper:
+    return Stamper("sending", private(SENDING), clock)
+
+
+def clients_call(clock: Clock) -> RequestContext:
+    """What a user's call is to sending, which the gateway made it to."""
+    return verifier(clock, "sending").verify(stamper(clock).stamp(USER, "sending"), "of-the-call")
+
+
+def signed_by_sending(proof: bytes, **said: Any) -> bytes:
+    content = pb.RequestContext(
+        issuer="sending",
+        audience="contacts",
+        expires_at_ms=int((NOW + 60) * 1000),
+        on_behalf_of=proof,
+        **said,
+    )
+    data = content.SerializeToString()
+    return pb.SignedContext(context=data, signature=SENDING.sign(data)).SerializeToString()
+
+
+def test_a_process_calls_for_a_client_with_what_the_gateway_said_of_it_and_nothing_else() -> None:
+    clock = Clock()
+    seen = verifier(clock).verify(sendings(clock).delegated_stamp(clients_call(clock), "contacts"))
+    assert seen == replace(USER, delegate="sending")
+
+
+def test_a_client_is_called_for_as_long_as_its_request_may_take_and_no_longer() -> None:
+    clock = Clock()
+    called = clients_call(clock)
+    clock.now += 239
+    verifier(clock).verify(sendings(clock).delegated_stamp(called, "contacts"))
+    clock.now += 2
+    with pytest.raises(Unauthenticated, match="too long ago"):
+        verifier(clock).verify(sendings(clock).delegated_stamp(called, "contacts"))
+
+
+def test_the_right_to_call_for_a_client_is_not_passed_on() -> None:
+    clock = Clock()
+    delegated = sendings(clock).delegated_stamp(clients_call(clock), "contacts")
+    seen = verifier(clock).verify(delegated)
+    with pytest.raises(Unauthenticated):
+        Stamper("contacts", private(STRANGER), clock).delegated_stamp(seen, "identity")
+    with pytest.raises(Unauthenticated):
+        verifier(clock).verify(signed_by_sending(delegated))
+
+
+def test_no_process_calls_for_a_client_that_called_none_or_another() -> None:
+    clock = Clock()
+    with pytest.raises(Unauthenticated):
+        sendings(clock).delegated_stamp(RequestContext.of_process("sending", uuid4()), "contacts")
+    # Of calls to another process, and of what it stamped itself.
+    for proof in (stamper(clock).stamp(USER, "webhooks"), sendings(clock).stamp(USER, "sending"), b"x"):
+        with pytest.raises(Unauthenticated):
+            verifier(clock).verify(signed_by_sending(proof))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"organization_id": str(uuid4())},
+        {"role": Role.SUPER_ADMIN.value},
+        {"scopes": ["contacts:read"]},
+        {"features": ["ai_copilot"]},
+        {"limits": {"contacts": 1}},
+        {"actor": pb.Actor(kind=pb.Actor.KIND_USER)},
+    ],
+)
+def test_who_calls_for_a_client_says_nothing_of_it(said: dict[str, object]) -> None:
+    clock = Clock()
+    proof = stamper(clock).stamp(USER, "sending")
+    verifier(clock).verify(signed_by_sending(proof))
+    with pytest.raises(Unauthenticated, match="the gateway alone can say"):
+        verifier(clock).verify(signed_by_sending(proof, **said))
+
+
+def test_what_is_signed_for_a_client_is_believed_by_whom_it_was_made_for_alone() -> None:
+    clock = Clock()
+    delegated = sendings(clock).delegated_stamp(clients_call(clock), "contacts")
+    with pytest.raises(Unauthenticated):
+        verifier(clock, "identity").verify(delegated)
+    clock.now += 61
+    with pytest.raises(Unauthenticated, match="expired"):
+        verifier(clock).verify(delegated)

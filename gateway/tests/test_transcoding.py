@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chassis.contract.json_decoding import decoder
 from chassis.contract.json_encoding import encoder
 from chassis.contract.timestamps import format_timestamp, parse_timestamp
 from chassis.errors import FieldViolation, InvalidRequest
@@ -20,7 +21,6 @@ from flownurture.options.v1 import access_pb2
 from flownurture.sending.v1 import campaigns_pb2, messages_pb2
 from gateway.endpoints import Endpoint, public_endpoints
 from gateway.tests.messages import JSON, messages
-from gateway.transcoding.decoding import decoder
 from gateway.transcoding.request import RequestReader
 
 ENDPOINTS = {endpoint.rpc.name: endpoint for endpoint in public_endpoints()}

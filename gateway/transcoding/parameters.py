@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from chassis.contract.json_decoding import UnsupportedField, reader, shown
 from chassis.contract.rules import Format, rule_of
 from chassis.contract.timestamps import parse_timestamp
 from chassis.errors import FieldViolation
-from gateway.transcoding.decoding import UnsupportedField, reader, shown
 
 MOST_PARAMETERS = 100
 

@@ -8,11 +8,11 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis.contract.bounds import MOST_VIOLATIONS, rule_of, violations
+from chassis.contract.json_decoding import decoder
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.rpc.options import MAX_MESSAGE_BYTES
 from gateway.endpoints import Endpoint
 from gateway.problems import PayloadTooLarge
-from gateway.transcoding.decoding import decoder
 from gateway.transcoding.parameters import Parameters
 from gateway.transcoding.size import largest_body
 

@@ -343,3 +343,23 @@ def test_what_is_told_bit_by_bit_without_an_end_is_found(lint: Lint, event: str)
     )
     (found,) = lint(told + event)
     assert "an RPC with a result" in found
+
+
+@pytest.mark.parametrize(
+    ("http", "access", "name"),
+    [
+        (
+            'post: "/v1/things" body: "*"',
+            'audience: AUDIENCE_TENANT role: ROLE_MEMBER delegates: "integrations"',
+            "CreateThing",
+        ),
+        (GET, READ + ' delegates: "nobody"', "GetThing"),
+        ("", 'audience: AUDIENCE_INTERNAL callers: "sending" delegates: "integrations"', "GetThing"),
+    ],
+)
+def test_nobody_changes_anything_for_somebody_else(lint: Lint, http: str, access: str, name: str) -> None:
+    assert any("delegates" in found or "delegate is" in found for found in lint(rpc(http, access, name=name)))
+
+
+def test_what_reads_may_be_read_for_somebody(lint: Lint) -> None:
+    assert lint(rpc(GET, READ + ' delegates: "integrations"')) == []

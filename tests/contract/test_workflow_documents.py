@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from chassis.contract.bounds import violations as out_of_bounds
+from chassis.contract.json_decoding import decoder
 from chassis.contract.json_encoding import encoder
 from chassis.errors import FieldViolation
 from flownurture.sending.v1.workflows_pb2 import WorkflowDocument
-from gateway.transcoding.decoding import decoder
 from services.sending.workflows.validation import violations
 
 DOCS = Path(__file__).parents[2] / "docs/workflows.md"

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/context/v1/context.proto\x12\x16\x66lownurture.context.v1\x1a#flownurture/options/v1/access.proto\"\xe1\x03\n\x0eRequestContext\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\x15\n\rexpires_at_ms\x18\x03 \x01(\x03\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12,\n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x06 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x0e\n\x06scopes\x18\x07 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x08 \x03(\t\x12\x12\n\nsession_id\x18\t \x01(\t\x12\x1e\n\x16organization_suspended\x18\n \x01(\x08\x12\x42\n\x06limits\x18\x0b \x03(\x0b\x32\x32.flownurture.context.v1.RequestContext.LimitsEntry\x12\x1b\n\x13\x63ycle_started_at_ms\x18\x0c \x01(\x03\x12\x16\n\x0e\x63lient_address\x18\r \x01(\t\x12\x12\n\nuser_agent\x18\x0e \x01(\t\x12\x11\n\thead_only\x18\x0f \x01(\x08\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xaa\x01\n\x05\x41\x63tor\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".flownurture.context.v1.Actor.Kind\x12\n\n\x02id\x18\x02 \x01(\t\"c\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eKIND_ANONYMOUS\x10\x01\x12\r\n\tKIND_USER\x10\x02\x12\x10\n\x0cKIND_API_KEY\x10\x03\x12\x10\n\x0cKIND_PROCESS\x10\x04\"3\n\rSignedContext\x12\x0f\n\x07\x63ontext\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/context/v1/context.proto\x12\x16\x66lownurture.context.v1\x1a#flownurture/options/v1/access.proto\"\xf7\x03\n\x0eRequestContext\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\x15\n\rexpires_at_ms\x18\x03 \x01(\x03\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12,\n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x06 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x0e\n\x06scopes\x18\x07 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x08 \x03(\t\x12\x12\n\nsession_id\x18\t \x01(\t\x12\x1e\n\x16organization_suspended\x18\n \x01(\x08\x12\x42\n\x06limits\x18\x0b \x03(\x0b\x32\x32.flownurture.context.v1.RequestContext.LimitsEntry\x12\x1b\n\x13\x63ycle_started_at_ms\x18\x0c \x01(\x03\x12\x16\n\x0e\x63lient_address\x18\r \x01(\t\x12\x12\n\nuser_agent\x18\x0e \x01(\t\x12\x11\n\thead_only\x18\x0f \x01(\x08\x12\x14\n\x0con_behalf_of\x18\x10 \x01(\x0c\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xaa\x01\n\x05\x41\x63tor\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".flownurture.context.v1.Actor.Kind\x12\n\n\x02id\x18\x02 \x01(\t\"c\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eKIND_ANONYMOUS\x10\x01\x12\r\n\tKIND_USER\x10\x02\x12\x10\n\x0cKIND_API_KEY\x10\x03\x12\x10\n\x0cKIND_PROCESS\x10\x04\"3\n\rSignedContext\x12\x0f\n\x07\x63ontext\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUESTCONTEXT_LIMITSENTRY']._loaded_options = None
   _globals['_REQUESTCONTEXT_LIMITSENTRY']._serialized_options = b'8\001'
   _globals['_REQUESTCONTEXT']._serialized_start=102
-  _globals['_REQUESTCONTEXT']._serialized_end=583
-  _globals['_REQUESTCONTEXT_LIMITSENTRY']._serialized_start=538
-  _globals['_REQUESTCONTEXT_LIMITSENTRY']._serialized_end=583
-  _globals['_ACTOR']._serialized_start=586
-  _globals['_ACTOR']._serialized_end=756
-  _globals['_ACTOR_KIND']._serialized_start=657
-  _globals['_ACTOR_KIND']._serialized_end=756
-  _globals['_SIGNEDCONTEXT']._serialized_start=758
-  _globals['_SIGNEDCONTEXT']._serialized_end=809
+  _globals['_REQUESTCONTEXT']._serialized_end=605
+  _globals['_REQUESTCONTEXT_LIMITSENTRY']._serialized_start=560
+  _globals['_REQUESTCONTEXT_LIMITSENTRY']._serialized_end=605
+  _globals['_ACTOR']._serialized_start=608
+  _globals['_ACTOR']._serialized_end=778
+  _globals['_ACTOR_KIND']._serialized_start=679
+  _globals['_ACTOR_KIND']._serialized_end=778
+  _globals['_SIGNEDCONTEXT']._serialized_start=780
+  _globals['_SIGNEDCONTEXT']._serialized_end=831
 # @@protoc_insertion_point(module_scope)

@@ -61,6 +61,7 @@ class RequestContext(_message.Message):
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
     USER_AGENT_FIELD_NUMBER: _builtins.int
     HEAD_ONLY_FIELD_NUMBER: _builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     """The process that stamped, by its name ("gateway", "sending")."""
     audience: _builtins.str
@@ -81,6 +82,10 @@ class RequestContext(_message.Message):
     """What the client calls itself; only where a session may begin."""
     head_only: _builtins.bool
     """The client asks for headers alone (HTTP HEAD): a program looks, no person."""
+    on_behalf_of: _builtins.bytes
+    """The stamp of the gateway by which a client's call reached the issuer, which calls for that client: everything about who it is and may do is in
+    there, and nothing of it here.
+    """
     @_builtins.property
     def actor(self) -> Global___Actor: ...
     @_builtins.property
@@ -111,10 +116,11 @@ class RequestContext(_message.Message):
         client_address: _builtins.str = ...,
         user_agent: _builtins.str = ...,
         head_only: _builtins.bool = ...,
+        on_behalf_of: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audience", b"audience", "client_address", b"client_address", "cycle_started_at_ms", b"cycle_started_at_ms", "expires_at_ms", b"expires_at_ms", "features", b"features", "head_only", b"head_only", "issuer", b"issuer", "limits", b"limits", "organization_id", b"organization_id", "organization_suspended", b"organization_suspended", "role", b"role", "scopes", b"scopes", "session_id", b"session_id", "user_agent", b"user_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audience", b"audience", "client_address", b"client_address", "cycle_started_at_ms", b"cycle_started_at_ms", "expires_at_ms", b"expires_at_ms", "features", b"features", "head_only", b"head_only", "issuer", b"issuer", "limits", b"limits", "on_behalf_of", b"on_behalf_of", "organization_id", b"organization_id", "organization_suspended", b"organization_suspended", "role", b"role", "scopes", b"scopes", "session_id", b"session_id", "user_agent", b"user_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from flownurture.options.v1 import json_pb2 as flownurture_dot_options_dot_v1_dot_json__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/options/v1/access.proto\x12\x16\x66lownurture.options.v1\x1a google/protobuf/descriptor.proto\x1a!flownurture/options/v1/json.proto\"\x99\x01\n\x06\x41\x63\x63\x65ss\x12\x32\n\x08\x61udience\x18\x01 \x01(\x0e\x32 .flownurture.options.v1.Audience\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x04 \x01(\t\x12\x0f\n\x07\x63\x61llers\x18\x05 \x03(\t*\x92\x01\n\x08\x41udience\x12\x18\n\x14\x41UDIENCE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41UDIENCE_PUBLIC\x10\x01\x12\x13\n\x0f\x41UDIENCE_TENANT\x10\x02\x12\x15\n\x11\x41UDIENCE_PLATFORM\x10\x03\x12\x15\n\x11\x41UDIENCE_INTERNAL\x10\x04\x12\x14\n\x10\x41UDIENCE_ACCOUNT\x10\x05*\x83\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x1b\n\x0bROLE_MEMBER\x10\x01\x1a\n\xa2\xb5\x18\x06MEMBER\x12!\n\x0eROLE_ORG_ADMIN\x10\x02\x1a\r\xa2\xb5\x18\tORG_ADMIN\x12%\n\x10ROLE_SUPER_ADMIN\x10\x03\x1a\x0f\xa2\xb5\x18\x0bSUPER_ADMIN:P\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1e.flownurture.options.v1.Access:8\n\x0esuccess_status\x12\x1e.google.protobuf.MethodOptions\x18\xd3\x86\x03 \x01(\r:2\n\x08\x64ownload\x12\x1e.google.protobuf.MethodOptions\x18\xd6\x86\x03 \x01(\t:0\n\x06result\x12\x1e.google.protobuf.MethodOptions\x18\xda\x86\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/options/v1/access.proto\x12\x16\x66lownurture.options.v1\x1a google/protobuf/descriptor.proto\x1a!flownurture/options/v1/json.proto\"\xac\x01\n\x06\x41\x63\x63\x65ss\x12\x32\n\x08\x61udience\x18\x01 \x01(\x0e\x32 .flownurture.options.v1.Audience\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x04 \x01(\t\x12\x0f\n\x07\x63\x61llers\x18\x05 \x03(\t\x12\x11\n\tdelegates\x18\x06 \x03(\t*\x92\x01\n\x08\x41udience\x12\x18\n\x14\x41UDIENCE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41UDIENCE_PUBLIC\x10\x01\x12\x13\n\x0f\x41UDIENCE_TENANT\x10\x02\x12\x15\n\x11\x41UDIENCE_PLATFORM\x10\x03\x12\x15\n\x11\x41UDIENCE_INTERNAL\x10\x04\x12\x14\n\x10\x41UDIENCE_ACCOUNT\x10\x05*\x83\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x1b\n\x0bROLE_MEMBER\x10\x01\x1a\n\xa2\xb5\x18\x06MEMBER\x12!\n\x0eROLE_ORG_ADMIN\x10\x02\x1a\r\xa2\xb5\x18\tORG_ADMIN\x12%\n\x10ROLE_SUPER_ADMIN\x10\x03\x1a\x0f\xa2\xb5\x18\x0bSUPER_ADMIN:P\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1e.flownurture.options.v1.Access:8\n\x0esuccess_status\x12\x1e.google.protobuf.MethodOptions\x18\xd3\x86\x03 \x01(\r:2\n\x08\x64ownload\x12\x1e.google.protobuf.MethodOptions\x18\xd6\x86\x03 \x01(\t:0\n\x06result\x12\x1e.google.protobuf.MethodOptions\x18\xda\x86\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLE'].values_by_name["ROLE_ORG_ADMIN"]._serialized_options = b'\242\265\030\tORG_ADMIN'
   _globals['_ROLE'].values_by_name["ROLE_SUPER_ADMIN"]._loaded_options = None
   _globals['_ROLE'].values_by_name["ROLE_SUPER_ADMIN"]._serialized_options = b'\242\265\030\013SUPER_ADMIN'
-  _globals['_AUDIENCE']._serialized_start=289
-  _globals['_AUDIENCE']._serialized_end=435
-  _globals['_ROLE']._serialized_start=438
-  _globals['_ROLE']._serialized_end=569
+  _globals['_AUDIENCE']._serialized_start=308
+  _globals['_AUDIENCE']._serialized_end=454
+  _globals['_ROLE']._serialized_start=457
+  _globals['_ROLE']._serialized_end=588
   _globals['_ACCESS']._serialized_start=133
-  _globals['_ACCESS']._serialized_end=286
+  _globals['_ACCESS']._serialized_end=305
 # @@protoc_insertion_point(module_scope)

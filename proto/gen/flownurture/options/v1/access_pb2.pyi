@@ -84,6 +84,7 @@ class Access(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     FEATURE_FIELD_NUMBER: _builtins.int
     CALLERS_FIELD_NUMBER: _builtins.int
+    DELEGATES_FIELD_NUMBER: _builtins.int
     audience: Global___Audience.ValueType
     role: Global___Role.ValueType
     """TENANT and PLATFORM: the least role that may call."""
@@ -95,6 +96,10 @@ class Access(_message.Message):
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """INTERNAL: the processes that may call, by the name they stamp with."""
 
+    @_builtins.property
+    def delegates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """TENANT: the processes that may call for whoever called them, with that one's rights, to read. They show the gateway's stamp of that call."""
+
     def __init__(
         self,
         *,
@@ -103,10 +108,11 @@ class Access(_message.Message):
         scope: _builtins.str = ...,
         feature: _builtins.str = ...,
         callers: _abc.Iterable[_builtins.str] | None = ...,
+        delegates: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "callers", b"callers", "feature", b"feature", "role", b"role", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "callers", b"callers", "delegates", b"delegates", "feature", b"feature", "role", b"role", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,10 +13,10 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from chassis.contract.free_form import fill_struct, fill_value
 from chassis.contract.json_names import json_names
 from chassis.contract.timestamps import parse_timestamp
 from chassis.errors import FieldViolation
-from gateway.transcoding.free_form import fill_struct, fill_value
 
 # Turns one JSON value into what protobuf takes; raises ValueError with the end of a sentence ("must be a string").
 Read = Callable[[Any], Any]
