@@ -168,6 +168,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "DNS_RESOLVER": addresses.nameserver,
         },
         "integrations": {
+            "CONTACTS_TARGET": addresses.listen["contacts"],
             "SENDING_TARGET": addresses.listen["sending"],
             "AUTHORIZATION_STATE_KEYS": json.dumps([secrets.authorization_state_key]),
             "IDENTITY_TARGET": addresses.listen["identity"],

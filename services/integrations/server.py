@@ -13,8 +13,10 @@ from chassis.vault.settings import wrapping_of
 from chassis.vault.vault import Vault
 from services.integrations.ai.language_model import LanguageModel
 from services.integrations.ai.mail_checks import MailChecks
+from services.integrations.ai.tools import Tools
 from services.integrations.api.authorizations import AuthorizationApi
 from services.integrations.api.connections import ConnectionApi
+from services.integrations.api.copilot import CopilotApi
 from services.integrations.api.held_credentials import HeldCredentialApi
 from services.integrations.api.usage import AiUsageApi
 from services.integrations.api.writing import WritingApi
@@ -36,6 +38,7 @@ async def serve(settings: IntegrationsSettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         sending = await process.enter(Peer(settings.sending_target, "sending", process.stamper))
+        contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
         model = await process.enter(LanguageModel(settings))
         identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
         http = await process.enter(HttpClient())
@@ -53,6 +56,7 @@ async def serve(settings: IntegrationsSettings) -> None:
         server = RpcServer("integrations", settings.listen, process.verifier, database)
         server.add(
             WritingApi(database, model, MailChecks(sending)),
+            CopilotApi(database, model, Tools(contacts, sending)),
             AiUsageApi(),
             ConnectionApi(vault, connecting),
             AuthorizationApi(vault, offers, states, connecting),

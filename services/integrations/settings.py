@@ -71,6 +71,9 @@ class IntegrationsSettings(
 ):
     """The integrations process connects accounts of CRMs, asks other services, and a language model where its operator has one."""
 
+    contacts_target: str = Field(
+        description="host:port or gRPC target of contacts, where questions are looked up"
+    )
     sending_target: str = Field(
-        description="host:port or gRPC target of sending, which looks at drafted mails"
+        description="host:port or gRPC target of sending, where questions are looked up, too, and drafts checked"
     )

@@ -101,9 +101,10 @@ async def serve(settings: SendingSettings) -> None:
         process.start(EventRetention(database, scheduler, plans))
         links = TrackingLinks(settings.link_keys, settings.public_url)
         checks = ChecksPeer(contacts, identity, webhooks)
+        campaigns = CampaignApi(database, recipients, launched=fan_out.launched)
         server = RpcServer("sending", settings.listen, process.verifier, database)
         server.add(
-            CampaignApi(database, recipients, launched=fan_out.launched),
+            campaigns,
             MessageApi(database),
             TemplateApi(),
             DomainApi(database, vault, verification),
@@ -121,7 +122,7 @@ async def serve(settings: SendingSettings) -> None:
             ReadyMadeWorkflowApi(database, checks),
             CustomEventApi(database, IdentificationPeer(contacts)),
             SendingPolicyApi(),
-            DraftCheckApi(),
+            DraftCheckApi(database, campaigns, checks),
             DeadLetterService(relay, "sending"),
         )
         await process.serve(server)

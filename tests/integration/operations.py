@@ -294,6 +294,7 @@ BODIES: dict[str, Body] = {
     "webhooks.v1.WebhookReplayService.GetWebhookReplay": _nothing,
     "webhooks.v1.WebhookReplayService.ListWebhookReplays": _nothing,
     "webhooks.v1.WebhookEventTypeService.ListWebhookEventTypes": _nothing,
+    "integrations.v1.CopilotService.AskCopilot": lambda _: {"question": "How many contacts are there?"},
     "integrations.v1.WritingService.WriteMail": lambda _: {"goal": "Tell of spring."},
     "integrations.v1.ConnectionService.CreateConnection": lambda _: {
         "provider": "hubspot",

@@ -61,6 +61,7 @@ NOWHERE_IN_A_DOCUMENT = {
     "sending.v1.WorkflowService.CreateWorkflow": (422,),
     # The house's operator has no language model.
     "integrations.v1.WritingService.WriteMail": (503,),
+    "integrations.v1.CopilotService.AskCopilot": (503,),
 }
 # What operators make an organization only one of, which it has.
 THERE_IS_ONE = {"sending.v1.IpPoolAdminService.CreateIpPool": 409}

@@ -124,6 +124,7 @@ class Day:
             overridden,
             *self._webhooks(owner),
             *self._integrations(owner),
+            self._copilot(owner),
         ):
             envelope = Envelope(
                 id=str(new_id()),
@@ -159,6 +160,11 @@ class Day:
         ):
             yield WebhookActCommitted(act=_act(owner, kind, before, after))
         yield WebhookEndpointDisabled(endpoint_id=str(new_id()), url="https://hooks.test/in", reason="gone")
+
+    def _copilot(self, owner: Person) -> Message:
+        """A question makes a model look at things."""
+        used = {"tools": ["list_tags"], "calls": "1"}
+        return IntegrationActCommitted(act=_act(owner, AuditedAct.KIND_COPILOT_TOOLS_USED, None, used))
 
     def _integrations(self, owner: Person) -> Iterator[Message]:
         """A CRM is connected, and disconnected."""

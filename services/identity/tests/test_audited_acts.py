@@ -69,6 +69,7 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.WEBHOOK_DELIVERY_REPLAY_REQUESTED: (set(), {"endpoint_id", "event_type"}),
     Act.INTEGRATION_CONNECTED: (set(), {"provider", "method", "account_id"}),
     Act.INTEGRATION_DISCONNECTED: ({"provider", "method", "account_id"}, set()),
+    Act.COPILOT_TOOLS_USED: (set(), {"tools", "calls"}),
 }
 
 
@@ -127,7 +128,7 @@ async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEve
 
 async def test_an_act_in_another_service_is_of_when_it_was_done(events: list[AuditEvent]) -> None:
     elsewhere = {Act.SUPPRESSION_REMOVED, Act.SUPPRESSIONS_ROLLED_BACK, Act.REPUTATION_OVERRIDDEN}
-    elsewhere |= {act for act in Act if act.startswith(("webhook_", "integration_"))}
+    elsewhere |= {act for act in Act if act.startswith(("webhook_", "integration_", "copilot_"))}
     assert {event.act for event in events if event.occurred_at <= YESTERDAY} == elsewhere
 
 

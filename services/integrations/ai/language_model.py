@@ -11,7 +11,7 @@ from typing import Self, TypeAlias
 
 import openai
 from openai import AsyncOpenAI, AsyncStream
-from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionChunk, ChatCompletionFunctionToolParam, ChatCompletionMessageParam
 
 from chassis.errors import Unavailable
 from chassis.logs import logger
@@ -28,6 +28,7 @@ _ADDED_TOKENS = 1_000
 _BYTES_IN_A_TOKEN = 3
 
 Message: TypeAlias = ChatCompletionMessageParam
+Tool: TypeAlias = ChatCompletionFunctionToolParam
 
 
 class NoLanguageModel(Unavailable):
@@ -43,6 +44,23 @@ class Form:
 
     name: str
     schema: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the model wants to have done: a tool's name and its arguments, as the model wrote them."""
+
+    id: str
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model says, and what it wants to have done before it goes on."""
+
+    text: str
+    calls: Sequence[Call]
 
 
 class LanguageModel:
@@ -91,7 +109,7 @@ class LanguageModel:
                 async for chunk in chunks:
                     told = chunk.usage.total_tokens if chunk.usage else told
                     for choice in chunk.choices:
-                        if piece := choice.delta.content:
+                        if piece := _readable(choice.delta.content):
                             said += len(piece.encode())
                             yield piece
         except (openai.OpenAIError, OSError, ValueError) as error:
@@ -101,6 +119,35 @@ class LanguageModel:
                 spending.spend(told)
             elif said:
                 spending.spend((_bytes_of(messages) + said) // _BYTES_IN_A_TOKEN)
+
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[Tool], *, most_tokens: int, spending: Spending
+    ) -> Reply:
+        """One answer as a whole, of so many tokens at most, by a model that may ask for these tools. Raises Unavailable."""
+        client = self._client
+        if client is None:
+            raise NoLanguageModel
+        try:
+            answer = await client.chat.completions.create(
+                model=self._name,
+                messages=messages,
+                tools=tools or openai.omit,
+                max_completion_tokens=most_tokens,
+            )
+            said = answer.choices[0].message
+            calls = [
+                Call(*map(_readable, (each.id, each.function.name, each.function.arguments)))
+                for each in said.tool_calls or ()
+                if each.type == "function"
+            ]
+        except (openai.OpenAIError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise _unavailable(error) from None
+        text = _readable(said.content)
+        if answer.usage is not None:
+            spending.spend(answer.usage.total_tokens)
+        else:
+            spending.spend((_bytes_of(messages) + len(text.encode())) // _BYTES_IN_A_TOKEN)
+        return Reply(text, calls)
 
     async def _asked(
         self, client: AsyncOpenAI, messages: Sequence[Message], form: Form, most_tokens: int
@@ -124,7 +171,16 @@ def most_tokens_of(messages: Sequence[Message], answer_tokens: int) -> int:
 
 
 def _bytes_of(messages: Sequence[Message]) -> int:
-    return sum(len(str(message.get("content") or "").encode()) for message in messages)
+    return sum(
+        len(str(message.get(part) or "").encode())
+        for message in messages
+        for part in ("content", "tool_calls")
+    )
+
+
+def _readable(text: str | None) -> str:
+    """It, without halves of characters, which JSON can spell."""
+    return (text or "").encode(errors="replace").decode()
 
 
 def _unavailable(error: Exception) -> Unavailable:

@@ -31,8 +31,7 @@ class WorkflowApi:
         self, request: pb.CreateWorkflowRequest, context: RequestContext
     ) -> pb.Workflow:
         """Create a draft. INVALID for a document that is not good, CONFLICT beyond what there may be."""
-        document = WorkflowDocument()
-        _take_parts(document, request)
+        document = document_of(request)
 
         async def make(session: TenantSession, found: Findings) -> pb.Workflow:
             await require_good(session, document, found)
@@ -132,6 +131,13 @@ class WorkflowApi:
         """One version, or NOT_FOUND."""
         found = await lifecycle.get_version(session, parse_id(request.workflow_id), request.number)
         return _version_message(found)
+
+
+def document_of(request: pb.CreateWorkflowRequest) -> WorkflowDocument:
+    """The document that a request gives."""
+    document = WorkflowDocument()
+    _take_parts(document, request)
+    return document
 
 
 def as_message(workflow: Workflow) -> pb.Workflow:

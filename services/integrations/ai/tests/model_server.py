@@ -36,7 +36,14 @@ class HangsUp:
     """The connection ends without an answer."""
 
 
-Turn: TypeAlias = Says | Fails | HangsUp
+class Asks:
+    """An answer that asks for tools, each by its name and its arguments."""
+
+    def __init__(self, *calls: tuple[str, Json]) -> None:
+        self.calls = calls
+
+
+Turn: TypeAlias = Says | Asks | Fails | HangsUp
 # What the model does with what it is asked.
 Mind: TypeAlias = Callable[[Json], Turn]
 
@@ -81,7 +88,11 @@ class ModelServer:
         writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, turn: Turn) -> None:
-        if isinstance(turn, Says):
+        asked = self.asked[-1]
+        if not asked.get("stream") and isinstance(turn, Says | Asks):
+            _reply(writer, turn)
+            await writer.drain()
+        elif isinstance(turn, Says):
             await self._say(reader, writer, turn)
         elif isinstance(turn, Fails):
             body = json.dumps({"error": {"message": turn.message, "type": "x"}})
@@ -120,6 +131,31 @@ class ModelServer:
         if gone in done:
             self.left += 1
             raise ConnectionResetError
+
+
+def _reply(writer: asyncio.StreamWriter, turn: Says | Asks) -> None:
+    message: Json = {"role": "assistant", "content": turn.text if isinstance(turn, Says) else None}
+    if isinstance(turn, Asks):
+        message["tool_calls"] = [
+            {
+                "id": f"call-{number}",
+                "type": "function",
+                "function": {"name": name, "arguments": json.dumps(arguments)},
+            }
+            for number, (name, arguments) in enumerate(turn.calls)
+        ]
+    answer: Json = {"id": "1", "object": "chat.completion", "choices": [{"index": 0, "message": message}]}
+    tokens = turn.tokens if isinstance(turn, Says) else 100
+    if tokens is not None:
+        answer["usage"] = {"prompt_tokens": 1, "completion_tokens": tokens - 1, "total_tokens": tokens}
+    body = json.dumps(answer).encode()
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n")
+    writer.write(b"content-length: %d\r\n\r\n%b" % (len(body), body))
+
+
+def all_that_was_given(request: Json) -> str:
+    """What the tools have given the model so far."""
+    return "\n".join(message["content"] for message in request["messages"] if message["role"] == "tool")
 
 
 def _write(writer: asyncio.StreamWriter, chunk: Json | None) -> None:

@@ -18,3 +18,15 @@ class Sending:
         if "{{ wrong" in request.html:
             return pb.CheckMailResponse(flaws=[pb.DraftFlaw(field="html", message="'wrong' is not known")])
         return pb.CheckMailResponse(html=request.html, text="as text")
+
+    async def check_campaign(
+        self, request: pb.CheckCampaignRequest, context: RequestContext
+    ) -> pb.CheckDraftResponse:
+        """Every campaign is good."""
+        return pb.CheckDraftResponse()
+
+    async def check_workflow(
+        self, request: pb.CheckWorkflowRequest, context: RequestContext
+    ) -> pb.CheckDraftResponse:
+        """Every workflow is good."""
+        return pb.CheckDraftResponse()

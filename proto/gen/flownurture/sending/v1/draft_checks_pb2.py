@@ -24,15 +24,21 @@ _sym_db = _symbol_database.Default()
 
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
+from flownurture.sending.v1 import campaigns_pb2 as flownurture_dot_sending_dot_v1_dot_campaigns__pb2
+from flownurture.sending.v1 import workflow_service_pb2 as flownurture_dot_sending_dot_v1_dot_workflow__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)flownurture/sending/v1/draft_checks.proto\x12\x16\x66lownurture.sending.v1\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\x84\x01\n\x10\x43heckMailRequest\x12\x1f\n\x08subjects\x18\x01 \x03(\tB\r\x92\xb5\x18\t\x08\x01\x18\xe6\x07\x30\nH\x01\x12\x1f\n\npreheaders\x18\x02 \x03(\tB\x0b\x92\xb5\x18\x07\x18\xe6\x07\x30\nH\x01\x12\x16\n\x04html\x18\x03 \x01(\tB\x08\x92\xb5\x18\x04\x18\xc0\x9a\x0c\x12\x16\n\x04text\x18\x04 \x01(\tB\x08\x92\xb5\x18\x04\x18\xc0\x9a\x0c\"a\n\x11\x43heckMailResponse\x12\x30\n\x05\x66laws\x18\x01 \x03(\x0b\x32!.flownurture.sending.v1.DraftFlaw\x12\x0c\n\x04html\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"+\n\tDraftFlaw\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t2\x8b\x01\n\x11\x44raftCheckService\x12v\n\tCheckMail\x12(.flownurture.sending.v1.CheckMailRequest\x1a).flownurture.sending.v1.CheckMailResponse\"\x14\x8a\xb5\x18\x10\x08\x04*\x0cintegrationsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)flownurture/sending/v1/draft_checks.proto\x12\x16\x66lownurture.sending.v1\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\x1a&flownurture/sending/v1/campaigns.proto\x1a-flownurture/sending/v1/workflow_service.proto\"_\n\x14\x43heckCampaignRequest\x12G\n\x08\x63\x61mpaign\x18\x01 \x01(\x0b\x32-.flownurture.sending.v1.CreateCampaignRequestB\x06\x92\xb5\x18\x02\x08\x01\"_\n\x14\x43heckWorkflowRequest\x12G\n\x08workflow\x18\x01 \x01(\x0b\x32-.flownurture.sending.v1.CreateWorkflowRequestB\x06\x92\xb5\x18\x02\x08\x01\"F\n\x12\x43heckDraftResponse\x12\x30\n\x05\x66laws\x18\x01 \x03(\x0b\x32!.flownurture.sending.v1.DraftFlaw\"\x84\x01\n\x10\x43heckMailRequest\x12\x1f\n\x08subjects\x18\x01 \x03(\tB\r\x92\xb5\x18\t\x08\x01\x18\xe6\x07\x30\nH\x01\x12\x1f\n\npreheaders\x18\x02 \x03(\tB\x0b\x92\xb5\x18\x07\x18\xe6\x07\x30\nH\x01\x12\x16\n\x04html\x18\x03 \x01(\tB\x08\x92\xb5\x18\x04\x18\xc0\x9a\x0c\x12\x16\n\x04text\x18\x04 \x01(\tB\x08\x92\xb5\x18\x04\x18\xc0\x9a\x0c\"a\n\x11\x43heckMailResponse\x12\x30\n\x05\x66laws\x18\x01 \x03(\x0b\x32!.flownurture.sending.v1.DraftFlaw\x12\x0c\n\x04html\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"+\n\tDraftFlaw\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t2\x8d\x03\n\x11\x44raftCheckService\x12v\n\tCheckMail\x12(.flownurture.sending.v1.CheckMailRequest\x1a).flownurture.sending.v1.CheckMailResponse\"\x14\x8a\xb5\x18\x10\x08\x04*\x0cintegrations\x12\x7f\n\rCheckCampaign\x12,.flownurture.sending.v1.CheckCampaignRequest\x1a*.flownurture.sending.v1.CheckDraftResponse\"\x14\x8a\xb5\x18\x10\x08\x04*\x0cintegrations\x12\x7f\n\rCheckWorkflow\x12,.flownurture.sending.v1.CheckWorkflowRequest\x1a*.flownurture.sending.v1.CheckDraftResponse\"\x14\x8a\xb5\x18\x10\x08\x04*\x0cintegrationsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flownurture.sending.v1.draft_checks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CHECKCAMPAIGNREQUEST'].fields_by_name['campaign']._loaded_options = None
+  _globals['_CHECKCAMPAIGNREQUEST'].fields_by_name['campaign']._serialized_options = b'\222\265\030\002\010\001'
+  _globals['_CHECKWORKFLOWREQUEST'].fields_by_name['workflow']._loaded_options = None
+  _globals['_CHECKWORKFLOWREQUEST'].fields_by_name['workflow']._serialized_options = b'\222\265\030\002\010\001'
   _globals['_CHECKMAILREQUEST'].fields_by_name['subjects']._loaded_options = None
   _globals['_CHECKMAILREQUEST'].fields_by_name['subjects']._serialized_options = b'\222\265\030\t\010\001\030\346\0070\nH\001'
   _globals['_CHECKMAILREQUEST'].fields_by_name['preheaders']._loaded_options = None
@@ -43,12 +49,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKMAILREQUEST'].fields_by_name['text']._serialized_options = b'\222\265\030\004\030\300\232\014'
   _globals['_DRAFTCHECKSERVICE'].methods_by_name['CheckMail']._loaded_options = None
   _globals['_DRAFTCHECKSERVICE'].methods_by_name['CheckMail']._serialized_options = b'\212\265\030\020\010\004*\014integrations'
-  _globals['_CHECKMAILREQUEST']._serialized_start=143
-  _globals['_CHECKMAILREQUEST']._serialized_end=275
-  _globals['_CHECKMAILRESPONSE']._serialized_start=277
-  _globals['_CHECKMAILRESPONSE']._serialized_end=374
-  _globals['_DRAFTFLAW']._serialized_start=376
-  _globals['_DRAFTFLAW']._serialized_end=419
-  _globals['_DRAFTCHECKSERVICE']._serialized_start=422
-  _globals['_DRAFTCHECKSERVICE']._serialized_end=561
+  _globals['_DRAFTCHECKSERVICE'].methods_by_name['CheckCampaign']._loaded_options = None
+  _globals['_DRAFTCHECKSERVICE'].methods_by_name['CheckCampaign']._serialized_options = b'\212\265\030\020\010\004*\014integrations'
+  _globals['_DRAFTCHECKSERVICE'].methods_by_name['CheckWorkflow']._loaded_options = None
+  _globals['_DRAFTCHECKSERVICE'].methods_by_name['CheckWorkflow']._serialized_options = b'\212\265\030\020\010\004*\014integrations'
+  _globals['_CHECKCAMPAIGNREQUEST']._serialized_start=229
+  _globals['_CHECKCAMPAIGNREQUEST']._serialized_end=324
+  _globals['_CHECKWORKFLOWREQUEST']._serialized_start=326
+  _globals['_CHECKWORKFLOWREQUEST']._serialized_end=421
+  _globals['_CHECKDRAFTRESPONSE']._serialized_start=423
+  _globals['_CHECKDRAFTRESPONSE']._serialized_end=493
+  _globals['_CHECKMAILREQUEST']._serialized_start=496
+  _globals['_CHECKMAILREQUEST']._serialized_end=628
+  _globals['_CHECKMAILRESPONSE']._serialized_start=630
+  _globals['_CHECKMAILRESPONSE']._serialized_end=727
+  _globals['_DRAFTFLAW']._serialized_start=729
+  _globals['_DRAFTFLAW']._serialized_end=772
+  _globals['_DRAFTCHECKSERVICE']._serialized_start=775
+  _globals['_DRAFTCHECKSERVICE']._serialized_end=1172
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,8 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from flownurture.sending.v1 import campaigns_pb2 as _campaigns_pb2
+from flownurture.sending.v1 import workflow_service_pb2 as _workflow_service_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -17,6 +19,68 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class CheckCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def campaign(self) -> _campaigns_pb2.CreateCampaignRequest: ...
+    def __init__(
+        self,
+        *,
+        campaign: _campaigns_pb2.CreateCampaignRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckCampaignRequest: _TypeAlias = CheckCampaignRequest  # noqa: Y015
+
+@_typing.final
+class CheckWorkflowRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workflow(self) -> _workflow_service_pb2.CreateWorkflowRequest: ...
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_service_pb2.CreateWorkflowRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckWorkflowRequest: _TypeAlias = CheckWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class CheckDraftResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flaws(self) -> _containers.RepeatedCompositeFieldContainer[Global___DraftFlaw]:
+        """Empty when it could be made."""
+
+    def __init__(
+        self,
+        *,
+        flaws: _abc.Iterable[Global___DraftFlaw] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flaws", b"flaws"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckDraftResponse: _TypeAlias = CheckDraftResponse  # noqa: Y015
 
 @_typing.final
 class CheckMailRequest(_message.Message):

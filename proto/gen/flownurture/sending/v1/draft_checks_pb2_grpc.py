@@ -40,6 +40,16 @@ class DraftCheckServiceStub:
                 request_serializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckMailRequest.SerializeToString,
                 response_deserializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckMailResponse.FromString,
                 _registered_method=True)
+        self.CheckCampaign = channel.unary_unary(
+                '/flownurture.sending.v1.DraftCheckService/CheckCampaign',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckCampaignRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckDraftResponse.FromString,
+                _registered_method=True)
+        self.CheckWorkflow = channel.unary_unary(
+                '/flownurture.sending.v1.DraftCheckService/CheckWorkflow',
+                request_serializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckWorkflowRequest.SerializeToString,
+                response_deserializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckDraftResponse.FromString,
+                _registered_method=True)
 
 
 class DraftCheckServiceServicer:
@@ -53,6 +63,20 @@ class DraftCheckServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckCampaign(self, request, context):
+        """Looks at a campaign as if it were created.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckWorkflow(self, request, context):
+        """Looks at a workflow as if it were created.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DraftCheckServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +84,16 @@ def add_DraftCheckServiceServicer_to_server(servicer, server):
                     servicer.CheckMail,
                     request_deserializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckMailRequest.FromString,
                     response_serializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckMailResponse.SerializeToString,
+            ),
+            'CheckCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckCampaign,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckCampaignRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckDraftResponse.SerializeToString,
+            ),
+            'CheckWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckWorkflow,
+                    request_deserializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckWorkflowRequest.FromString,
+                    response_serializer=flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckDraftResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +124,60 @@ class DraftCheckService:
             '/flownurture.sending.v1.DraftCheckService/CheckMail',
             flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckMailRequest.SerializeToString,
             flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckMailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.DraftCheckService/CheckCampaign',
+            flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckCampaignRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckDraftResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.sending.v1.DraftCheckService/CheckWorkflow',
+            flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckWorkflowRequest.SerializeToString,
+            flownurture_dot_sending_dot_v1_dot_draft__checks__pb2.CheckDraftResponse.FromString,
             options,
             channel_credentials,
             insecure,

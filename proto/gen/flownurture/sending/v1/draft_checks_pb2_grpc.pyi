@@ -35,6 +35,10 @@ class DraftCheckServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DraftCheckServiceAsyncStub: ...
     CheckMail: _grpc.UnaryUnaryMultiCallable[_draft_checks_pb2.CheckMailRequest, _draft_checks_pb2.CheckMailResponse]
     """Looks at a mail as at that of a campaign."""
+    CheckCampaign: _grpc.UnaryUnaryMultiCallable[_draft_checks_pb2.CheckCampaignRequest, _draft_checks_pb2.CheckDraftResponse]
+    """Looks at a campaign as if it were created."""
+    CheckWorkflow: _grpc.UnaryUnaryMultiCallable[_draft_checks_pb2.CheckWorkflowRequest, _draft_checks_pb2.CheckDraftResponse]
+    """Looks at a workflow as if it were created."""
 
 @_typing.type_check_only
 class DraftCheckServiceAsyncStub(DraftCheckServiceStub):
@@ -43,6 +47,10 @@ class DraftCheckServiceAsyncStub(DraftCheckServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckMail: _aio.UnaryUnaryMultiCallable[_draft_checks_pb2.CheckMailRequest, _draft_checks_pb2.CheckMailResponse]  # type: ignore[assignment]
     """Looks at a mail as at that of a campaign."""
+    CheckCampaign: _aio.UnaryUnaryMultiCallable[_draft_checks_pb2.CheckCampaignRequest, _draft_checks_pb2.CheckDraftResponse]  # type: ignore[assignment]
+    """Looks at a campaign as if it were created."""
+    CheckWorkflow: _aio.UnaryUnaryMultiCallable[_draft_checks_pb2.CheckWorkflowRequest, _draft_checks_pb2.CheckDraftResponse]  # type: ignore[assignment]
+    """Looks at a workflow as if it were created."""
 
 class DraftCheckServiceServicer(metaclass=_abc_1.ABCMeta):
     """What is wrong with things that nobody has made yet: for whoever prepares them on somebody's behalf. Nothing is kept."""
@@ -54,5 +62,21 @@ class DraftCheckServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_draft_checks_pb2.CheckMailResponse, _abc.Awaitable[_draft_checks_pb2.CheckMailResponse]]:
         """Looks at a mail as at that of a campaign."""
+
+    @_abc_1.abstractmethod
+    def CheckCampaign(
+        self,
+        request: _draft_checks_pb2.CheckCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_draft_checks_pb2.CheckDraftResponse, _abc.Awaitable[_draft_checks_pb2.CheckDraftResponse]]:
+        """Looks at a campaign as if it were created."""
+
+    @_abc_1.abstractmethod
+    def CheckWorkflow(
+        self,
+        request: _draft_checks_pb2.CheckWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_draft_checks_pb2.CheckDraftResponse, _abc.Awaitable[_draft_checks_pb2.CheckDraftResponse]]:
+        """Looks at a workflow as if it were created."""
 
 def add_DraftCheckServiceServicer_to_server(servicer: DraftCheckServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
