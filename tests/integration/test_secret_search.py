@@ -31,7 +31,7 @@ FORMS: dict[str, Callable[[str], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("secret", [PASSWORD, KEY])
+@pytest.mark.parametrize("secret", [PASSWORD, KEY], ids=["a password", "a key"])
 @pytest.mark.parametrize("form", FORMS)
 @given(before=st.binary(max_size=40), after=st.binary(max_size=40))
 def test_a_secret_is_found_in_every_form_wherever_it_stands(
