@@ -29,6 +29,7 @@ from chassis.secret import Secret
 from chassis.settings import EventsSettings
 from chassis.stamp import StampVerifier
 from chassis.tests.deadlines import until
+from chassis.vault.settings import wrapping_of
 from chassis.vault.vault import Vault
 from deploy.local.servers.program import HOST
 from services.sending.delivery.settings import DeliverySettings
@@ -105,13 +106,14 @@ async def member(
     site: Site,
     sending: Peer,
     suppression: Peer,
-    vault: Vault,
     settings: DeliverySettings,
     audience: Audience,
     fan_out: FanOut,
 ) -> AsyncIterator[Tenant]:
     """A member of a fresh organization, on the database that will be killed."""
     url = Secret(site.environments["suppression"]["DATABASE_URL"])
+    # One of its own: those who know the keys of another database would seal with them.
+    vault = Vault("sending", wrapping_of(settings))
     async with Database(url, schema="sending") as database:
         await ensure_platform_domain(database, settings.shared_domain, vault, await fresh_keys())
         yield Tenant(sending, suppression, database, audience, fan_out)
