@@ -2,12 +2,16 @@
 
 import asyncio
 
+import pytest
+
 from chassis.database import Database, RoleDatabase
 from services.webhooks.dispatch.due import due
 from services.webhooks.dispatch.shards import SHARDS, Shards
 from services.webhooks.settings import WebhooksSettings
 from services.webhooks.tests.house import house
 from services.webhooks.tests.receiver import OK, Post, Receiver
+
+pytestmark = pytest.mark.usefixtures("alone_with_shards")
 
 
 async def test_an_endpoint_that_hangs_keeps_no_shard_from_moving_and_gets_nothing_twice(

@@ -10,6 +10,8 @@ from chassis.identifiers import new_id
 from chassis.secret import Secret
 from services.webhooks.dispatch.shards import SHARDS, Shards
 
+pytestmark = pytest.mark.usefixtures("alone_with_shards")
+
 _LET_RUN_OUT = text("UPDATE webhooks.lane_leases SET expires_at = now() - interval '1 second'")
 _FORGET_ALL = text("UPDATE webhooks.dispatchers SET seen_at = now() - interval '1 hour'")
 
