@@ -1,14 +1,12 @@
 """HubSpot's account is read whole and once, whatever happens meanwhile; it is written part by part, and each part's end is known."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from starlette.responses import JSONResponse, RedirectResponse
 
-from chassis.secret import Secret
 from services.integrations.crm.errors import (
     Broken,
     CrmError,
@@ -32,27 +30,10 @@ from services.integrations.crm.records import (
     Value,
 )
 from services.integrations.crm.tests.servers.hubspot import READ_ONLY, HubSpotAccount
+from services.integrations.crm.tests.servers.keys import Key
 from services.integrations.crm.tests.servers.serving import serving
 
 NAMES = [Property("firstname", "First name", Kind.TEXT)]
-
-
-@dataclass
-class Key:
-    """Access by tokens that may end."""
-
-    base_url: str
-    is_api_key: bool = False
-    good: list[str] = field(default_factory=lambda: ["token-1", "token-2"])
-
-    async def token(self) -> Secret:
-        return Secret(self.good[0])
-
-    async def renewed(self, stale: Secret) -> Secret:
-        assert stale.reveal() == self.good.pop(0)
-        if not self.good:
-            raise Unauthorized
-        return Secret(self.good[0])
 
 
 @pytest.fixture
