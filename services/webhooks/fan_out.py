@@ -18,11 +18,10 @@ from services.webhooks.payloads import Told, told_by
 # What is told of somebody who has been erased.
 _ERASURE = "contact.deleted"
 
-# Until the transaction ends nobody is erased and no endpoint deleted: whoever does that finds what it has written.
-_TAKERS = text("""
-    SELECT id, event_types, enabled
-    FROM endpoints, pg_advisory_xact_lock_shared(hashtextextended('webhooks.keeping:' || :organization, 0))
-""")
+# Until the transaction ends nobody is erased and no endpoint deleted: whoever does that finds what it has written. In a statement of its
+# own, since the next one sees what was committed before it began: who was deleted while this waited.
+_TOGETHER = "SELECT pg_advisory_xact_lock_shared(hashtextextended('webhooks.keeping:' || %s, 0))"
+_TAKERS = "SELECT id, event_types, enabled FROM endpoints"
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhooks.keeping:' || :organization, 0))")
 # An event that no endpoint takes is not kept. One that a disabled endpoint would take is, so that it can be had later. Of whoever has
 # been erased nothing is, but that they have.
@@ -54,8 +53,11 @@ class Taker:
 
 async def takers(session: TenantSession) -> list[Taker]:
     """The endpoints of the organization, asked for before anything is kept for them."""
-    rows = await session.execute(_TAKERS, {"organization": str(session.context.organization)})
-    return [Taker(row.id, row.event_types, row.enabled) for row in rows]
+    # One after the other, in one round trip.
+    async with session.driver.pipeline():
+        await session.driver.execute(_TOGETHER, (str(session.context.organization),))
+        found = await session.driver.execute(_TAKERS)
+    return [Taker(*row) for row in await found.fetchall()]
 
 
 async def fan_out(session: TenantSession, fact: Message, event_id: UUID) -> Mapping[UUID, list[Parcel]]:

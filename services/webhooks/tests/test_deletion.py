@@ -34,3 +34,22 @@ async def test_what_is_told_to_an_endpoint_while_it_is_deleted_is_cancelled_with
         await until(waits_or_is_through)
     await deletion
     assert [delivery.status for delivery in await webhooks.deliveries()] == ["cancelled"]
+
+
+async def test_what_is_told_once_an_endpoint_is_deleted_is_not_written_for_it(webhooks: House) -> None:
+    endpoint_id = await webhooks.endpoint("https://hooks.example.com/in")
+
+    async def tell() -> None:
+        async with webhooks.database.tenant_transaction(webhooks.context) as session:
+            await fan_out(session, ContactsUpdated(contacts=[Contact(id=str(new_id()))]), new_id())
+
+    async with webhooks.database.tenant_transaction(webhooks.context) as session:
+        await delete_endpoint(session, endpoint_id)
+        telling = asyncio.create_task(tell())
+
+        async def waits_or_is_through() -> bool:
+            return telling.done() or bool(await session.scalar(_SOMEBODY_WAITS))
+
+        await until(waits_or_is_through)
+    await telling
+    assert not await webhooks.deliveries()
