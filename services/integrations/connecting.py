@@ -11,7 +11,7 @@ from chassis.secret import Secret
 from chassis.vault.vault import Vault
 from chassis.vault.wrapping import DoesNotOpen
 from services.integrations import authorizations, connections, grants, revocations
-from services.integrations.accounts import account_of
+from services.integrations.accounts import FreshAccess, account_of
 from services.integrations.connections import Account, Connection, Connector, ConnectorKind, Method
 from services.integrations.crm.errors import CrmError, Forbidden, Rejected, Unauthorized
 from services.integrations.crm.http_client import HttpClient
@@ -102,8 +102,8 @@ class Connecting:
         return returned
 
     async def _account(self, provider: str, base_url: str, credential: Secret, method: Method) -> Account:
-        is_api_key = method is Method.API_KEY
-        found = await account_of(self._http, provider, base_url, credential, is_api_key=is_api_key)
+        access = FreshAccess(base_url, method is Method.API_KEY, credential)
+        found = await account_of(self._http, provider, access)
         return Account(provider, found.id, found.name, base_url)
 
     async def _establish(self, context: RequestContext, by: Connector, opened: _Opened) -> Connection:

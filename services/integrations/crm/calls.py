@@ -12,12 +12,24 @@ _WAIT_SECONDS = 10.0
 
 
 class Calls:
-    """To the account that an access opens. `refusal` says what an answer of 400 to 499 means, as far as CRMs differ in it."""
+    """To the account that an access opens.
 
-    def __init__(self, http: HttpClient, access: Access, refusal: Callable[[Answer], CrmError]) -> None:
+    `refusal` says what an answer of 400 to 499 means, as far as CRMs differ in it; `key_header` is where a key of the account's own goes,
+    if not where a token does.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        access: Access,
+        refusal: Callable[[Answer], CrmError],
+        *,
+        key_header: str = "",
+    ) -> None:
         self._http = http
         self._access = access
         self._refusal = refusal
+        self._key_header = key_header if access.is_api_key else ""
 
     async def send(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, json: Any = None
@@ -36,7 +48,11 @@ class Calls:
     async def _send(
         self, method: str, path: str, token: Secret, query: Mapping[str, str] | None, json: Any
     ) -> Answer:
-        headers = {"Authorization": f"Bearer {token.reveal()}"}
+        headers = (
+            {self._key_header: token.reveal()}
+            if self._key_header
+            else {"Authorization": f"Bearer {token.reveal()}"}
+        )
         return await self._http.send(
             method, f"{self._access.base_url}{path}", headers=headers, query=query, json=json
         )
@@ -57,3 +73,10 @@ def limited(answer: Answer) -> RateLimited:
     """What a 429 asks for, where it names no other limit."""
     wait = answer.retry_after()
     return RateLimited(_WAIT_SECONDS if wait is None else wait)
+
+
+def listed(told: Any) -> list[Any]:
+    """Where an answer is to have a list. Raises Broken."""
+    if not isinstance(told, list):
+        raise Broken("The CRM answered with JSON of another form than it publishes.")
+    return told

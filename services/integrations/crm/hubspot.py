@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from services.integrations.crm.adapter import Access
-from services.integrations.crm.calls import Calls, limited
+from services.integrations.crm.batches import of_one_kind
+from services.integrations.crm.calls import Calls, limited, listed
 from services.integrations.crm.errors import (
     Broken,
     CrmError,
@@ -63,22 +64,6 @@ def _endpoints(addresses: Addresses) -> Endpoints:
     return Endpoints(f"{addresses.consent}/oauth/authorize", token, f"{token}/revoke", at(addresses.api))
 
 
-HUBSPOT = Provider(
-    name="hubspot",
-    title="HubSpot",
-    scopes=(
-        "oauth",
-        "crm.objects.contacts.read",
-        "crm.objects.contacts.write",
-        "crm.schemas.contacts.read",
-        "communication_preferences.statuses.batch.write",
-    ),
-    public=Addresses("https://app.hubspot.com", "https://api.hubapi.com", "https://api.hubapi.com"),
-    endpoints=_endpoints,
-    takes_api_keys=True,
-)
-
-
 class HubSpot:
     """One account: a `Crm`."""
 
@@ -98,7 +83,7 @@ class HubSpot:
         told = (await self._calls.send("GET", f"/crm/properties/{_VERSION}/contacts")).object()
         described = [
             property_of(each)
-            for each in _list(told, "results")
+            for each in listed(told.get("results"))
             if not each.get("archived") and not each.get("hidden") and each.get("name") not in _OWN
         ]
         return [each for each in described if each is not None]
@@ -111,7 +96,7 @@ class HubSpot:
         place = _Place.read(cursor)
         size = min(limit, _MOST_OF_A_SEARCH)
         answer = await self._search(_CONTACTS, place.filters(), place.order, _names(properties), size)
-        found = _list(answer.object(), "results")
+        found = listed(answer.object().get("results"))
         records = [_record(each, properties) for each in found]
         if len(found) == size:
             kept, following = place.behind_a_full_page(records)
@@ -133,7 +118,7 @@ class HubSpot:
 
     async def write(self, changes: Sequence[Change], properties: Sequence[Property]) -> Sequence[Outcome]:
         """Known ones by their ids, others by their address. A batch that is refused as a whole is tried by halves, to find who is meant."""
-        some = _of_one_kind(changes)
+        some = of_one_kind(changes, _MOST_OF_A_BATCH)
         path, inputs = (
             (f"{_CONTACTS}/batch/update", [_update(each) for each in some])
             if some[0].id
@@ -160,7 +145,7 @@ class HubSpot:
             if len(some) == 1:
                 return [Outcome(None, error=str(refusal))]
             return await self.opt_out(some[: len(some) // 2])
-        done = {str(each.get("subscriberIdString", "")).lower() for each in _list(told, "results")}
+        done = {str(each.get("subscriberIdString", "")).lower() for each in listed(told.get("results"))}
         return [
             Outcome(person.id)
             if person.email.lower() in done
@@ -191,7 +176,7 @@ class HubSpot:
                 for id_ in wanted[start : start + _MOST_GROUPS]
             ]
             answer = await self._search(_NOTES, groups, _ID, ["hs_note_body"], _MOST_OF_A_SEARCH)
-            for note in _list(answer.object(), "results"):
+            for note in listed(answer.object().get("results")):
                 found.update(_MARK.findall(note["properties"].get("hs_note_body") or ""))
         return frozenset(found & set(wanted))
 
@@ -220,7 +205,7 @@ class HubSpot:
             told = (await self._calls.send("POST", f"{_CONTACTS}/batch/read", json=asked)).object()
             # Who is not there is told among the errors of a 207.
             records += [
-                _record(each, properties) for each in _list(told, "results") if not each.get("archived")
+                _record(each, properties) for each in listed(told.get("results")) if not each.get("archived")
             ]
         return records
 
@@ -280,13 +265,6 @@ def _names(properties: Sequence[Property]) -> list[str]:
     return [_EMAIL, _OPTED_OUT, _MODIFIED, *(each.name for each in properties)]
 
 
-def _list(told: Mapping[str, Any], name: str) -> list[Any]:
-    found = told.get(name)
-    if not isinstance(found, list):
-        raise Broken("The CRM answered with JSON of another form than it publishes.")
-    return found
-
-
 def _record(told: Mapping[str, Any], properties: Sequence[Property]) -> Record:
     try:
         held = told["properties"]
@@ -300,19 +278,6 @@ def _record(told: Mapping[str, Any], properties: Sequence[Property]) -> Record:
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Broken("The CRM answered with a contact of another form than it publishes.") from None
-
-
-def _of_one_kind(changes: Sequence[Change]) -> list[Change]:
-    """As many of the beginning as go in one call, none of them twice."""
-    some: list[Change] = []
-    met: set[str] = set()
-    for each in changes[:_MOST_OF_A_BATCH]:
-        key = each.id or each.email.lower()
-        if bool(each.id) != bool(changes[0].id) or key in met:
-            break
-        met.add(key)
-        some.append(each)
-    return some
 
 
 def _update(change: Change) -> dict[str, Any]:
@@ -338,7 +303,7 @@ def _note(activity: Activity) -> dict[str, Any]:
 def _outcomes(told: Mapping[str, Any], number: int) -> list[Outcome]:
     """Of each input, by the number that it was sent with; who is not told of was not written."""
     outcomes = [Outcome(None, error="The CRM does not say what became of it.", is_retryable=True)] * number
-    for each in _list(told, "results"):
+    for each in listed(told.get("results")):
         place = _place(each.get("objectWriteTraceId"), number)
         if place is not None:
             modified = moment_of(each["updatedAt"]) if each.get("updatedAt") else None
@@ -378,3 +343,20 @@ def _refusal(answer: Answer) -> CrmError:
         }
         return Forbidden(category, sorted(map(str, scopes)))
     return Rejected(category or str(answer.status))
+
+
+HUBSPOT = Provider(
+    name="hubspot",
+    title="HubSpot",
+    scopes=(
+        "oauth",
+        "crm.objects.contacts.read",
+        "crm.objects.contacts.write",
+        "crm.schemas.contacts.read",
+        "communication_preferences.statuses.batch.write",
+    ),
+    public=Addresses("https://app.hubspot.com", "https://api.hubapi.com", "https://api.hubapi.com"),
+    endpoints=_endpoints,
+    takes_api_keys=True,
+    account_of=lambda http, access: HubSpot(http, access).account(),
+)

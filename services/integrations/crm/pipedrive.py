@@ -1,7 +1,15 @@
 """Pipedrive: its API v2 (https://developers.pipedrive.com/docs/api/v1), and v1 for what v2 has not."""
 
+from services.integrations.crm.adapter import Access
+from services.integrations.crm.calls import Calls, limited
+from services.integrations.crm.errors import Broken, CrmError, Forbidden, Rejected
+from services.integrations.crm.http_client import Answer, HttpClient
 from services.integrations.crm.oauth import Endpoints, told_by
 from services.integrations.crm.provider import Addresses, Provider
+from services.integrations.crm.records import Account
+
+# In which header a key of the account's own goes.
+_KEY_HEADER = "x-api-token"
 
 
 def _endpoints(addresses: Addresses) -> Endpoints:
@@ -15,6 +23,21 @@ def _endpoints(addresses: Addresses) -> Endpoints:
     )
 
 
+async def _account_of(http: HttpClient, access: Access) -> Account:
+    """By the company of who connects it (https://developers.pipedrive.com/docs/api/v1/Users#getCurrentUser)."""
+    calls = Calls(http, access, _refusal, key_header=_KEY_HEADER)
+    told = (await calls.send("GET", "/api/v1/users/me")).object().get("data")
+    if not isinstance(told, dict) or "company_id" not in told or "company_name" not in told:
+        raise Broken("The CRM does not say whose account it is.")
+    return Account(str(told["company_id"]), str(told["company_name"]))
+
+
+def _refusal(answer: Answer) -> CrmError:
+    if answer.status == 429:
+        return limited(answer)
+    return Forbidden() if answer.status == 403 else Rejected(str(answer.status))
+
+
 PIPEDRIVE = Provider(
     name="pipedrive",
     title="Pipedrive",
@@ -24,4 +47,5 @@ PIPEDRIVE = Provider(
     ),
     endpoints=_endpoints,
     takes_api_keys=True,
+    account_of=_account_of,
 )

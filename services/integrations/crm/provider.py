@@ -1,10 +1,12 @@
 """What there is to know of a CRM before anybody has connected an account of it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from services.integrations.crm.adapter import Access
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.crm.oauth import App, Authorization, Endpoints
+from services.integrations.crm.records import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Provider:
     public: Addresses
     endpoints: Callable[[Addresses], Endpoints]
     takes_api_keys: bool
+    # Whose an account is, which also tells whether what opens it is good. Raises the errors of `crm.errors`.
+    account_of: Callable[[HttpClient, Access], Awaitable[Account]]
 
     def authorization(self, http: HttpClient, app: App, addresses: Addresses) -> Authorization:
         """How accounts of it are connected with OAuth, by the operator's app."""

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from services.integrations.crm.adapter import Access
-from services.integrations.crm.calls import Calls, limited
+from services.integrations.crm.batches import of_one_kind
+from services.integrations.crm.calls import Calls, limited, listed
 from services.integrations.crm.errors import (
     Broken,
     CrmError,
@@ -82,18 +83,6 @@ def _endpoints(addresses: Addresses) -> Endpoints:
     )
 
 
-SALESFORCE = Provider(
-    name="salesforce",
-    title="Salesforce",
-    scopes=("api", "refresh_token"),
-    public=Addresses(
-        "https://login.salesforce.com", "https://login.salesforce.com", "https://login.salesforce.com"
-    ),
-    endpoints=_endpoints,
-    takes_api_keys=False,
-)
-
-
 class Salesforce:
     """One org: a `Crm`."""
 
@@ -111,7 +100,7 @@ class Salesforce:
     async def properties(self) -> Sequence[Property]:
         """Those of contacts that have one value."""
         told = (await self._calls.send("GET", f"{_API}/sobjects/Contact/describe")).object()
-        described = [property_of(each) for each in _list(told.get("fields")) if each.get("name") not in _OWN]
+        described = [property_of(each) for each in listed(told.get("fields")) if each.get("name") not in _OWN]
         return [each for each in described if each is not None]
 
     async def changed(self, cursor: str | None, properties: Sequence[Property], limit: int) -> Page:
@@ -130,7 +119,7 @@ class Salesforce:
             asked = {"ids": list(ids[start : start + _MOST_READ]), "fields": _names(properties)}
             told = (await self._calls.send("POST", f"{_API}/composite/sobjects/Contact", json=asked)).json()
             # In the place of who is not there stands null.
-            records |= {each[_ID]: _record(each, properties) for each in _list(told) if each}
+            records |= {each[_ID]: _record(each, properties) for each in listed(told) if each}
         return {id_: record for id_, record in records.items() if not record.is_archived}
 
     async def find(self, emails: Sequence[str], properties: Sequence[Property]) -> Mapping[str, Record]:
@@ -149,7 +138,7 @@ class Salesforce:
 
     async def write(self, changes: Sequence[Change], properties: Sequence[Property]) -> Sequence[Outcome]:
         """Known ones by their ids. Others are looked for by their address first: an org need not have a field that makes addresses unique."""
-        some = _of_one_kind(changes)
+        some = of_one_kind(changes, _MOST_OF_A_COLLECTION)
         if some[0].id:
             return await self._collection("PATCH", [_update(str(each.id), each) for each in some])
         known = await self.find([each.email.lower() for each in some], ())
@@ -207,7 +196,7 @@ class Salesforce:
             },
         )
         told = answer.object()
-        rows = _list(told.get("records"))
+        rows = listed(told.get("records"))
         records = [_record(row, properties) for row in rows]
         if records:
             place = _Place(records[-1].modified_at, records[-1].id)
@@ -251,19 +240,19 @@ class Salesforce:
 
     async def _query(self, soql: str) -> list[Any]:
         told = (await self._calls.send("GET", f"{_API}/query", query={"q": soql})).object()
-        rows = _list(told.get("records"))
+        rows = listed(told.get("records"))
         while not told.get("done", True):
             # A path of its own: an address of somebody else's would be sent the token.
             path = str(told.get("nextRecordsUrl", ""))
             if not path.startswith("/services/data/"):
                 raise Broken("The CRM's answer goes on somewhere that is not the CRM's.")
             told = (await self._calls.send("GET", path)).object()
-            rows += _list(told.get("records"))
+            rows += listed(told.get("records"))
         return rows
 
     async def _collection(self, verb: str, rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
         asked = {"allOrNone": False, "records": rows}
-        told = _list((await self._calls.send(verb, f"{_API}/composite/sobjects", json=asked)).json())
+        told = listed((await self._calls.send(verb, f"{_API}/composite/sobjects", json=asked)).json())
         if len(told) != len(rows):
             raise Broken("The CRM does not say what became of each.")
         return [_outcome(each) for each in told]
@@ -300,12 +289,6 @@ def _select(names: Sequence[str], kind: str, *clauses: str) -> str:
     return " ".join(("SELECT", ", ".join(names), "FROM", kind, *clauses))
 
 
-def _list(told: Any) -> list[Any]:
-    if not isinstance(told, list):
-        raise Broken("The CRM answered with JSON of another form than it publishes.")
-    return list(told)
-
-
 def _names(properties: Sequence[Property]) -> list[str]:
     return [*_OWN, *(each.name for each in properties)]
 
@@ -329,19 +312,6 @@ def _rows_of_csv(body: bytes) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(body.decode("utf-8"), newline="")))
     except (UnicodeDecodeError, csv.Error):
         raise Broken("The CRM answered with something that is not CSV.") from None
-
-
-def _of_one_kind(changes: Sequence[Change]) -> list[Change]:
-    """As many of the beginning as go in one call, none of them twice."""
-    some: list[Change] = []
-    met: set[str] = set()
-    for each in changes[:_MOST_OF_A_COLLECTION]:
-        key = each.id or each.email.lower()
-        if bool(each.id) != bool(changes[0].id) or key in met:
-            break
-        met.add(key)
-        some.append(each)
-    return some
 
 
 def _row(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -406,3 +376,16 @@ def _refusal(answer: Answer) -> CrmError:
     if answer.status == 403:
         return Forbidden(code)
     return Rejected(code or str(answer.status))
+
+
+SALESFORCE = Provider(
+    name="salesforce",
+    title="Salesforce",
+    scopes=("api", "refresh_token"),
+    public=Addresses(
+        "https://login.salesforce.com", "https://login.salesforce.com", "https://login.salesforce.com"
+    ),
+    endpoints=_endpoints,
+    takes_api_keys=False,
+    account_of=lambda http, access: Salesforce(http, access).account(),
+)
