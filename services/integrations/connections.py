@@ -197,20 +197,6 @@ async def ask_for_authorization(session: TenantSession, connection_id: UUID, why
         )
 
 
-async def note_error(session: TenantSession, connection_id: UUID, why: str) -> None:
-    """Note what went wrong; nothing of it is to be secret."""
-    await session.execute(update(connections).where(connections.c.id == connection_id).values(**_error(why)))
-
-
-async def note_sync(session: TenantSession, connection_id: UUID) -> None:
-    """Note that it was synced just now, and that all is well."""
-    await session.execute(
-        update(connections)
-        .where(connections.c.id == connection_id)
-        .values(last_sync_at=func.now(), last_error="", last_error_at=None, updated_at=func.now())
-    )
-
-
 def provider_value(name: str) -> pb.Provider.ValueType:
     """A CRM as the contract names it."""
     return pb.Provider.Value(f"PROVIDER_{name.upper()}")

@@ -110,16 +110,23 @@ class ScriptedCrm:
 
     async def opt_out(self, people: Sequence[Person]) -> Sequence[Outcome]:
         self._stumble()
-        for person in people[:5]:
-            self._put(replace(self.records[person.id], opted_out=True))
+        outcomes = [self._opt_out(person) for person in people[:5]]
         self._stumble()
-        return [Outcome(person.id) for person in people[:5]]
+        return outcomes
 
     async def log(self, activities: Sequence[Activity]) -> Sequence[Outcome]:
         raise NotImplementedError
 
     async def logged(self, activities: Sequence[Activity]) -> frozenset[str]:
         raise NotImplementedError
+
+    def _opt_out(self, person: Person) -> Outcome:
+        """By the address, as some do: another than the record's is nobody's."""
+        record = self.records[person.id]
+        if (record.email or "").lower() != person.email.lower():
+            return Outcome(None, error="Nobody has that address.")
+        self._put(replace(record, opted_out=True))
+        return Outcome(person.id)
 
     def _write(self, change: Change) -> Outcome:
         email = change.email.lower()

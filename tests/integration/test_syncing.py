@@ -403,3 +403,21 @@ async def test_both_sides_come_to_the_same_whatever_happens_and_nobody_is_subscr
     await house.settle()
     assert len(house.crm.written) == written
     assert {id_: contact.updated_at for id_, contact in (await house.everybody()).items()} == versions
+
+
+async def test_an_opt_out_reaches_a_record_by_the_address_that_it_has_there(
+    build: Callable[[int], Awaitable[House]],
+) -> None:
+    house = await build(0)
+    story = Story(house)
+    await story.create_here()
+    await house.connect()
+    await house.settle()
+    (record,) = house.crm.live()
+    house.crm.edit(record.id, "Moved.To@example.test")
+    await story.opt_out_here()
+    assert await house.sync()
+    (contact,), (record,) = (await house.everybody()).values(), house.crm.live()
+    assert record.opted_out
+    # And is written as whoever moved has written it.
+    assert (contact.email, record.email) == ("Moved.To@example.test", "Moved.To@example.test")

@@ -173,7 +173,9 @@ class Settling:
         self, context: RequestContext, together: Sequence["_Together"], settled: Settled
     ) -> None:
         here = [each.email for each in together if each.merge.opt_out_ours]
-        there = [(each, Person(each.record_id, each.email)) for each in together if each.merge.opt_out_crm]
+        there = [
+            (each, Person(each.record_id, each.their_email)) for each in together if each.merge.opt_out_crm
+        ]
         await self._contacts.opt_out(context, here, self._note)
         for each, outcome in await self._each(there, self._crm.opt_out):
             if outcome.id is None:
@@ -213,6 +215,12 @@ class _Together:
         return (record.email or "") if record else ""
 
     @property
+    def their_email(self) -> str:
+        """The address that the record has, as it stands there; ours, where it has none."""
+        record = self.pair.record
+        return (record.email if record else None) or self.email
+
+    @property
     def key(self) -> UUID | str:
         """By what the contact is read."""
         return self.contact_id or self.email
@@ -230,19 +238,17 @@ class _Together:
     def to_write(self) -> ToWrite:
         """What the contact is to have."""
         contact, values = self.pair.contact, dict(self.merge.to_ours)
-        moved = values.pop(EMAIL, None)
+        moved = values.pop(EMAIL, None) is not None
         if contact is None:
             return ToWrite(values, self.email)
-        return ToWrite(values, str(moved or ""), contact.id, contact.version)
+        return ToWrite(values, self.their_email if moved else "", contact.id, contact.version)
 
     def change(self, fields: MappedFields) -> Change:
         """What the record is to have; a new one all there is."""
         record = self.pair.record
         values = self.merge.to_crm if record else self.merge.held
-        return Change(record.id if record else None, self._their_email(), fields.written(values))
-
-    def _their_email(self) -> str:
-        return str(self.merge.held.get(EMAIL) or self.email)
+        email = self.email if EMAIL in self.merge.to_crm else self.their_email
+        return Change(record.id if record else None, email, fields.written(values))
 
     def known_as(self, contact_id: UUID | None) -> "_Together":
         """The same, with the contact that it has become."""
