@@ -127,6 +127,7 @@ async def test_a_query_that_is_wrong_is_told_by_its_parameter(
                 "sort",
                 "list_id",
                 "tag_id",
+                "connected_by",
             ),
             *("from", "to", "interval", "metrics", "campaign_id", "contact_id"),
         ),
