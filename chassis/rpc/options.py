@@ -15,6 +15,8 @@ CHANNEL_OPTIONS = (
     *_SHARED,
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.lb_policy_name", "round_robin"),
+    # A channel finds out by itself whether its peer is there: no call fails for what another channel met there before.
+    ("grpc.use_local_subchannel_pool", 1),
     # A process that was restarted is found again within a second or two, not after minutes of backing off.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),

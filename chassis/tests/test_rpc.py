@@ -437,6 +437,18 @@ async def test_a_process_that_comes_back_is_found_again() -> None:
                 await peer.call(get, GET, member())
 
 
+async def test_a_call_fails_for_nothing_that_another_channel_met() -> None:
+    async with serving(Contacts()) as gone:
+        pass
+    async with calling(gone) as earlier:
+        with pytest.raises(Unavailable):
+            await earlier.call(ContactServiceStub(earlier.channel).GetContact, GET, member())
+        verifier = StampVerifier("contacts", TRUSTED)
+        came = RpcServer("contacts", f"127.0.0.1:{gone.port}", verifier).add(Contacts())
+        async with came, calling(gone) as newcomer:
+            await newcomer.call(ContactServiceStub(newcomer.channel).GetContact, GET, member())
+
+
 async def test_health_asks_for_no_stamp_and_tells_of_the_end_before_it_comes() -> None:
     begun, finish = asyncio.Event(), asyncio.Event()
 
