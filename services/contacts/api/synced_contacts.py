@@ -13,15 +13,31 @@ from chassis.email_address import EmailAddress
 from chassis.errors import FieldViolation, InvalidRequest
 from flownurture.contacts.v1 import synced_contacts_pb2 as pb
 from services.contacts.contact_messages import STATUSES
-from services.contacts.custom_fields import CustomField, parse_values, read_fields
+from services.contacts.custom_fields import (
+    LONGEST_TEXT,
+    CustomField,
+    FieldType,
+    parse_values,
+    read_fields,
+)
 from services.contacts.events import Origin, Source
 from services.contacts.identity_peer import IdentityPeer
-from services.contacts.names import parse_name
+from services.contacts.names import MAX_LENGTH, parse_name
 from services.contacts.statuses import Status
 from services.contacts.synced_contacts import Outcome, Result, Write, each_once, read, stream, write
 from services.contacts.time_zones import parse_time_zone
 
 _RESULTS = {result: pb.SyncResult.Value(f"SYNC_RESULT_{result.name}") for result in Result}
+_TYPES = {kind: pb.SyncedFieldType.Value(f"SYNCED_FIELD_TYPE_{kind.name}") for kind in FieldType}
+_OWN_FIELDS = (
+    pb.SyncedField(
+        name="first_name", label="First name", type=pb.SYNCED_FIELD_TYPE_NAME, max_length=MAX_LENGTH
+    ),
+    pb.SyncedField(
+        name="last_name", label="Last name", type=pb.SYNCED_FIELD_TYPE_NAME, max_length=MAX_LENGTH
+    ),
+    pb.SyncedField(name="time_zone", label="Time zone", type=pb.SYNCED_FIELD_TYPE_TIME_ZONE),
+)
 
 
 class SyncedContactApi:
@@ -73,6 +89,13 @@ class SyncedContactApi:
         )
         async for batch in batches:
             yield _batch(batch, request.custom_fields)
+
+    async def describe_synced_fields(
+        self, request: pb.DescribeSyncedFieldsRequest, context: RequestContext, session: TenantSession
+    ) -> pb.DescribeSyncedFieldsResponse:
+        """Contacts' own fields, and those that are declared."""
+        declared = (await read_fields(session)).values()
+        return pb.DescribeSyncedFieldsResponse(fields=[*_OWN_FIELDS, *map(_synced_field, declared)])
 
 
 def _read(given: pb.SyncedContactWrite, fields: Mapping[str, CustomField]) -> Write | Outcome:
@@ -126,6 +149,17 @@ def _outcome(outcome: Outcome) -> pb.SyncedContactOutcome:
         contact_id=outcome.contact_id.bytes if outcome.contact_id else b"",
         version=outcome.version,
         message=outcome.message,
+    )
+
+
+def _synced_field(field: CustomField) -> pb.SyncedField:
+    return pb.SyncedField(
+        name=field.key,
+        is_custom=True,
+        label=field.label,
+        type=_TYPES[field.type],
+        choices=field.choices,
+        max_length=LONGEST_TEXT if field.type is FieldType.TEXT else 0,
     )
 
 

@@ -200,6 +200,22 @@ async def test_another_organizations_contacts_are_neither_read_nor_written(
         ]
 
 
+async def test_what_may_be_kept_in_step_is_told_with_its_type(integrations: Tenant, tenant: Tenant) -> None:
+    for key, kind, choices in (
+        ("points", custom_fields_pb2.CUSTOM_FIELD_TYPE_NUMBER, ()),
+        ("color", custom_fields_pb2.CUSTOM_FIELD_TYPE_CHOICE, ("red", "blue")),
+    ):
+        await tenant(custom_fields_pb2.CreateCustomFieldRequest(key=key, type=kind, choices=choices))
+    *own, points, color = (await integrations(pb.DescribeSyncedFieldsRequest())).fields
+    assert {(each.name, each.is_custom) for each in own} == {
+        ("first_name", False),
+        ("last_name", False),
+        ("time_zone", False),
+    }
+    assert (points.name, points.is_custom, points.type) == ("points", True, pb.SYNCED_FIELD_TYPE_NUMBER)
+    assert (color.type, list(color.choices)) == (pb.SYNCED_FIELD_TYPE_CHOICE, ["red", "blue"])
+
+
 async def test_no_other_process_may_ask(tenant: Tenant, peer_as: Callable[[str], Peer]) -> None:
     async with peer_as("sending") as peer:
         with pytest.raises(PermissionDenied):

@@ -53,6 +53,39 @@ SYNC_RESULT_REFUSED: SyncResult.ValueType  # 6
 """It cannot be written: a value is wrong, the address is another contact's, the plan has no place for more."""
 Global___SyncResult: _TypeAlias = SyncResult  # noqa: Y015
 
+class _SyncedFieldType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SyncedFieldTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SyncedFieldType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SYNCED_FIELD_TYPE_UNSPECIFIED: _SyncedFieldType.ValueType  # 0
+    SYNCED_FIELD_TYPE_NAME: _SyncedFieldType.ValueType  # 1
+    """A text without line breaks, tabs, or white space around it."""
+    SYNCED_FIELD_TYPE_TEXT: _SyncedFieldType.ValueType  # 2
+    SYNCED_FIELD_TYPE_NUMBER: _SyncedFieldType.ValueType  # 3
+    SYNCED_FIELD_TYPE_BOOLEAN: _SyncedFieldType.ValueType  # 4
+    SYNCED_FIELD_TYPE_DATE: _SyncedFieldType.ValueType  # 5
+    """YYYY-MM-DD."""
+    SYNCED_FIELD_TYPE_CHOICE: _SyncedFieldType.ValueType  # 6
+    SYNCED_FIELD_TYPE_TIME_ZONE: _SyncedFieldType.ValueType  # 7
+    """A name of the IANA time zone database."""
+
+class SyncedFieldType(_SyncedFieldType, metaclass=_SyncedFieldTypeEnumTypeWrapper): ...
+
+SYNCED_FIELD_TYPE_UNSPECIFIED: SyncedFieldType.ValueType  # 0
+SYNCED_FIELD_TYPE_NAME: SyncedFieldType.ValueType  # 1
+"""A text without line breaks, tabs, or white space around it."""
+SYNCED_FIELD_TYPE_TEXT: SyncedFieldType.ValueType  # 2
+SYNCED_FIELD_TYPE_NUMBER: SyncedFieldType.ValueType  # 3
+SYNCED_FIELD_TYPE_BOOLEAN: SyncedFieldType.ValueType  # 4
+SYNCED_FIELD_TYPE_DATE: SyncedFieldType.ValueType  # 5
+"""YYYY-MM-DD."""
+SYNCED_FIELD_TYPE_CHOICE: SyncedFieldType.ValueType  # 6
+SYNCED_FIELD_TYPE_TIME_ZONE: SyncedFieldType.ValueType  # 7
+"""A name of the IANA time zone database."""
+Global___SyncedFieldType: _TypeAlias = SyncedFieldType  # noqa: Y015
+
 @_typing.final
 class WriteContactsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -347,3 +380,77 @@ class SyncedContactBatch(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SyncedContactBatch: _TypeAlias = SyncedContactBatch  # noqa: Y015
+
+@_typing.final
+class DescribeSyncedFieldsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeSyncedFieldsRequest: _TypeAlias = DescribeSyncedFieldsRequest  # noqa: Y015
+
+@_typing.final
+class DescribeSyncedFieldsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___SyncedField]: ...
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[Global___SyncedField] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeSyncedFieldsResponse: _TypeAlias = DescribeSyncedFieldsResponse  # noqa: Y015
+
+@_typing.final
+class SyncedField(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    IS_CUSTOM_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    MAX_LENGTH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A field of SyncedContactWrite, or the key of a custom field."""
+    is_custom: _builtins.bool
+    label: _builtins.str
+    type: Global___SyncedFieldType.ValueType
+    max_length: _builtins.int
+    """Of a text or a name: how many characters it may have."""
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a choice: what it may be."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        is_custom: _builtins.bool = ...,
+        label: _builtins.str = ...,
+        type: Global___SyncedFieldType.ValueType = ...,
+        choices: _abc.Iterable[_builtins.str] | None = ...,
+        max_length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "is_custom", b"is_custom", "label", b"label", "max_length", b"max_length", "name", b"name", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncedField: _TypeAlias = SyncedField  # noqa: Y015

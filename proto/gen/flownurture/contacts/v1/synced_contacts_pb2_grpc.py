@@ -50,6 +50,11 @@ class SyncedContactServiceStub:
                 request_serializer=flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.StreamContactsRequest.SerializeToString,
                 response_deserializer=flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.SyncedContactBatch.FromString,
                 _registered_method=True)
+        self.DescribeSyncedFields = channel.unary_unary(
+                '/flownurture.contacts.v1.SyncedContactService/DescribeSyncedFields',
+                request_serializer=flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.DescribeSyncedFieldsRequest.SerializeToString,
+                response_deserializer=flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.DescribeSyncedFieldsResponse.FromString,
+                _registered_method=True)
 
 
 class SyncedContactServiceServicer:
@@ -78,6 +83,14 @@ class SyncedContactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeSyncedFields(self, request, context):
+        """What may be kept in step, the address apart: contacts' own fields, then the custom fields that are declared, in the order of their
+        declaration.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SyncedContactServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +108,11 @@ def add_SyncedContactServiceServicer_to_server(servicer, server):
                     servicer.StreamContacts,
                     request_deserializer=flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.StreamContactsRequest.FromString,
                     response_serializer=flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.SyncedContactBatch.SerializeToString,
+            ),
+            'DescribeSyncedFields': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeSyncedFields,
+                    request_deserializer=flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.DescribeSyncedFieldsRequest.FromString,
+                    response_serializer=flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.DescribeSyncedFieldsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +197,33 @@ class SyncedContactService:
             '/flownurture.contacts.v1.SyncedContactService/StreamContacts',
             flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.StreamContactsRequest.SerializeToString,
             flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.SyncedContactBatch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeSyncedFields(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.contacts.v1.SyncedContactService/DescribeSyncedFields',
+            flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.DescribeSyncedFieldsRequest.SerializeToString,
+            flownurture_dot_contacts_dot_v1_dot_synced__contacts__pb2.DescribeSyncedFieldsResponse.FromString,
             options,
             channel_credentials,
             insecure,

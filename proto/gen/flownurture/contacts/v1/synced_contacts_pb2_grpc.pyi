@@ -41,6 +41,10 @@ class SyncedContactServiceStub:
     """Contacts by id or address, in the order in which they are asked for."""
     StreamContacts: _grpc.UnaryStreamMultiCallable[_synced_contacts_pb2.StreamContactsRequest, _synced_contacts_pb2.SyncedContactBatch]
     """All contacts in batches, by ascending id, whatever their status. Who is cut off goes on behind the last contact they got."""
+    DescribeSyncedFields: _grpc.UnaryUnaryMultiCallable[_synced_contacts_pb2.DescribeSyncedFieldsRequest, _synced_contacts_pb2.DescribeSyncedFieldsResponse]
+    """What may be kept in step, the address apart: contacts' own fields, then the custom fields that are declared, in the order of their
+    declaration.
+    """
 
 @_typing.type_check_only
 class SyncedContactServiceAsyncStub(SyncedContactServiceStub):
@@ -55,6 +59,10 @@ class SyncedContactServiceAsyncStub(SyncedContactServiceStub):
     """Contacts by id or address, in the order in which they are asked for."""
     StreamContacts: _aio.UnaryStreamMultiCallable[_synced_contacts_pb2.StreamContactsRequest, _synced_contacts_pb2.SyncedContactBatch]  # type: ignore[assignment]
     """All contacts in batches, by ascending id, whatever their status. Who is cut off goes on behind the last contact they got."""
+    DescribeSyncedFields: _aio.UnaryUnaryMultiCallable[_synced_contacts_pb2.DescribeSyncedFieldsRequest, _synced_contacts_pb2.DescribeSyncedFieldsResponse]  # type: ignore[assignment]
+    """What may be kept in step, the address apart: contacts' own fields, then the custom fields that are declared, in the order of their
+    declaration.
+    """
 
 class SyncedContactServiceServicer(metaclass=_abc_1.ABCMeta):
     """Contacts that are kept in step with what another system knows of the same people."""
@@ -84,5 +92,15 @@ class SyncedContactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_synced_contacts_pb2.SyncedContactBatch], _abc.AsyncIterator[_synced_contacts_pb2.SyncedContactBatch]]:
         """All contacts in batches, by ascending id, whatever their status. Who is cut off goes on behind the last contact they got."""
+
+    @_abc_1.abstractmethod
+    def DescribeSyncedFields(
+        self,
+        request: _synced_contacts_pb2.DescribeSyncedFieldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_synced_contacts_pb2.DescribeSyncedFieldsResponse, _abc.Awaitable[_synced_contacts_pb2.DescribeSyncedFieldsResponse]]:
+        """What may be kept in step, the address apart: contacts' own fields, then the custom fields that are declared, in the order of their
+        declaration.
+        """
 
 def add_SyncedContactServiceServicer_to_server(servicer: SyncedContactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
