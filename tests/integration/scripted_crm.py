@@ -50,7 +50,8 @@ class ScriptedCrm:
     def add(self, email: str | None, **values: Value) -> str:
         """Somebody makes a record."""
         record_id = str(len(self.records) + 1)
-        self._put(Record(record_id, email, values, False, self._clock))
+        nothing = dict.fromkeys(each.name for each in PROPERTIES)
+        self._put(Record(record_id, email, {**nothing, **values}, False, self._clock))
         return record_id
 
     def say_opted_out(self, record_id: str, opted_out: bool = True) -> None:

@@ -41,6 +41,7 @@ from services.integrations.sync import positions, syncs
 from services.integrations.sync.contacts import Contacts
 from services.integrations.sync.mapped_fields import MappedField, MappedFields
 from services.integrations.sync.merging import Rule
+from services.integrations.sync.our_fields import FieldType, OurField
 from services.integrations.sync.run import Run, Scene
 from services.integrations.sync.settling import Busy
 from services.integrations.sync.syncs import Trigger
@@ -54,9 +55,16 @@ STORIES = int(os.environ.get("SYNC_STORIES", "6"))
 TURNS = 25
 FIELDS = MappedFields(
     [
-        MappedField(Rule("first_name"), PROPERTIES[0]),
-        MappedField(Rule("last_name"), PROPERTIES[1]),
-        MappedField(Rule("custom.points"), PROPERTIES[2]),
+        MappedField(Rule(field.name), field, property_)
+        for field, property_ in zip(
+            (
+                OurField("first_name", "First name", FieldType.NAME, max_length=200),
+                OurField("last_name", "Last name", FieldType.NAME, max_length=200),
+                OurField("custom.points", "Points", FieldType.NUMBER),
+            ),
+            PROPERTIES,
+            strict=True,
+        )
     ]
 )
 # Readers are handed what they read.

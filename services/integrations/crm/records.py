@@ -53,7 +53,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A contact as the CRM has it. `email` is what stands there, which may be no address; None where nothing does."""
+    """A contact as the CRM has it. `email` is what stands there, which may be no address; None where nothing does.
+
+    Of the properties that were asked for, one without a value is None, and one whose value is not what it says is left out.
+    """
 
     id: str
     email: str | None

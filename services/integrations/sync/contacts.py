@@ -17,6 +17,7 @@ from flownurture.contacts.v1.synced_contacts_pb2_grpc import SyncedContactServic
 from flownurture.suppression.v1.reported_opt_outs_pb2 import TakeOptOutsRequest
 from flownurture.suppression.v1.reported_opt_outs_pb2_grpc import ReportedOptOutServiceStub
 from services.integrations.sync.merging import Value
+from services.integrations.sync.our_fields import FieldType, OurField
 
 # Fields of ours, by the names that mappings have for them.
 EMAIL = "email"
@@ -83,6 +84,7 @@ _WRITTEN = {
     pb.SYNC_RESULT_STALE: Written.STALE,
     pb.SYNC_RESULT_GONE: Written.GONE,
 }
+_TYPES = {pb.SyncedFieldType.Value(f"SYNCED_FIELD_TYPE_{kind.name}"): kind for kind in FieldType}
 
 
 class Contacts:
@@ -91,6 +93,14 @@ class Contacts:
     def __init__(self, contacts: Peer, suppression: Peer) -> None:
         self._contacts = contacts
         self._suppression = suppression
+
+    async def fields(self, context: RequestContext) -> list[OurField]:
+        """What contacts have that can be kept in step, the address apart. A field of a type that is not known here cannot."""
+        stub = SyncedContactServiceStub(self._contacts.channel)
+        answer = await self._contacts.call(
+            stub.DescribeSyncedFields, pb.DescribeSyncedFieldsRequest(), context, _CALL_SECONDS
+        )
+        return [_field(each) for each in answer.fields if each.type in _TYPES]
 
     async def read(
         self, context: RequestContext, keys: Sequence[UUID | str], fields: Sequence[str]
@@ -156,6 +166,11 @@ class Contacts:
             stub = ReportedOptOutServiceStub(self._suppression.channel)
             request = TakeOptOutsRequest(emails=emails, note=note)
             await self._suppression.call(stub.TakeOptOuts, request, context, _CALL_SECONDS)
+
+
+def _field(told: pb.SyncedField) -> OurField:
+    name = CUSTOM + told.name if told.is_custom else told.name
+    return OurField(name, told.label, _TYPES[told.type], tuple(told.choices), told.max_length)
 
 
 def _is_address(email: str) -> bool:

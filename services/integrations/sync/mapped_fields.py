@@ -1,27 +1,41 @@
-"""Fields of ours and properties of a CRM that are kept in step, and how a value of one is written as the other."""
+"""Fields of ours and properties of a CRM that are kept in step: copies of both sides in terms of ours, and what is written as the CRM has it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from functools import cached_property
 
 from services.integrations.crm import records
-from services.integrations.crm.records import Kind, Property, Record
+from services.integrations.crm.records import Property, Record
 from services.integrations.sync.contacts import EMAIL, OurContact
+from services.integrations.sync.conversions import Conversion, conversion
 from services.integrations.sync.merging import Copy, Direction, Rule, Value
+from services.integrations.sync.our_fields import OurField
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # The address goes both ways, as every other field by whoever changed it last.
 _EMAIL_RULE = Rule(EMAIL, Direction.BOTH)
+# What stands for a value that a CRM has and that no field of ours can have: no value of ours is like it.
+_UNREADABLE = "\0"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MappedField:
-    """One of ours, by its rule, and the property that it is there."""
+    """One of ours, how it is kept in step, and the property that it is there."""
 
     rule: Rule
+    ours: OurField
     property: Property
+
+    @cached_property
+    def conversion(self) -> Conversion:
+        """How their values become each other."""
+        return conversion(self.ours, self.property)
+
+    @cached_property
+    def is_written(self) -> bool:
+        """Whether the CRM is told of it."""
+        return self.rule.direction is not Direction.FROM_CRM
 
 
 @dataclass(frozen=True)
@@ -49,80 +63,42 @@ class MappedFields:
         """A contact as it is merged; that of nobody yet has no values."""
         if contact is None:
             return Copy({}, opted_out=False, changed_at=_LONG_AGO)
-        values = {name: contact.values.get(name) for name in self.names}
-        return Copy({EMAIL: contact.email.lower(), **values}, contact.opted_out, contact.changed_at)
+        values: dict[str, Value] = {EMAIL: contact.email.lower()}
+        unfit: dict[str, str] = {}
+        for each in self.fields:
+            name = each.rule.field
+            values[name] = contact.values.get(name)
+            if each.is_written:
+                try:
+                    each.conversion.theirs(values[name])
+                except ValueError as wrong:
+                    unfit[name] = f"{each.ours.label} {wrong}."
+        return Copy(values, contact.opted_out, contact.changed_at, unfit)
 
     def copy_of_record(self, record: Record | None, email: str) -> Copy:
         """A record as it is merged; one without an address goes by that of its contact."""
         if record is None:
             return Copy({EMAIL: email.lower()}, opted_out=False, changed_at=_LONG_AGO)
-        values = {each.rule.field: _ours(record.properties.get(each.property.name)) for each in self.fields}
-        return Copy({EMAIL: (record.email or email).lower(), **values}, record.opted_out, record.modified_at)
+        values: dict[str, Value] = {EMAIL: (record.email or email).lower()}
+        unfit: dict[str, str] = {}
+        for each in self.fields:
+            name = each.rule.field
+            try:
+                values[name] = each.conversion.ours(_held(record, each.property))
+            except ValueError as wrong:
+                values[name], unfit[name] = _UNREADABLE, f"{each.property.label} {wrong}."
+        return Copy(values, record.opted_out, record.modified_at, unfit)
 
     def written(self, values: Mapping[str, Value]) -> dict[str, records.Value]:
         """Values of ours as the CRM has them, by property. Raises ValueError for one that cannot be."""
         return {
-            each.property.name: _theirs(each.property, values[each.rule.field])
+            each.property.name: each.conversion.theirs(values[each.rule.field])
             for each in self.fields
-            if each.rule.field in values and each.property.is_writable
+            if each.is_written and each.rule.field in values
         }
 
 
-def _ours(value: records.Value) -> Value:
-    """As contacts have it: text, number, true or false, a day as YYYY-MM-DD."""
-    match value:
-        case None | "" | ():
-            return None
-        case bool() | str():
-            return value
-        case Decimal():
-            return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
-        case datetime():
-            return value.astimezone(UTC).date().isoformat()
-        case date():
-            return value.isoformat()
-        case _:
-            return "; ".join(value)
-
-
-def _theirs(property_: Property, value: Value) -> records.Value:
-    return None if value is None else _WRITERS[property_.kind](value)
-
-
-def _number(value: Value) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("is not a number")  # noqa: TRY004 - the end of a sentence
-    return Decimal(str(value))
-
-
-def _yes_no(value: Value) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("is not true or false")  # noqa: TRY004
-    return value
-
-
-def _day(value: Value) -> date:
-    return date.fromisoformat(str(value))
-
-
-def _moment(value: Value) -> datetime:
-    return datetime.combine(_day(value), datetime.min.time(), UTC)
-
-
-def _text(value: Value) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
-
-
-def _choices(value: Value) -> tuple[str, ...]:
-    return tuple(part.strip() for part in str(value).split(";") if part.strip())
-
-
-_WRITERS: Mapping[Kind, Callable[[Value], records.Value]] = {
-    Kind.TEXT: _text,
-    Kind.NUMBER: _number,
-    Kind.YES_NO: _yes_no,
-    Kind.DATE: _day,
-    Kind.MOMENT: _moment,
-    Kind.CHOICE: _text,
-    Kind.CHOICES: _choices,
-}
+def _held(record: Record, property_: Property) -> records.Value:
+    if property_.name not in record.properties:
+        raise ValueError(f"is no {property_.kind.value.replace('_', ' or ')} in the CRM")
+    return record.properties[property_.name]

@@ -38,20 +38,32 @@ class Winner(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one field is kept in step."""
+    """How one field is kept in step.
+
+    `name` is what agreements call it, if not by its field: a field that is mapped anew has another, as nothing was agreed upon by it.
+    """
 
     field: str
     direction: Direction = Direction.BOTH
     winner: Winner = Winner.NEWEST
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.field)
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One side's contact: its values by field of ours, whether the person has opted out there, and when it was changed last."""
+    """One side's contact: its values by field of ours, whether the person has opted out there, and when it was changed last.
+
+    `unfit` says of values that the other side cannot have, by field, why not.
+    """
 
     values: Mapping[str, Value]
     opted_out: bool
     changed_at: datetime
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What is to be written on either side, and the values that both go by then."""
+    """What is to be written on either side, and the values that both go by then.
+
+    `unfit` are those that ought to be written and cannot be, by field: of these holds what was agreed upon before.
+    """
 
     to_ours: Mapping[str, Value]
     to_crm: Mapping[str, Value]
@@ -73,10 +88,20 @@ class Merge:
     opt_out_crm: bool
     held: Mapping[str, Value]
     crm_opted_out: bool
+    unfit: Mapping[str, str]
+    before: Agreement
+    rules: Sequence[Rule]
 
     def agreement(self, link_id: UUID) -> Agreement:
         """What is to be kept of it once everything is written."""
-        prints = {name: fingerprint(link_id, name, value) for name, value in self.held.items()}
+        known = self.before.fingerprints
+        prints = {
+            rule.name: fingerprint(link_id, rule.name, self.held[rule.field])
+            if rule.field in self.held
+            else known[rule.name]
+            for rule in self.rules
+            if rule.field in self.held or rule.name in known
+        }
         return Agreement(prints, self.crm_opted_out)
 
 
@@ -89,12 +114,19 @@ def merge(link_id: UUID, ours: Copy, crm: Copy, agreed: Agreement, rules: Sequen
     to_ours: dict[str, Value] = {}
     to_crm: dict[str, Value] = {}
     held: dict[str, Value] = {}
+    unfit: dict[str, str] = {}
     for rule in rules:
         pair = _Pair.of(link_id, rule, ours, crm, agreed)
         match pair.holder():
             case Holder.OURS:
+                if rule.field in ours.unfit:
+                    unfit[rule.field] = ours.unfit[rule.field]
+                    continue
                 to_crm[rule.field] = pair.ours
             case Holder.CRM:
+                if rule.field in crm.unfit:
+                    unfit[rule.field] = crm.unfit[rule.field]
+                    continue
                 to_ours[rule.field] = pair.crm
         held[rule.field] = pair.held()
     said_there = crm.opted_out and not agreed.crm_opted_out
@@ -105,6 +137,9 @@ def merge(link_id: UUID, ours: Copy, crm: Copy, agreed: Agreement, rules: Sequen
         opt_out_crm=ours.opted_out and not crm.opted_out,
         held=held,
         crm_opted_out=crm.opted_out or ours.opted_out,
+        unfit=unfit,
+        before=agreed,
+        rules=rules,
     )
 
 
@@ -137,13 +172,13 @@ class _Pair:
     @classmethod
     def of(cls, link_id: UUID, rule: Rule, ours: Copy, crm: Copy, agreed: Agreement) -> "_Pair":
         our_value, crm_value = ours.values.get(rule.field), crm.values.get(rule.field)
-        known = agreed.fingerprints.get(rule.field)
+        known = agreed.fingerprints.get(rule.name)
         return cls(
             rule,
             our_value,
             crm_value,
-            ours_changed=known != fingerprint(link_id, rule.field, our_value),
-            crm_changed=known != fingerprint(link_id, rule.field, crm_value),
+            ours_changed=known != fingerprint(link_id, rule.name, our_value),
+            crm_changed=known != fingerprint(link_id, rule.name, crm_value),
             is_new=known is None,
             ours_is_newer=ours.changed_at > crm.changed_at,
         )
@@ -154,15 +189,18 @@ class _Pair:
             return Holder.NOBODY
         match self.rule.direction:
             case Direction.TO_CRM:
-                return Holder.OURS if self.ours_changed else Holder.NOBODY
+                return Holder.OURS if self._tells(self.ours, self.ours_changed) else Holder.NOBODY
             case Direction.FROM_CRM:
-                return Holder.CRM if self.crm_changed else Holder.NOBODY
+                return Holder.CRM if self._tells(self.crm, self.crm_changed) else Holder.NOBODY
         if self.ours_changed != self.crm_changed:
             return Holder.OURS if self.ours_changed else Holder.CRM
         if self.is_new and None in {self.ours, self.crm}:
-            # Of two who have just met, one knows nothing yet.
             return Holder.CRM if self.ours is None else Holder.OURS
         return self._winner()
+
+    def _tells(self, value: Value, changed: bool) -> bool:
+        """Whether there is news in it. Of two who have just met, who knows nothing yet has none."""
+        return changed and not (self.is_new and value is None)
 
     def held(self) -> Value:
         """What both have afterwards; where each keeps its own, that of the side whose changes count."""

@@ -81,6 +81,7 @@ class Settling:
         """Write on both sides what is to be written. Raises what the CRM and our services raise when they cannot be asked, and Busy."""
         settled = Settled()
         merged = [self._merged(pair) for pair in pairs]
+        settled.problems += [each.problem(why) for each in merged for why in each.merge.unfit.values()]
         # Before anybody is made a contact, and whatever else of a pair cannot be written.
         await self._opt_out(context, merged, settled)
         together = await self._write_ours(context, merged, settled)
