@@ -57,6 +57,8 @@ connections = Table(
     Column("last_error", Text, nullable=False),
     Column("last_error_at", DateTime(timezone=True)),
     Column("last_sync_at", DateTime(timezone=True)),
+    # How many field mappings it has ever had; 0 as long as it has its CRM's own.
+    Column("mappings_made", Integer, nullable=False, server_default="0"),
     moment("created_at"),
     moment("updated_at"),
 )
@@ -98,6 +100,20 @@ revocations = Table(
     Column("attempts", Integer, nullable=False),
     Column("due_at", DateTime(timezone=True), nullable=False),
     moment("created_at"),
+)
+
+# What is kept in step with what, where somebody has said so.
+field_mappings = Table(
+    "field_mappings",
+    metadata,
+    organization_id(),
+    Column("connection_id", Uuid, primary_key=True),
+    # Which one it is of all that the connection ever had.
+    Column("number", Integer, primary_key=True),
+    Column("field", Text, nullable=False),
+    Column("property", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("winner", Text, nullable=False),
 )
 
 links = Table(

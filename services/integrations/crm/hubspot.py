@@ -358,5 +358,6 @@ HUBSPOT = Provider(
     public=Addresses("https://app.hubspot.com", "https://api.hubapi.com", "https://api.hubapi.com"),
     endpoints=_endpoints,
     takes_api_keys=True,
+    names=("firstname", "lastname"),
     account_of=lambda http, access: HubSpot(http, access).account(),
 )

@@ -47,5 +47,6 @@ PIPEDRIVE = Provider(
     ),
     endpoints=_endpoints,
     takes_api_keys=True,
+    names=("first_name", "last_name"),
     account_of=_account_of,
 )

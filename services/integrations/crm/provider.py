@@ -29,6 +29,8 @@ class Provider:
     public: Addresses
     endpoints: Callable[[Addresses], Endpoints]
     takes_api_keys: bool
+    # The properties of contacts that are their first and their last name.
+    names: tuple[str, str]
     # Whose an account is, which also tells whether what opens it is good. Raises the errors of `crm.errors`.
     account_of: Callable[[HttpClient, Access], Awaitable[Account]]
 
