@@ -360,4 +360,5 @@ HUBSPOT = Provider(
     takes_api_keys=True,
     names=("firstname", "lastname"),
     account_of=lambda http, access: HubSpot(http, access).account(),
+    crm=HubSpot,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from services.integrations.crm.adapter import Access
+from services.integrations.crm.adapter import Access, Crm
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.crm.oauth import App, Authorization, Endpoints
 from services.integrations.crm.records import Account
@@ -33,6 +33,8 @@ class Provider:
     names: tuple[str, str]
     # Whose an account is, which also tells whether what opens it is good. Raises the errors of `crm.errors`.
     account_of: Callable[[HttpClient, Access], Awaitable[Account]]
+    # An account of it, by what opens it; None as long as there is no adapter.
+    crm: Callable[[HttpClient, Access], Crm] | None = None
 
     def authorization(self, http: HttpClient, app: App, addresses: Addresses) -> Authorization:
         """How accounts of it are connected with OAuth, by the operator's app."""

@@ -389,4 +389,5 @@ SALESFORCE = Provider(
     takes_api_keys=False,
     names=("FirstName", "LastName"),
     account_of=lambda http, access: Salesforce(http, access).account(),
+    crm=Salesforce,
 )
