@@ -133,6 +133,10 @@ bench-workflows: install ## Measure steps and starts of workflows with a million
 bench-webhooks: install ## Measure how fast, and how soon, endpoints are told of what happens
 	@python -m bench.webhooks
 
+.PHONY: bench-syncs
+bench-syncs: install ## Measure syncs with a CRM that limits nobody, and their memory up to a million contacts
+	@python -m bench.syncs
+
 .PHONY: bench-vault
 bench-vault: install ## Measure how fast what is stored sealed is opened
 	@python -m bench.vault

@@ -1,13 +1,13 @@
 """What a delivery process keeps resident, and how long a message takes, as campaigns grow."""
 
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import psutil
 
 from bench.sending.campaign import send
+from bench.sending.processor import peak_mib
 from bench.sending.sinks import debian_sink
 from bench.sending.stage import PLAIN_DOMAIN, stage
 from bench.sending.turns import say, say_turn
@@ -46,7 +46,10 @@ def growth(*, large: bool) -> dict[str, Any]:
         for size in sizes:
             turn = send(platform, audiences[size], size, PLAIN_DOMAIN, sink)
             took.setdefault(size, []).append(turn.seconds / size)
-            resident[size], peaks[size] = psutil.Process(delivery).memory_info().rss / 2**20, _peak(delivery)
+            resident[size], peaks[size] = (
+                psutil.Process(delivery).memory_info().rss / 2**20,
+                peak_mib(delivery),
+            )
             say_turn(f"{size:,} recipients, {resident[size]:.0f} MiB", turn)
     longer = median(took[largest]) / median(took[_SMALL])
     grown = resident[largest] / resident[_SMALLEST]
@@ -59,9 +62,3 @@ def growth(*, large: bool) -> dict[str, Any]:
         "compared": f"{largest:,} with {_SMALLEST:,} recipients in memory, with {_SMALL:,} in time",
         "meets": grown <= _MOST_GROWTH and longer <= _MOST_TIMES_AS_LONG,
     }
-
-
-def _peak(pid: int) -> float:
-    """The most MiB that a process had resident until now (proc_pid_status(5))."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024

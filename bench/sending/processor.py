@@ -1,8 +1,9 @@
-"""What processes have used of the processor."""
+"""What processes have used of the processor, and of the memory."""
 
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -36,6 +37,12 @@ def await_idle(processes: Mapping[str, Iterable[int]]) -> None:
         if (after - before) / (now - began) < _IDLE:
             return
         began, before = now, after
+
+
+def peak_mib(pid: int) -> float:
+    """The most MiB that a process had resident until now (proc_pid_status(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _seconds(pid: int) -> float:

@@ -51,6 +51,7 @@ _NO_LIMIT = 10_000_000
 _MODULES = {
     "gateway": "gateway",
     "identity": "services.identity",
+    "integrations": "services.integrations",
     "contacts": "services.contacts",
     "sending": "services.sending",
     "suppression": "services.sending.suppression",
