@@ -13,6 +13,8 @@ from starlette.applications import Starlette
 async def serving(app: Starlette) -> AsyncIterator[str]:
     """Its address, as long as it is there."""
     listener = socket.create_server(("127.0.0.1", 0))
+    # Heads and bodies of answers are written one after the other: with Nagle's algorithm each answer takes 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     # Signals are the tests' own.
