@@ -1,6 +1,7 @@
 """Calls to one account: with the token of the moment, once more with another when that one is refused, and errors by their kind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from chassis.secret import Secret
@@ -75,8 +76,18 @@ def limited(answer: Answer) -> RateLimited:
     return RateLimited(_WAIT_SECONDS if wait is None else wait)
 
 
+@contextmanager
+def published_form() -> Iterator[None]:
+    """Where an answer is taken apart. Raises Broken for one that is not of the form that the CRM publishes."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise Broken("The CRM answered with JSON of another form than it publishes.") from None
+
+
 def listed(told: Any) -> list[Any]:
-    """Where an answer is to have a list. Raises Broken."""
-    if not isinstance(told, list):
-        raise Broken("The CRM answered with JSON of another form than it publishes.")
-    return told
+    """Where an answer is to have a list of objects, null in the place of one that is not there. Raises Broken."""
+    with published_form():
+        if not isinstance(told, list) or not all(each is None or isinstance(each, dict) for each in told):
+            raise TypeError
+        return told

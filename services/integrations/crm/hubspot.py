@@ -10,7 +10,7 @@ import orjson
 
 from services.integrations.crm.adapter import Access
 from services.integrations.crm.batches import of_one_kind
-from services.integrations.crm.calls import Calls, limited, listed
+from services.integrations.crm.calls import Calls, limited, listed, published_form
 from services.integrations.crm.errors import (
     Broken,
     CrmError,
@@ -73,19 +73,18 @@ class HubSpot:
     async def account(self) -> Account:
         """By the id of the portal."""
         told = (await self._calls.send("GET", f"/account-info/{_VERSION}/details")).object()
-        try:
+        with published_form():
             return Account(str(told["portalId"]), f"{told['uiDomain']}, {told['portalId']}")
-        except KeyError:
-            raise Broken("The CRM does not say whose account it is.") from None
 
     async def properties(self) -> Sequence[Property]:
         """Those that are neither archived nor hidden."""
         told = (await self._calls.send("GET", f"/crm/properties/{_VERSION}/contacts")).object()
-        described = [
-            property_of(each)
-            for each in listed(told.get("results"))
-            if not each.get("archived") and not each.get("hidden") and each.get("name") not in _OWN
-        ]
+        with published_form():
+            described = [
+                property_of(each)
+                for each in listed(told.get("results"))
+                if not each.get("archived") and not each.get("hidden") and each.get("name") not in _OWN
+            ]
         return [each for each in described if each is not None]
 
     async def changed(self, cursor: str | None, properties: Sequence[Property], limit: int) -> Page:
@@ -176,8 +175,9 @@ class HubSpot:
                 for id_ in wanted[start : start + _MOST_GROUPS]
             ]
             answer = await self._search(_NOTES, groups, _ID, ["hs_note_body"], _MOST_OF_A_SEARCH)
-            for note in listed(answer.object().get("results")):
-                found.update(_MARK.findall(note["properties"].get("hs_note_body") or ""))
+            with published_form():
+                for note in listed(answer.object().get("results")):
+                    found.update(_MARK.findall(note["properties"].get("hs_note_body") or ""))
         return frozenset(found & set(wanted))
 
     async def _search(
@@ -266,7 +266,7 @@ def _names(properties: Sequence[Property]) -> list[str]:
 
 
 def _record(told: Mapping[str, Any], properties: Sequence[Property]) -> Record:
-    try:
+    with published_form():
         held = told["properties"]
         return Record(
             id=str(told["id"]),
@@ -276,8 +276,6 @@ def _record(told: Mapping[str, Any], properties: Sequence[Property]) -> Record:
             modified_at=moment_of(held.get(_MODIFIED) or told["updatedAt"]),
             is_archived=bool(told.get("archived")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise Broken("The CRM answered with a contact of another form than it publishes.") from None
 
 
 def _update(change: Change) -> dict[str, Any]:
@@ -303,18 +301,19 @@ def _note(activity: Activity) -> dict[str, Any]:
 def _outcomes(told: Mapping[str, Any], number: int) -> list[Outcome]:
     """Of each input, by the number that it was sent with; who is not told of was not written."""
     outcomes = [Outcome(None, error="The CRM does not say what became of it.", is_retryable=True)] * number
-    for each in listed(told.get("results")):
-        place = _place(each.get("objectWriteTraceId"), number)
-        if place is not None:
-            modified = moment_of(each["updatedAt"]) if each.get("updatedAt") else None
-            outcomes[place] = Outcome(str(each["id"]), modified)
-    for error in told.get("errors") or ():
-        for trace in (error.get("context") or {}).get("objectWriteTraceId", ()):
-            place = _place(trace, number)
+    with published_form():
+        for each in listed(told.get("results")):
+            place = _place(each.get("objectWriteTraceId"), number)
             if place is not None:
-                outcomes[place] = Outcome(
-                    None, error=f"The CRM refuses it ({error.get('category', 'no reason')})."
-                )
+                modified = moment_of(each["updatedAt"]) if each.get("updatedAt") else None
+                outcomes[place] = Outcome(str(each["id"]), modified)
+        for error in told.get("errors") or ():
+            for trace in (error.get("context") or {}).get("objectWriteTraceId", ()):
+                place = _place(trace, number)
+                if place is not None:
+                    outcomes[place] = Outcome(
+                        None, error=f"The CRM refuses it ({error.get('category', 'no reason')})."
+                    )
     return outcomes
 
 
