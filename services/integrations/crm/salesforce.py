@@ -11,7 +11,7 @@ import orjson
 
 from services.integrations.crm.adapter import Access
 from services.integrations.crm.batches import of_one_kind
-from services.integrations.crm.calls import Calls, limited, listed
+from services.integrations.crm.calls import Calls, limited, listed, published_form
 from services.integrations.crm.errors import (
     Broken,
     CrmError,
@@ -35,6 +35,7 @@ from services.integrations.crm.records import (
     Record,
 )
 from services.integrations.crm.salesforce_values import (
+    LAST_NAME,
     literal,
     moment_literal,
     moment_of,
@@ -68,7 +69,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _UNTIL_ASKED_AGAIN = timedelta(hours=1)
 _BUSY_SECONDS = 10.0
 _RETRYABLE = {"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG"}
-_LONGEST_SUBJECT, _LONGEST_LAST_NAME = 255, 80
+_LONGEST_SUBJECT = 255
 # My Domain names of all kinds of orgs end so.
 _DOMAINS = ("salesforce.com", "force.com", "salesforce.mil")
 
@@ -91,16 +92,18 @@ class Salesforce:
 
     async def account(self) -> Account:
         """By the id of the org, which is a record like others."""
-        try:
-            (org,) = await self._query("SELECT Id, Name FROM Organization")
+        rows = await self._query("SELECT Id, Name FROM Organization")
+        with published_form():
+            (org,) = rows
             return Account(str(org["Id"]), str(org["Name"]))
-        except (KeyError, ValueError):
-            raise Broken("The CRM does not say whose account it is.") from None
 
     async def properties(self) -> Sequence[Property]:
         """Those of contacts that have one value."""
         told = (await self._calls.send("GET", f"{_API}/sobjects/Contact/describe")).object()
-        described = [property_of(each) for each in listed(told.get("fields")) if each.get("name") not in _OWN]
+        with published_form():
+            described = [
+                property_of(each) for each in listed(told.get("fields")) if each.get("name") not in _OWN
+            ]
         return [each for each in described if each is not None]
 
     async def changed(self, cursor: str | None, properties: Sequence[Property], limit: int) -> Page:
@@ -119,7 +122,8 @@ class Salesforce:
             asked = {"ids": list(ids[start : start + _MOST_READ]), "fields": _names(properties)}
             told = (await self._calls.send("POST", f"{_API}/composite/sobjects/Contact", json=asked)).json()
             # In the place of who is not there stands null.
-            records |= {each[_ID]: _record(each, properties) for each in listed(told) if each}
+            found = (_record(each, properties) for each in listed(told) if each)
+            records |= {record.id: record for record in found}
         return {id_: record for id_, record in records.items() if not record.is_archived}
 
     async def find(self, emails: Sequence[str], properties: Sequence[Property]) -> Mapping[str, Record]:
@@ -172,14 +176,16 @@ class Salesforce:
         for start in range(0, len(subjects), _MOST_ADDRESSES // 4):
             wanted = ", ".join(map(literal, subjects[start : start + _MOST_ADDRESSES // 4]))
             rows = await self._query(_select(["Subject"], "Task", f"WHERE Subject IN ({wanted})"))
-            found |= {by_subject[row["Subject"]] for row in rows if row.get("Subject") in by_subject}
+            told = {str(row.get("Subject")) for row in rows}
+            found |= {by_subject[subject] for subject in told & by_subject.keys()}
         return frozenset(found)
 
     async def _is_large(self) -> bool:
         told = (
             await self._calls.send("GET", f"{_API}/query", query={"q": "SELECT COUNT() FROM Contact"})
         ).object()
-        return int(told.get("totalSize", 0)) >= _FEWEST_IN_BULK
+        with published_form():
+            return int(told.get("totalSize", 0)) >= _FEWEST_IN_BULK
 
     async def _query_page(self, place: "_Place", properties: Sequence[Property], limit: int) -> Page:
         after = moment_literal(place.after)
@@ -294,7 +300,7 @@ def _names(properties: Sequence[Property]) -> list[str]:
 
 
 def _record(told: Mapping[str, Any], properties: Sequence[Property]) -> Record:
-    try:
+    with published_form():
         return Record(
             id=str(told[_ID]),
             email=told[_EMAIL] or None,
@@ -303,8 +309,6 @@ def _record(told: Mapping[str, Any], properties: Sequence[Property]) -> Record:
             modified_at=moment_of(told[_MODIFIED]),
             is_archived=str(told[_DELETED]).lower() == "true",
         )
-    except (KeyError, TypeError, ValueError):
-        raise Broken("The CRM answered with a contact of another form than it publishes.") from None
 
 
 def _rows_of_csv(body: bytes) -> list[dict[str, str]]:
@@ -319,14 +323,17 @@ def _row(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _update(contact_id: str, change: Change) -> dict[str, Any]:
-    return _row("Contact", {_ID: contact_id, _EMAIL: change.email, **written(change.properties)})
+    return _row(
+        "Contact", {_ID: contact_id, _EMAIL: change.email, **written(change.properties, change.email)}
+    )
 
 
 def _new(change: Change) -> dict[str, Any]:
-    # None is without one.
-    fields = {"LastName": change.email[:_LONGEST_LAST_NAME]}
-    fields |= {name: value for name, value in written(change.properties).items() if value is not None}
-    return _row("Contact", {_EMAIL: change.email, **fields})
+    fields = written({LAST_NAME: None, **change.properties}, change.email)
+    return _row(
+        "Contact",
+        {_EMAIL: change.email, **{name: value for name, value in fields.items() if value is not None}},
+    )
 
 
 def _subject(activity: Activity) -> str:

@@ -6,6 +6,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from services.integrations.crm.records import Choice, Kind, Property, Value
+from services.integrations.crm.stand_ins import is_stand_in, stand_in
+
+LAST_NAME = "LastName"
+_LONGEST_LAST_NAME = 80
 
 _KINDS = {
     **dict.fromkeys(
@@ -36,16 +40,20 @@ def values_of(told: Mapping[str, Any], properties: Sequence[Property]) -> dict[s
     values: dict[str, Value] = {}
     for each in properties:
         held = told.get(each.name)
+        is_nothing = held in (None, "") or (each.name == LAST_NAME and is_stand_in(str(held)))
         try:
-            values[each.name] = _READERS[each.kind](held) if held not in (None, "") else None
+            values[each.name] = None if is_nothing else _READERS[each.kind](held)
         except (ValueError, InvalidOperation):
             continue
     return values
 
 
-def written(values: Mapping[str, Value]) -> dict[str, Any]:
-    """As JSON takes them."""
-    return {name: _json(value) for name, value in values.items()}
+def written(values: Mapping[str, Value], email: str) -> dict[str, Any]:
+    """As JSON takes them, of who has this address: nobody is without a last name there."""
+    told = {name: _json(value) for name, value in values.items()}
+    if LAST_NAME in told:
+        told[LAST_NAME] = told[LAST_NAME] or stand_in(email, _LONGEST_LAST_NAME)
+    return told
 
 
 def moment_of(text: str) -> datetime:

@@ -118,6 +118,10 @@ class SalesforceOrg:
     def edit(self, contact_id: str, **fields: Any) -> None:
         """Somebody edits it, a second later."""
         self.now += timedelta(seconds=1)
+        self.put(contact_id, **fields)
+
+    def put(self, contact_id: str, **fields: Any) -> None:
+        """The same, in this very second."""
         self.contacts[contact_id] |= fields | {"SystemModstamp": _time(self.now)}
 
     def _answer(self, act: Callable[[Request, Any], Response]) -> Any:
@@ -193,6 +197,8 @@ class SalesforceOrg:
         contact_id = row.pop("Id")
         if contact_id not in self.contacts or self.contacts[contact_id]["IsDeleted"]:
             return _failed("ENTITY_IS_DELETED")
+        if not row.get("LastName", "-"):
+            return _failed("REQUIRED_FIELD_MISSING")
         if row.get("FirstName") == "locked":
             return _failed("UNABLE_TO_LOCK_ROW")
         if wrong := _wrong(row):
