@@ -31,5 +31,5 @@ class FreshAccess:
 
 async def account_of(http: HttpClient, provider: str, access: FreshAccess) -> Account:
     """The account that a credential opens. Raises the errors of `crm.errors`."""
-    found = await PROVIDERS[provider].account_of(http, access)
+    found = await PROVIDERS[provider].crm(http, access).account()
     return Account(found.id[:_LONGEST_ID], found.name[:_LONGEST_NAME])

@@ -358,6 +358,5 @@ HUBSPOT = Provider(
     endpoints=_endpoints,
     takes_api_keys=True,
     names=("firstname", "lastname"),
-    account_of=lambda http, access: HubSpot(http, access).account(),
     crm=HubSpot,
 )

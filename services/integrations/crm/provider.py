@@ -1,12 +1,11 @@
 """What there is to know of a CRM before anybody has connected an account of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.integrations.crm.adapter import Access, Crm
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.crm.oauth import App, Authorization, Endpoints
-from services.integrations.crm.records import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +30,8 @@ class Provider:
     takes_api_keys: bool
     # The properties of contacts that are their first and their last name.
     names: tuple[str, str]
-    # Whose an account is, which also tells whether what opens it is good. Raises the errors of `crm.errors`.
-    account_of: Callable[[HttpClient, Access], Awaitable[Account]]
-    # An account of it, by what opens it; None as long as there is no adapter.
-    crm: Callable[[HttpClient, Access], Crm] | None = None
+    # An account of it, by what opens it.
+    crm: Callable[[HttpClient, Access], Crm]
 
     def authorization(self, http: HttpClient, app: App, addresses: Addresses) -> Authorization:
         """How accounts of it are connected with OAuth, by the operator's app."""

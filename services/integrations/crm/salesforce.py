@@ -395,6 +395,5 @@ SALESFORCE = Provider(
     endpoints=_endpoints,
     takes_api_keys=False,
     names=("FirstName", "LastName"),
-    account_of=lambda http, access: Salesforce(http, access).account(),
     crm=Salesforce,
 )
