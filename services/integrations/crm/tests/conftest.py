@@ -5,7 +5,7 @@ import pytest_asyncio
 from services.integrations.crm.http_client import HttpClient
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def http() -> AsyncIterator[HttpClient]:
     async with HttpClient() as client:
         yield client

@@ -59,6 +59,7 @@ class HubSpotAccount:
     """What is in it, and who may come in."""
 
     contacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: int = 0
     notes: list[dict[str, Any]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=lambda: {"token-1"})
     # Answers that come instead of the next ones.
@@ -102,7 +103,8 @@ class HubSpotAccount:
     def add(self, email: str | None = None, **properties: str) -> str:
         """Somebody makes a contact."""
         self.now += timedelta(seconds=1)
-        return self.put(str(101 + len(self.contacts)), email, **properties)
+        self.made += 1
+        return self.put(str(100 + self.made), email, **properties)
 
     def put(self, contact_id: str, email: str | None = None, **properties: str) -> str:
         """The same, at this very millisecond."""
