@@ -26,7 +26,8 @@ class AccountMails:
     """
 
     def __init__(self, public_url: str, keys: Mapping[str, Secret]) -> None:
-        self._pages = f"{public_url.rstrip('/')}/account"
+        self._public_url = public_url.rstrip("/")
+        self._pages = f"{self._public_url}/account"
         self._sealed = SealedMails(keys)
 
     def verify_email(self, session: TenantSession, to: str, token: Secret) -> None:
@@ -108,6 +109,20 @@ class AccountMails:
             f"{organization}: a webhook endpoint was disabled",
             f"{url} is not told of what happens in {organization} any more. {why}",
             note="Once it works again, enable it, and have what it missed sent once more: the API has a replay for that.",
+        )
+
+    def connection_refused(
+        self, session: TenantSession, to: str, organization: str, *, crm: str, account: str, path: str
+    ) -> None:
+        """Tell an admin that a CRM takes the credentials of an account no longer, and where it is connected again: `path`."""
+        self._send(
+            session,
+            to,
+            f"{organization}: a connection to {crm} needs you",
+            f"{crm} no longer lets FlowNurture into the account {account}, which {organization} has connected. Until"
+            " somebody connects the same account again, nothing is synced with it. What is there stays, on both sides.",
+            note=f"To connect it again: POST {self._public_url}{path}, or, with another key of the account's own,"
+            f" POST {self._public_url}/v1/integrations/connections.",
         )
 
     def _send(

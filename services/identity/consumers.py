@@ -13,7 +13,7 @@ from chassis.database import Database, TenantSession
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.audit.v1.acts_pb2 import AuditedAct
-from flownurture.integrations.v1.events_pb2 import IntegrationActCommitted
+from flownurture.integrations.v1.events_pb2 import ConnectionNeedsAuthorization, IntegrationActCommitted
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
 from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
@@ -21,8 +21,8 @@ from flownurture.webhooks.v1.events_pb2 import WebhookActCommitted, WebhookEndpo
 from flownurture.workflows.v1.events_pb2 import NotifyMembers
 from services.identity import audit
 from services.identity.account_mails import AccountMails
+from services.identity.admin_notices import tell_of_disabled_endpoint, tell_of_refused_connection
 from services.identity.audit import Act, Facts
-from services.identity.endpoint_notices import tell_of_disabled_endpoint
 from services.identity.member_notices import notify_members
 
 _MOMENTS: tuple[Literal["since", "until"], ...] = ("since", "until")
@@ -50,6 +50,12 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             by=replace(context, actor_id="webhooks"),
             at=at,
         )
+
+    async def on_connection_refused(
+        event: ConnectionNeedsAuthorization, _: RequestContext, session: TenantSession, __: datetime
+    ) -> None:
+        """Tell the admins."""
+        await tell_of_refused_connection(session, event, mails)
 
     return [
         Consumer(
@@ -91,13 +97,16 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             stream="INTEGRATIONS",
             durable="identity",
             database=database,
-            handlers={IntegrationActCommitted: _recording(on_act)},
+            handlers={
+                ConnectionNeedsAuthorization: _recording(on_connection_refused),
+                IntegrationActCommitted: _recording(on_act),
+            },
         ),
     ]
 
 
 def _recording(act: Callable[[Any, RequestContext, TenantSession, datetime], Awaitable[None]]) -> Handler:
-    """A handler that writes into the trail, once, what was done when the event says so."""
+    """A handler that acts on an event once, mostly by writing into the trail what was done when the event says so."""
 
     async def handle(event: Any, context: RequestContext, inbox: Inbox) -> None:
         async with inbox.database.tenant_transaction(context) as session:

@@ -22,6 +22,7 @@ from flownurture.integrations.v1.events_pb2 import (
     ConnectionNeedsAuthorization,
 )
 from services.integrations.acts import tell
+from services.integrations.crm.providers import PROVIDERS
 from services.integrations.tables import connections
 
 _MOST_CHARACTERS_OF_AN_ERROR = 500
@@ -193,6 +194,7 @@ async def ask_for_authorization(session: TenantSession, connection_id: UUID, why
                 connection_id=str(connection_id),
                 provider=provider_value(row.provider),
                 account_name=row.account_name,
+                provider_title=PROVIDERS[row.provider].title,
             )
         )
 

@@ -148,7 +148,8 @@ async def test_a_grant_that_is_gone_at_the_crm_is_noted_once_and_told(tenant: Te
     shown = await tenant.connection(connection.id)
     assert shown.status == pb.CONNECTION_STATUS_NEEDS_AUTHORIZATION
     assert shown.last_error == "The CRM refused the credentials."
-    assert len(await tenant.published(ConnectionNeedsAuthorization)) == 1
+    (told,) = await tenant.published(ConnectionNeedsAuthorization)
+    assert (told.provider_title, told.account_name) == ("HubSpot", connection.account_name)
     asked = len(crm.grants.urls)
     with pytest.raises(NeedsAuthorization):
         await processes[0].token()

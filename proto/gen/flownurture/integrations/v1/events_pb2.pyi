@@ -78,26 +78,30 @@ Global___ConnectionDisconnected: _TypeAlias = ConnectionDisconnected  # noqa: Y0
 
 @_typing.final
 class ConnectionNeedsAuthorization(_message.Message):
-    """A CRM no longer takes what it was connected with."""
+    """A CRM no longer takes what it was connected with. Told once, until somebody has connected it again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONNECTION_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     ACCOUNT_NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_TITLE_FIELD_NUMBER: _builtins.int
     connection_id: _builtins.str
     provider: _connections_pb2.Provider.ValueType
     account_name: _builtins.str
+    provider_title: _builtins.str
+    """The CRM as people know it."""
     def __init__(
         self,
         *,
         connection_id: _builtins.str = ...,
         provider: _connections_pb2.Provider.ValueType = ...,
         account_name: _builtins.str = ...,
+        provider_title: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_name", b"account_name", "connection_id", b"connection_id", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_name", b"account_name", "connection_id", b"connection_id", "provider", b"provider", "provider_title", b"provider_title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
