@@ -170,6 +170,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         "integrations": {
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "SENDING_TARGET": addresses.listen["sending"],
+            "SUPPRESSION_TARGET": addresses.listen["suppression"],
             "AUTHORIZATION_STATE_KEYS": json.dumps([secrets.authorization_state_key]),
             "IDENTITY_TARGET": addresses.listen["identity"],
         },

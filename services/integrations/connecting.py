@@ -18,6 +18,7 @@ from services.integrations.crm.http_client import HttpClient
 from services.integrations.grants import Grant, grant_of
 from services.integrations.identity_peer import IdentityPeer
 from services.integrations.offers import Offers, title_of
+from services.integrations.sync import positions
 
 _ACTORS = {ConnectorKind.USER: ActorKind.USER, ConnectorKind.API_KEY: ActorKind.API_KEY}
 
@@ -112,6 +113,7 @@ class Connecting:
                 session, opened.account, opened.method, opened.scopes, by
             )
             await grants.hold(session, await self._vault.keyring(session), connection.id, opened.grant)
+            await positions.begin(session, connection.id)
         return connection
 
 

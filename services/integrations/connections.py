@@ -147,6 +147,15 @@ async def get_connection(session: TenantSession, connection_id: UUID) -> Connect
     return _connection(row)
 
 
+async def hold_connection(session: TenantSession, connection_id: UUID) -> Connection | None:
+    """The connection, as nobody else changes it until the transaction ends; None where it is gone."""
+    found = await session.execute(
+        select(*_COLUMNS).where(connections.c.id == connection_id).with_for_update(key_share=True)
+    )
+    row = found.one_or_none()
+    return None if row is None else _connection(row)
+
+
 async def page_connections(
     session: TenantSession, *, connected_by: UUID | None, before: UUID | None, size: int
 ) -> list[Connection]:
@@ -184,7 +193,7 @@ async def ask_for_authorization(session: TenantSession, connection_id: UUID, why
     changed = await session.execute(
         update(connections)
         .where(connections.c.id == connection_id, connections.c.status == Status.ACTIVE)
-        .values(status=Status.NEEDS_AUTHORIZATION, **_error(why))
+        .values(status=Status.NEEDS_AUTHORIZATION, updated_at=func.now(), **_error(why))
         .returning(connections.c.provider, connections.c.account_name)
     )
     row = changed.one_or_none()
@@ -197,6 +206,20 @@ async def ask_for_authorization(session: TenantSession, connection_id: UUID, why
                 provider_title=PROVIDERS[row.provider].title,
             )
         )
+
+
+async def note_synced(session: TenantSession, connection_id: UUID) -> None:
+    """All is well with it, as of now."""
+    await session.execute(
+        update(connections)
+        .where(connections.c.id == connection_id)
+        .values(last_sync_at=func.now(), last_error="", last_error_at=None)
+    )
+
+
+async def note_failure(session: TenantSession, connection_id: UUID, why: str) -> None:
+    """It could not be synced."""
+    await session.execute(update(connections).where(connections.c.id == connection_id).values(**_error(why)))
 
 
 def provider_value(name: str) -> pb.Provider.ValueType:
@@ -213,7 +236,6 @@ def _error(why: str) -> dict[str, Any]:
     return {
         "last_error": why[:_MOST_CHARACTERS_OF_AN_ERROR],
         "last_error_at": func.now(),
-        "updated_at": func.now(),
     }
 
 

@@ -38,6 +38,10 @@ class Offers:
             raise NotSetUp(f"{title_of(name)} is not set up on this platform.")
         return offer
 
+    def names(self) -> list[str]:
+        """All of them."""
+        return list(self._offers)
+
     def with_app(self) -> list[str]:
         """The names of those with which an app is registered."""
         return [name for name, offer in self._offers.items() if offer.oauth is not None]

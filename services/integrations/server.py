@@ -1,5 +1,7 @@
 """What the integrations process consists of."""
 
+from datetime import timedelta
+
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
@@ -23,21 +25,26 @@ from services.integrations.api.writing import WritingApi
 from services.integrations.authorizations import ForgetUnfinished, States
 from services.integrations.connecting import Connecting
 from services.integrations.consumers import contacts_consumer
+from services.integrations.credentials import Credentials
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.identity_peer import IdentityPeer
 from services.integrations.offers import offers_of
 from services.integrations.revocations import Revoker
 from services.integrations.settings import IntegrationsSettings
+from services.integrations.sync.contacts import Contacts
+from services.integrations.sync.runner import ForgetOldSyncs, Runner
+from services.integrations.sync.turns import Turns
 
 
 async def serve(settings: IntegrationsSettings) -> None:
     """Run until told to stop."""
     async with Process("integrations", settings) as process:
-        database = await process.enter(Database(settings.database_url, schema="integrations"))
+        database = await process.enter(Database(settings.database_url, schema="integrations", pool_size=10))
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         sending = await process.enter(Peer(settings.sending_target, "sending", process.stamper))
+        suppression = await process.enter(Peer(settings.suppression_target, "suppression", process.stamper))
         contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
         model = await process.enter(LanguageModel(settings))
         identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
@@ -45,7 +52,12 @@ async def serve(settings: IntegrationsSettings) -> None:
         vault = Vault("integrations", wrapping_of(settings))
         offers = offers_of(settings.crms, http)
         states = States(settings.authorization_state_keys, settings.public_url)
-        connecting = Connecting(database, vault, offers, http, IdentityPeer(identity))
+        plans = IdentityPeer(identity)
+        connecting = Connecting(database, vault, offers, http, plans)
+        credentials = Credentials(database, vault, offers)
+        every = timedelta(seconds=settings.sync_interval_seconds)
+        turns = Turns(database, credentials, http, Contacts(contacts, suppression), plans, every=every)
+        runner = Runner(scheduler, turns, offers.names())
         consumer = contacts_consumer(bus, database)
         process.start(Relay(relay, bus, domain="integrations", wake=database.outbox_written))
         process.start(consumer)
@@ -53,6 +65,8 @@ async def serve(settings: IntegrationsSettings) -> None:
         process.start(Prune(scheduler))
         process.start(ForgetUnfinished(scheduler))
         process.start(Revoker(database, scheduler, vault, offers))
+        process.start(ForgetOldSyncs(scheduler))
+        process.start(runner)
         server = RpcServer("integrations", settings.listen, process.verifier, database)
         server.add(
             WritingApi(database, model, MailChecks(sending)),

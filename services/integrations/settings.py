@@ -72,7 +72,16 @@ class IntegrationsSettings(
     """The integrations process connects accounts of CRMs, asks other services, and a language model where its operator has one."""
 
     contacts_target: str = Field(
-        description="host:port or gRPC target of contacts, where questions are looked up"
+        description="host:port or gRPC target of contacts, where questions are looked up, and synced"
+    )
+    suppression_target: str = Field(
+        description="host:port or gRPC target of suppression, which is told of opt-outs"
+    )
+    sync_interval_seconds: int = Field(
+        900,
+        ge=60,
+        le=86_400,
+        description="between the end of a connection's sync and the beginning of the next, give or take a tenth",
     )
     sending_target: str = Field(
         description="host:port or gRPC target of sending, where questions are looked up, too, and drafts checked"

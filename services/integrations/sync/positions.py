@@ -1,14 +1,21 @@
-"""Where the syncs of a connection have arrived, and when the next one is due."""
+"""Where the syncs of a connection have arrived, and when the next one is due.
+
+None is due while one is under way, nor while the CRM takes no credentials, unless somebody asks for one: then it is due at once.
+"""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
 from services.integrations.tables import sync_positions
+
+# As PostgreSQL writes the end of all time, which no value of Python's is.
+_NEVER: ColumnElement[Any] = literal_column("'infinity'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,41 @@ async def begin(session: TenantSession, connection_id: UUID) -> None:
         statement.on_conflict_do_update(
             index_elements=["organization_id", "connection_id"], set_={"due_at": func.now()}
         )
+    )
+
+
+async def take_due(session: TenantSession, connection_id: UUID) -> bool:
+    """Take what is due, to begin a sync: none is due until that ends. False where none is, or somebody else has taken it."""
+    taken = await session.execute(
+        update(sync_positions)
+        .where(sync_positions.c.connection_id == connection_id, sync_positions.c.due_at <= func.now())
+        .values(due_at=_NEVER)
+    )
+    return bool(taken.rowcount)
+
+
+async def wait_for_the_end(session: TenantSession, connection_id: UUID) -> None:
+    """A sync has begun that nobody had waited for: none is due until it ends."""
+    await session.execute(
+        update(sync_positions).where(sync_positions.c.connection_id == connection_id).values(due_at=_NEVER)
+    )
+
+
+async def come_again(session: TenantSession, connection_id: UUID, pause: timedelta) -> None:
+    """A sync has ended, and the next is due after so long; sooner where somebody has asked for it meanwhile."""
+    await session.execute(
+        update(sync_positions)
+        .where(sync_positions.c.connection_id == connection_id)
+        .values(due_at=func.least(sync_positions.c.due_at, func.now() + pause))
+    )
+
+
+async def put_off(session: TenantSession, connection_id: UUID, pause: timedelta) -> None:
+    """What is due may not begin for so long."""
+    await session.execute(
+        update(sync_positions)
+        .where(sync_positions.c.connection_id == connection_id, sync_positions.c.due_at <= func.now())
+        .values(due_at=func.now() + pause)
     )
 
 

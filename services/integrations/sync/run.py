@@ -30,6 +30,12 @@ class Scene:
     fields: MappedFields
     # What the suppression list says of opt-outs that the CRM tells.
     note: str
+    # Asked after each step: others are to get their turn.
+    is_over: Callable[[], bool] = lambda: False
+
+
+class TurnOver(Exception):
+    """Others get their turn. What was done is committed."""
 
 
 # Notes, in a step's transaction, where it has arrived.
@@ -48,7 +54,7 @@ class Run:
         self._settling = Settling(scene.connection_id, scene.crm, scene.contacts, scene.fields, scene.note)
 
     async def go_to_the_end(self) -> None:
-        """Bring everything in step that has changed until now. Raises LeaseLost, what the CRM raises, and what our services do."""
+        """Bring everything in step that has changed until now. Raises LeaseLost, TurnOver, what the CRM raises, and what our services do."""
         await self._records()
         await self._all_contacts()
         await self._changed_contacts()
@@ -123,3 +129,5 @@ class Run:
             # After what is dropped, or it would be dropped with it.
             await outgoing_changes.note_again(session, connection_id, settled.again)
             await advance(session, self._lease, phase, settled.tally, [*paired.problems, *settled.problems])
+        if self._scene.is_over():
+            raise TurnOver

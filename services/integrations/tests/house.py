@@ -69,6 +69,8 @@ class House:
     credentials: Credentials
     revoker: Revoker
     plans: Plans
+    identity: IdentityPeer
+    http: HttpClient
     crms: Mapping[str, LocalCrm]
     gateway: Peer
 
@@ -219,7 +221,8 @@ async def house(
         asked = await stack.enter_async_context(
             Peer(f"127.0.0.1:{identity.port}", "identity", stamper("integrations"))
         )
-        connecting = Connecting(database, vault, offers, http, IdentityPeer(asked))
+        of_plans = IdentityPeer(asked)
+        connecting = Connecting(database, vault, offers, http, of_plans)
         states = States(settings.authorization_state_keys, settings.public_url)
         server = RpcServer(
             "integrations",
@@ -243,6 +246,8 @@ async def house(
             Credentials(database, vault, offers),
             Revoker(database, scheduler, vault, offers),
             plans,
+            of_plans,
+            http,
             crms,
             gateway,
         )

@@ -1,4 +1,4 @@
-"""CRMs on this machine, as far as connecting goes: each with the OAuth of its kind, and one account."""
+"""CRMs on this machine: each with the OAuth of its kind, and one account; HubSpot's has contacts, too."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.integrations.crm.tests.servers.grants import CLIENT_ID, CLIENT_SECRET, Grants
+from services.integrations.crm.tests.servers.hubspot import HubSpotAccount
 from services.integrations.crm.tests.servers.serving import serving
 
 KEY = "pat-na1-0b1c5e"
@@ -89,6 +90,8 @@ class LocalCrm:
     url: str
     grants: HeldUpGrants
     account: Any
+    # What is in the account, of HubSpot.
+    hubspot: HubSpotAccount
     failures: list[Response] = field(default_factory=list)
 
     async def agree(self, authorization_url: str) -> str:
@@ -119,7 +122,8 @@ async def local_crms() -> AsyncIterator[dict[str, LocalCrm]]:
 async def _local_crm(name: str) -> AsyncIterator[LocalCrm]:
     token, revoke, told_in, whose = _PATHS[name]
     grants = HeldUpGrants({}, is_basic=name == "pipedrive", rotates=name != "hubspot")
-    crm = LocalCrm(name, "", grants, _ACCOUNTS[name])
+    # Whatever token was given opens it.
+    crm = LocalCrm(name, "", grants, _ACCOUNTS[name], HubSpotAccount(tokens=grants.access_tokens))
 
     async def account(request: Request) -> Response:
         if crm.failures:
@@ -134,6 +138,7 @@ async def _local_crm(name: str) -> AsyncIterator[LocalCrm]:
             Route(token, grants.token, methods=["POST"]),
             Route(revoke, grants.revoke, methods=["POST"]),
             Route(whose, account),
+            *(crm.hubspot.app().routes if name == "hubspot" else []),
         ]
     )
     async with serving(app) as url:
