@@ -1,7 +1,7 @@
 """Pipedrive: its API v2 (https://developers.pipedrive.com/docs/api/v1), and v1 for what v2 has not."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -274,11 +274,8 @@ class Pipedrive:
         """What is answered of each, some at a time. Raises what any of them does."""
         found: list[Found] = []
         for start in range(0, len(given), _AT_A_TIME):
-            answers = await asyncio.gather(
-                *(_patiently(ask, each) for each in given[start : start + _AT_A_TIME]), return_exceptions=True
-            )
-            for answer in answers:
-                if isinstance(answer, BaseException):
+            for answer in await _all(_patiently(ask, each) for each in given[start : start + _AT_A_TIME]):
+                if isinstance(answer, CrmError):
                     raise answer
                 found.append(answer)
         return found
@@ -289,11 +286,13 @@ class Pipedrive:
         """Of as many of the beginning as go before a limit or a failure, some at a time."""
         outcomes: list[Outcome] = []
         for start in range(0, len(given), _AT_A_TIME):
-            done = await asyncio.gather(*(_tried(write, each) for each in given[start : start + _AT_A_TIME]))
-            failures = [each for each in done if isinstance(each, CrmError)]
-            while done and isinstance(done[-1], CrmError):
+            done = await _all(map(write, given[start : start + _AT_A_TIME]))
+            failures = [
+                each for each in done if isinstance(each, CrmError) and not isinstance(each, Rejected)
+            ]
+            while done and done[-1] in failures:
                 done.pop()
-            outcomes += [_may_do_later(each) if isinstance(each, CrmError) else each for each in done]
+            outcomes += map(_known, done)
             if failures:
                 if not outcomes:
                     raise failures[0]
@@ -403,17 +402,20 @@ async def _patiently(ask: Callable[[Given], Awaitable[Found]], what: Given) -> F
     return await ask(what)
 
 
-async def _tried(write: Callable[[Given], Awaitable[Outcome]], what: Given) -> Outcome | CrmError:
-    try:
-        return await write(what)
-    except Rejected as refusal:
-        return Outcome(None, error=str(refusal))
-    except CrmError as failure:
-        return failure
+async def _all(asks: Iterable[Awaitable[Found]]) -> list[Found | CrmError]:
+    """The end of each, when all have come to theirs."""
+    ends: list[Found | CrmError] = []
+    for end in await asyncio.gather(*asks, return_exceptions=True):
+        if isinstance(end, BaseException) and not isinstance(end, CrmError):
+            raise end
+        ends.append(end)
+    return ends
 
 
-def _may_do_later(failure: CrmError) -> Outcome:
-    return Outcome(None, error=str(failure), is_retryable=True)
+def _known(end: Outcome | CrmError) -> Outcome:
+    if isinstance(end, CrmError):
+        return Outcome(None, error=str(end), is_retryable=not isinstance(end, Rejected))
+    return end
 
 
 def _opt_outs(fields: Sequence[Mapping[str, Any]]) -> _OptOuts:
