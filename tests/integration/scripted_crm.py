@@ -38,9 +38,17 @@ class ScriptedCrm:
     random: Random
     records: dict[str, Record] = field(default_factory=dict)
     unrest: float = 0.0
-    # Every write, as it took effect.
-    written: list[Change] = field(default_factory=list)
     _clock: datetime = datetime(2026, 11, 29, tzinfo=UTC)
+
+    @property
+    def mapped(self) -> Sequence[Property]:
+        """Given name, family name, points."""
+        return PROPERTIES
+
+    @property
+    def crm(self) -> "ScriptedCrm":
+        """Its own adapter."""
+        return self
 
     def edit(self, record_id: str, email: str | None = None, **values: Value) -> None:
         """Somebody edits a record."""
@@ -65,6 +73,10 @@ class ScriptedCrm:
     def live(self) -> list[Record]:
         """What people see."""
         return [record for record in self.records.values() if not record.is_archived]
+
+    def state(self) -> str:
+        """All of it, to be compared."""
+        return repr(self.records)
 
     async def account(self) -> Account:
         return Account("1", "Scripted")
@@ -139,7 +151,6 @@ class ScriptedCrm:
             return Outcome(None, error="Another record has that address.")
         elif self.records[target].is_archived:
             return Outcome(None, error="The record is archived.")
-        self.written.append(change)
         self.edit(target, change.email, **change.properties)
         return Outcome(target, self.records[target].modified_at)
 

@@ -13,6 +13,7 @@ from services.integrations.crm.hubspot import HubSpot
 from services.integrations.crm.pipedrive import Pipedrive
 from services.integrations.crm.records import Kind, Property, Record, Value
 from services.integrations.crm.salesforce import Salesforce
+from services.integrations.crm.stand_ins import is_stand_in
 from services.integrations.crm.tests.servers.hubspot import HubSpotAccount
 from services.integrations.crm.tests.servers.pipedrive import POINTS, PipedriveCompany
 from services.integrations.crm.tests.servers.salesforce import SalesforceOrg
@@ -69,6 +70,10 @@ class LocalAccount(ABC):
         """Everybody whom people see."""
 
     @abstractmethod
+    def state(self) -> str:
+        """All of it, to be compared."""
+
+    @abstractmethod
     def history(self, record_id: str) -> list[str]:
         """What is told in a contact's history, as it stands there."""
 
@@ -115,6 +120,9 @@ class HubSpotPeople(LocalAccount):
             )
             for held in self.server.contacts.values()
         ]
+
+    def state(self) -> str:
+        return repr(self.server.contacts)
 
     def history(self, record_id: str) -> list[str]:
         return [
@@ -171,6 +179,9 @@ class SalesforcePeople(LocalAccount):
             for row in self.server.contacts.values()
             if not row["IsDeleted"]
         ]
+
+    def state(self) -> str:
+        return repr(self.server.contacts)
 
     def history(self, record_id: str) -> list[str]:
         return [
@@ -230,6 +241,9 @@ class PipedrivePeople(LocalAccount):
             if not held["is_deleted"]
         ]
 
+    def state(self) -> str:
+        return repr(self.server.persons)
+
     def history(self, record_id: str) -> list[str]:
         return [
             f"{each['subject']} {each['note']}"
@@ -260,8 +274,8 @@ def _named(account: Any, name: str) -> str:
 def _record(record_id: str, email: str | None, told: Iterable[Any], opted_out: bool) -> Record:
     given, family, points = told
     values = {
-        "given": given or None,
-        "family": family or None,
+        "given": None if not given or is_stand_in(given) else given,
+        "family": None if not family or is_stand_in(family) else family,
         "points": Decimal(str(points)) if points not in (None, "") else None,
     }
     return Record(record_id, email or None, values, opted_out, datetime.now(UTC))

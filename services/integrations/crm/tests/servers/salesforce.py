@@ -67,6 +67,7 @@ class SalesforceOrg:
     # Rows of a query's page at the most.
     cut_at: int = 2_000
     _rest: list[dict[str, Any]] = field(default_factory=list)
+    _job_names: list[str] = field(default_factory=list)
 
     def app(self) -> Starlette:
         """It, to be served."""
@@ -89,12 +90,12 @@ class SalesforceOrg:
             (
                 "POST",
                 f"{_API}/jobs/query",
-                lambda request, asked: JSONResponse({"id": "750", "state": "UploadComplete"}),
+                lambda request, asked: self._begin_job(asked),
             ),
             (
                 "GET",
                 f"{_API}/jobs/query/750",
-                lambda request, _: JSONResponse({"state": self.job_states.pop(0)}),
+                lambda request, _: JSONResponse({"state": (self.job_states or ["JobComplete"]).pop(0)}),
             ),
             ("GET", f"{_API}/jobs/query/750/results", lambda request, _: self._results(request.query_params)),
         ]
@@ -206,9 +207,16 @@ class SalesforceOrg:
         self.edit(contact_id, **row)
         return {"id": contact_id, "success": True, "errors": []}
 
+    def _begin_job(self, asked: Any) -> Response:
+        query = _SELECT.fullmatch(asked["query"])
+        if query is None or asked["operation"] != "queryAll":
+            return _error(400, "INVALIDJOB", "unexpected token")
+        self._job_names = query["names"].split(", ")
+        return JSONResponse({"id": "750", "state": "UploadComplete"})
+
     def _results(self, asked: Mapping[str, str]) -> Response:
         start, size = int(asked.get("locator", "0")), int(asked["maxRecords"])
-        names = ["Id", "Email", "HasOptedOutOfEmail", "SystemModstamp", "IsDeleted", "FirstName"]
+        names = self._job_names
         rows = list(self.contacts.values())[start : start + size]
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n", quoting=csv.QUOTE_ALL)

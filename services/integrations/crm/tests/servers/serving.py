@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 
 @asynccontextmanager
-async def serving(app: Starlette) -> AsyncIterator[str]:
+async def serving(app: ASGIApp) -> AsyncIterator[str]:
     """Its address, as long as it is there."""
     listener = socket.create_server(("127.0.0.1", 0))
     # Heads and bodies of answers are written one after the other: with Nagle's algorithm each answer takes 40 ms.
