@@ -84,6 +84,9 @@ class ScriptedCrm:
     async def properties(self) -> Sequence[Property]:
         return PROPERTIES
 
+    async def newest(self, properties: Sequence[Property], limit: int) -> Sequence[Record]:
+        raise NotImplementedError
+
     async def changed(self, cursor: str | None, properties: Sequence[Property], limit: int) -> Page:
         self._stumble()
         # As small as it likes, and the last one once more: nobody promises that nothing comes twice.

@@ -47,6 +47,9 @@ class Crm(Protocol):
     async def properties(self) -> Sequence[Property]:
         """What contacts may have in this account, apart from the address, whether they opted out, and ids."""
 
+    async def newest(self, properties: Sequence[Property], limit: int) -> Sequence[Record]:
+        """At most `limit` contacts, few enough for one call: those that changed last, the last one first."""
+
     async def changed(self, cursor: str | None, properties: Sequence[Property], limit: int) -> Page:
         """At most `limit` contacts that changed since; None is all of them. None that stays is missed, some come twice.
 

@@ -29,12 +29,15 @@ def property_of(told: Mapping[str, Any]) -> Property | None:
         return None
     meta = told.get("modificationMetadata") or {}
     choices = (
-        tuple(Choice(option["value"], option["label"]) for option in told.get("options", ()))
+        tuple(
+            Choice(option["value"], option.get("label") or option["value"])
+            for option in told.get("options", ())
+        )
         if kind in (Kind.CHOICE, Kind.CHOICES)
         else ()
     )
     is_writable = not (meta.get("readOnlyValue") or told.get("calculated"))
-    return Property(told["name"], told["label"], kind, is_writable, choices)
+    return Property(told["name"], told.get("label") or told["name"], kind, is_writable, choices)
 
 
 def values_of(told: Mapping[str, str | None], properties: Sequence[Property]) -> dict[str, Value]:

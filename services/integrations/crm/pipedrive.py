@@ -135,6 +135,18 @@ class Pipedrive:
             custom = [property_of(each) for each in fields if each["field_code"] != opt_outs.field]
         return [*OWN_PROPERTIES, *(each for each in custom if each is not None)]
 
+    async def newest(self, properties: Sequence[Property], limit: int) -> Sequence[Record]:
+        """By time, of which Pipedrive has seconds."""
+        opt_outs = await self._opt_outs()
+        query = {
+            "sort_by": "update_time",
+            "sort_direction": "desc",
+            "limit": str(min(limit, _MOST_OF_A_LIST)),
+            **_asked_keys(properties, opt_outs),
+        }
+        told = (await self._calls.send("GET", _PERSONS, query=query)).object()
+        return [_record(each, properties, opt_outs) for each in listed(told.get("data"))]
+
     async def changed(self, cursor: str | None, properties: Sequence[Property], limit: int) -> Page:
         """By time, of which Pipedrive has seconds, and with its own cursor within a walk. Who was deleted or merged away is in no list."""
         place = _Place.read(cursor)

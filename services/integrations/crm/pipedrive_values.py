@@ -34,10 +34,15 @@ def property_of(told: Mapping[str, Any]) -> Property | None:
     kind = _KINDS.get(told["field_type"])
     if kind is None or not told.get("is_custom_field"):
         return None
-    choices = tuple(Choice(str(option["id"]), option["label"]) for option in told.get("options") or ())
+    choices = tuple(
+        Choice(str(option["id"]), option.get("label") or str(option["id"]))
+        for option in told.get("options") or ()
+    )
     # An amount goes with its currency, which we do not have.
     is_writable = told["field_type"] != "monetary"
-    return Property(told["field_code"], told["field_name"], kind, is_writable, choices)
+    return Property(
+        told["field_code"], told.get("field_name") or told["field_code"], kind, is_writable, choices
+    )
 
 
 def custom_keys(properties: Sequence[Property]) -> list[str]:

@@ -106,6 +106,12 @@ class Salesforce:
             ]
         return [each for each in described if each is not None]
 
+    async def newest(self, properties: Sequence[Property], limit: int) -> Sequence[Record]:
+        """By a query."""
+        order = f"ORDER BY {_MODIFIED} DESC, {_ID} DESC LIMIT {limit}"
+        rows = await self._query(_select(_names(properties), "Contact", order))
+        return [_record(row, properties) for row in rows]
+
     async def changed(self, cursor: str | None, properties: Sequence[Property], limit: int) -> Page:
         """By time and id, and so that who is deleted is among them. All of many are had by a job, whose results are read page by page."""
         place = _Place.read(cursor)

@@ -30,9 +30,13 @@ def property_of(told: Mapping[str, Any]) -> Property | None:
     if kind is None:
         return None
     choices = tuple(
-        Choice(each["value"], each["label"]) for each in told.get("picklistValues", ()) if each.get("active")
+        Choice(each["value"], each.get("label") or each["value"])
+        for each in told.get("picklistValues", ())
+        if each.get("active")
     )
-    return Property(told["name"], told["label"], kind, bool(told.get("updateable")), choices)
+    return Property(
+        told["name"], told.get("label") or told["name"], kind, bool(told.get("updateable")), choices
+    )
 
 
 def values_of(told: Mapping[str, Any], properties: Sequence[Property]) -> dict[str, Value]:

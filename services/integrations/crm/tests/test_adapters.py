@@ -72,6 +72,7 @@ class Adapted:
         return [
             self.crm.account,
             self.crm.properties,
+            lambda: self.crm.newest(self.properties, 10),
             lambda: self.crm.changed(None, self.properties, 10),
             lambda: self.crm.read([someone], self.properties),
             lambda: self.crm.find([ADA], self.properties),
@@ -108,6 +109,14 @@ async def test_everybody_is_walked_through_and_later_only_who_has_changed(adapte
     assert [(record.id, record.properties[adapted.account.given.name]) for record in changed] == [
         (ids[2], "Ada")
     ]
+
+
+async def test_a_few_are_had_beginning_with_who_changed_last(adapted: Adapted) -> None:
+    ids = adapted.add(5)
+    adapted.account.edit(ids[1], given="Ada")
+    found = await adapted.crm.newest(adapted.properties, 3)
+    assert [record.id for record in found] == [ids[1], ids[4], ids[3]]
+    assert found[0].properties[adapted.account.given.name] == "Ada"
 
 
 async def test_more_than_a_page_that_changed_in_one_moment_are_all_there(adapted: Adapted) -> None:

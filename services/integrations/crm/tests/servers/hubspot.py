@@ -154,7 +154,10 @@ class HubSpotAccount:
             if any(all(_fits(contact, each) for each in group["filters"]) for group in asked["filterGroups"])
         ]
         (order,) = asked["sorts"]
-        found.sort(key=lambda contact: _comparable(contact, order["propertyName"]))
+        found.sort(
+            key=lambda contact: _comparable(contact, order["propertyName"]),
+            reverse=order["direction"] == "DESCENDING",
+        )
         shown = [_shown(contact, asked["properties"]) for contact in found[: asked["limit"]]]
         return JSONResponse({"total": len(found), "results": shown})
 

@@ -254,7 +254,11 @@ def _page(
         behind = json.loads(base64.b64decode(asked["cursor"], validate=True)) if "cursor" in asked else None
     except ValueError:
         return _error(400, "cursor is not valid")
-    left = sorted((row for row in rows if behind is None or key(row) > behind), key=key)
+    left = sorted(
+        (row for row in rows if behind is None or key(row) > behind),
+        key=key,
+        reverse=asked.get("sort_direction") == "desc",
+    )
     more = len(left) > limit
     following = base64.b64encode(json.dumps(key(left[limit - 1])).encode()).decode() if more else None
     return _told([shown(row) for row in left[:limit]], next_cursor=following)

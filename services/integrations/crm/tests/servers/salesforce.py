@@ -156,9 +156,10 @@ class SalesforceOrg:
         found = [
             row for row in rows if (deleted or not row.get("IsDeleted")) and _fits(row, asked["where"] or "")
         ]
-        for name in reversed((asked["order"] or "").split(", ")):
+        for order in reversed((asked["order"] or "").split(", ")):
+            name, _, direction = order.partition(" ")
             if name:
-                found.sort(key=lambda row: str(row[name]))
+                found.sort(key=lambda row: str(row[name]), reverse=direction == "DESC")
         limit = int(asked["limit"] or len(found))
         return self._page([{name: row.get(name) for name in names} for row in found[:limit]])
 
