@@ -31,6 +31,8 @@ class Conversion:
     field: OurField
     read: Read | None = None
     write: Write | None = None
+    # Whether there are values of ours that the CRM cannot have.
+    refuses: bool = False
 
     def goes(self, direction: Direction) -> bool:
         """Whether values can go this way."""
@@ -58,7 +60,8 @@ class Conversion:
 def conversion(field: OurField, property_: Property) -> Conversion:
     """How they go together, if they do."""
     read, write = _PAIRS.get((field.type, property_.kind), (_never, _never))
-    return Conversion(field, read(property_), write(property_))
+    refuses = property_.kind in (Kind.CHOICE, Kind.CHOICES)
+    return Conversion(field, read(property_), write(property_), refuses)
 
 
 def _never(_: Property) -> None:

@@ -4,17 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from uuid import UUID
 
 from services.integrations.crm import records
 from services.integrations.crm.records import Property, Record
 from services.integrations.sync.contacts import EMAIL, OurContact
 from services.integrations.sync.conversions import Conversion, conversion
-from services.integrations.sync.merging import Copy, Direction, Rule, Value
+from services.integrations.sync.merging import Agreement, Copy, Direction, Merge, Rule, Value, merge
 from services.integrations.sync.our_fields import OurField
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # The address goes both ways, as every other field by whoever changed it last.
 _EMAIL_RULE = Rule(EMAIL, Direction.BOTH)
+# Of a property's, in what is told of its values.
+_LONGEST_LABEL = 100
+# What nobody has agreed upon needs no name.
+_NOBODY = UUID(int=0)
 # What stands for a value that a CRM has and that no field of ours can have: no value of ours is like it.
 _UNREADABLE = "\0"
 
@@ -59,6 +64,16 @@ class MappedFields:
         """The CRM's properties, each once."""
         return list({each.property.name: each.property for each in self.fields}.values())
 
+    def merged(self, contact: OurContact | None, record: Record | None, agreed: Agreement | None) -> Merge:
+        """What both have to tell each other; either may be nobody yet."""
+        return merge(
+            contact.id if contact else _NOBODY,
+            self.copy_of_contact(contact),
+            self.copy_of_record(record, contact.email if contact else ""),
+            agreed or Agreement(),
+            self.rules,
+        )
+
     def copy_of_contact(self, contact: OurContact | None) -> Copy:
         """A contact as it is merged; that of nobody yet has no values."""
         if contact is None:
@@ -68,11 +83,11 @@ class MappedFields:
         for each in self.fields:
             name = each.rule.field
             values[name] = contact.values.get(name)
-            if each.is_written:
+            if each.is_written and each.conversion.refuses:
                 try:
                     each.conversion.theirs(values[name])
                 except ValueError as wrong:
-                    unfit[name] = f"{each.ours.label} {wrong}."
+                    unfit[name] = f"{each.ours.label[:_LONGEST_LABEL]} {wrong}."
         return Copy(values, contact.opted_out, contact.changed_at, unfit)
 
     def copy_of_record(self, record: Record | None, email: str) -> Copy:
@@ -86,7 +101,7 @@ class MappedFields:
             try:
                 values[name] = each.conversion.ours(_held(record, each.property))
             except ValueError as wrong:
-                values[name], unfit[name] = _UNREADABLE, f"{each.property.label} {wrong}."
+                values[name], unfit[name] = _UNREADABLE, f"{each.property.label[:_LONGEST_LABEL]} {wrong}."
         return Copy(values, record.opted_out, record.modified_at, unfit)
 
     def written(self, values: Mapping[str, Value]) -> dict[str, records.Value]:

@@ -58,7 +58,7 @@ def _text(field: OurField, value: Value) -> Value:
 def _name(field: OurField, value: Value) -> Value:
     text = str(value).strip()
     if _BREAKS.search(text):
-        raise ValueError("has line breaks")
+        raise ValueError("has line breaks or tabs")
     return _text(field, text) or None
 
 

@@ -16,12 +16,10 @@ from services.integrations.crm.records import Change, Outcome, Person, Record
 from services.integrations.sync.contacts import EMAIL, Contacts, OurContact, ToWrite, Written
 from services.integrations.sync.links import Link
 from services.integrations.sync.mapped_fields import MappedFields
-from services.integrations.sync.merging import Agreement, Merge, merge
+from services.integrations.sync.merging import Merge
 
 Given = TypeVar("Given")
 
-# What nobody has agreed upon needs no name.
-_NOBODY = UUID(int=0)
 # How often a contact is read again that others keep changing meanwhile.
 _MOST_TRIES = 5
 
@@ -91,13 +89,7 @@ class Settling:
 
     def _merged(self, pair: Pair) -> "_Together":
         contact, record, link = pair.contact, pair.record, pair.link
-        merged = merge(
-            contact.id if contact else _NOBODY,
-            self._fields.copy_of_contact(contact),
-            self._fields.copy_of_record(record, contact.email if contact else ""),
-            link.agreement if link else Agreement(),
-            self._fields.rules,
-        )
+        merged = self._fields.merged(contact, record, link.agreement if link else None)
         return _Together(pair, merged, contact.id if contact else None, record.id if record else "")
 
     async def _write_ours(
