@@ -75,6 +75,7 @@ class Act(StrEnum):
     WEBHOOK_DELIVERY_REPLAY_REQUESTED = "webhook_delivery_replay_requested"
     INTEGRATION_CONNECTED = "integration_connected"
     INTEGRATION_DISCONNECTED = "integration_disconnected"
+    INTEGRATION_FIELDS_MAPPED = "integration_fields_mapped"
     COPILOT_TOOLS_USED = "copilot_tools_used"
 
 

@@ -19,6 +19,7 @@ from services.integrations.ai.tools import Tools
 from services.integrations.api.authorizations import AuthorizationApi
 from services.integrations.api.connections import ConnectionApi
 from services.integrations.api.copilot import CopilotApi
+from services.integrations.api.field_mappings import FieldMappingApi
 from services.integrations.api.held_credentials import HeldCredentialApi
 from services.integrations.api.usage import AiUsageApi
 from services.integrations.api.writing import WritingApi
@@ -28,7 +29,9 @@ from services.integrations.consumers import contacts_consumer
 from services.integrations.credentials import Credentials
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.identity_peer import IdentityPeer
+from services.integrations.mapping_fields import MappingFields
 from services.integrations.offers import offers_of
+from services.integrations.open_accounts import OpenAccounts
 from services.integrations.revocations import Revoker
 from services.integrations.settings import IntegrationsSettings
 from services.integrations.sync.contacts import Contacts
@@ -55,8 +58,10 @@ async def serve(settings: IntegrationsSettings) -> None:
         plans = IdentityPeer(identity)
         connecting = Connecting(database, vault, offers, http, plans)
         credentials = Credentials(database, vault, offers)
+        synced = Contacts(contacts, suppression)
+        mapping = MappingFields(database, OpenAccounts(database, credentials, http), synced)
         every = timedelta(seconds=settings.sync_interval_seconds)
-        turns = Turns(database, credentials, http, Contacts(contacts, suppression), plans, every=every)
+        turns = Turns(database, credentials, http, synced, plans, every=every)
         runner = Runner(scheduler, turns, offers.names())
         consumer = contacts_consumer(bus, database)
         process.start(Relay(relay, bus, domain="integrations", wake=database.outbox_written))
@@ -75,6 +80,7 @@ async def serve(settings: IntegrationsSettings) -> None:
             ConnectionApi(vault, connecting),
             AuthorizationApi(vault, offers, states, connecting),
             HeldCredentialApi(vault),
+            FieldMappingApi(mapping),
             DeadLetterService(relay, "integrations"),
         )
         await process.serve(server)

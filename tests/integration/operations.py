@@ -303,6 +303,12 @@ BODIES: dict[str, Body] = {
     "integrations.v1.ConnectionService.GetConnection": _nothing,
     "integrations.v1.ConnectionService.ListConnections": _nothing,
     "integrations.v1.ConnectionService.DeleteConnection": _nothing,
+    "integrations.v1.FieldMappingService.GetMappableFields": _nothing,
+    "integrations.v1.FieldMappingService.GetFieldMappings": _nothing,
+    "integrations.v1.FieldMappingService.UpdateFieldMappings": lambda _: {
+        "field_mappings": [{"field": "first_name", "property": "firstname"}]
+    },
+    "integrations.v1.FieldMappingService.PreviewFieldMappings": _nothing,
     "integrations.v1.AuthorizationService.BeginAuthorization": _nothing,
     "integrations.v1.HeldCredentialService.ListHeldCredentials": _nothing,
     "integrations.v1.HeldCredentialService.RevokeHeldCredential": _nothing,

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from deploy.demo.waiting import until
+from services.integrations.crm.tests.servers.hubspot import HubSpotAccount
+from services.integrations.crm.tests.servers.serving import serving
 from services.integrations.tests.local_crm import KEY, NAMES, LocalCrm, local_crms
 from tests.integration.house import House
 from tests.integration.second_processes import second_gateway, second_integrations
@@ -108,6 +110,56 @@ async def test_a_crm_is_connected_by_who_agrees_and_revoked_when_it_is_taken_bac
 
 async def _now(revoked: list[str]) -> list[str]:
     return list(revoked)
+
+
+async def test_fields_are_mapped_by_what_there_is_on_both_sides(platform: Platform) -> None:
+    tenant, account = await platform.subscribed(), HubSpotAccount()
+    await platform.connect(tenant.access_token)
+    (connection,) = await get(platform, tenant.secret, CONNECTIONS)
+    account.tokens |= platform.crms["hubspot"].grants.access_tokens
+    await tenant.key.post("/v1/custom-fields", {"key": "points", "type": "number"})
+    ada = {"email": "ada@example.test", "custom_fields": {"points": 3}}
+    contact = await tenant.key.post("/v1/contacts", ada)
+    account.add("ada@example.test", firstname="Ada")
+    path = f"{CONNECTIONS}/{connection['id']}"
+    points = {"field": "custom.points", "property": "points"}
+    async with serving(account.app()) as url:
+        async with await psycopg.AsyncConnection.connect(platform.house.facts["database_url"]) as database:
+            await database.execute(
+                "UPDATE integrations.connections SET base_url = %s WHERE id = %s", (url, connection["id"])
+            )
+        there = await platform.api.get(f"{path}/fields", headers=authorization(tenant.secret))
+        assert {"field": "custom.points", "label": "points", "type": "number", "choices": []} in there.json()[
+            "fields"
+        ]
+        changed = await platform.api.put(
+            f"{path}/field-mappings",
+            headers=authorization(tenant.secret),
+            json={"field_mappings": [points]},
+        )
+        mapped = points | {"direction": "both", "conflict_rule": "newest"}
+        assert changed.json() == {"field_mappings": [mapped]}
+        previewed = await platform.api.post(
+            f"{path}/field-mappings/preview", headers=authorization(tenant.secret), json={}
+        )
+        (shown,) = previewed.json()["contacts"]
+        assert (shown["contact_id"], shown["values"]) == (
+            contact["id"],
+            [points | {"crm_value": None, "our_value": 3, "written_to": "crm", "written": 3, "problem": ""}],
+        )
+        wrong = points | {"property": "firstname", "direction": "from_crm"}
+        refused = await platform.api.put(
+            f"{path}/field-mappings",
+            headers=authorization(tenant.secret),
+            json={"field_mappings": [wrong, wrong]},
+        )
+        errors = problem(refused, 422, "invalid-request")["errors"]
+        assert {error["field"] for error in errors} == {
+            "field_mappings[0].direction",
+            "field_mappings[1].direction",
+            "field_mappings[1].field",
+            "field_mappings[1].property",
+        }
 
 
 async def test_a_code_or_state_of_somebody_elses_making_connects_nothing(platform: Platform) -> None:

@@ -167,10 +167,12 @@ class Day:
         return IntegrationActCommitted(act=_act(owner, AuditedAct.KIND_COPILOT_TOOLS_USED, None, used))
 
     def _integrations(self, owner: Person) -> Iterator[Message]:
-        """A CRM is connected, and disconnected."""
+        """A CRM is connected, its fields are mapped, and it is disconnected."""
         account = {"provider": "hubspot", "method": "oauth", "account_id": "4711"}
+        mapped = {"field_mappings": ["first_name both firstname, newest"]}
         for kind, before, after in (
             (AuditedAct.KIND_INTEGRATION_CONNECTED, None, account),
+            (AuditedAct.KIND_INTEGRATION_FIELDS_MAPPED, mapped, {"field_mappings": []}),
             (AuditedAct.KIND_INTEGRATION_DISCONNECTED, account, None),
         ):
             yield IntegrationActCommitted(act=_act(owner, kind, before, after))

@@ -69,6 +69,7 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.WEBHOOK_DELIVERY_REPLAY_REQUESTED: (set(), {"endpoint_id", "event_type"}),
     Act.INTEGRATION_CONNECTED: (set(), {"provider", "method", "account_id"}),
     Act.INTEGRATION_DISCONNECTED: ({"provider", "method", "account_id"}, set()),
+    Act.INTEGRATION_FIELDS_MAPPED: ({"field_mappings"}, {"field_mappings"}),
     Act.COPILOT_TOOLS_USED: (set(), {"tools", "calls"}),
 }
 

@@ -16,7 +16,7 @@ from services.integrations.connections import no_such
 from services.integrations.crm.adapter import Crm
 from services.integrations.crm.providers import PROVIDERS
 from services.integrations.crm.records import Property
-from services.integrations.sync import positions
+from services.integrations.sync import positions, syncs
 from services.integrations.sync.contacts import EMAIL, Contacts
 from services.integrations.sync.conversions import conversion
 from services.integrations.sync.mapped_fields import MappedField, MappedFields
@@ -51,7 +51,7 @@ class Mappings:
             if number is None:
                 number = last = last + 1
             numbered.append(replace(each, number=number))
-        return Mappings(numbered, last)
+        return Mappings(sorted(numbered, key=lambda each: each.number), last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,15 @@ async def mappings_of(session: TenantSession, connection_id: UUID, *, to_change:
 
 async def change_mappings(
     session: TenantSession, connection_id: UUID, wanted: Sequence[FieldMapping]
-) -> Sequence[FieldMapping]:
-    """Have a connection keep these in step, and no others. Where one is new, everybody is compared once more. Raises NotFound."""
+) -> tuple[Mappings, Mappings]:
+    """Have a connection keep these in step, and no others; what it had before, and has now. Raises NotFound.
+
+    A sync that is under way goes on with these. Where one is new, everybody is compared once more.
+    """
     before = await mappings_of(session, connection_id, to_change=True)
     after = before.changed_to(wanted)
+    if after == before:
+        return before, after
     await session.execute(
         update(connections)
         .where(connections.c.id == connection_id)
@@ -108,11 +113,13 @@ async def change_mappings(
     await session.execute(delete(field_mappings).where(field_mappings.c.connection_id == connection_id))
     if after.mappings:
         await session.execute(insert(field_mappings), [_row(connection_id, each) for each in after.mappings])
+    # Before the position, as whoever works on it does.
+    await syncs.interrupt(session, connection_id)
     if after.last > before.last:
         await positions.move(
             session, connection_id, cursor=None, contacts_until=None, told_all_contacts=False
         )
-    return after.mappings
+    return before, after
 
 
 async def fields_to_sync(

@@ -15,15 +15,22 @@ from sqlalchemy import text
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.database import Database, RoleDatabase
 from chassis.rpc.client import Peer
+from chassis.rpc.methods import Servicer
 from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
 from chassis.vault.vault import Vault
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.identity.v1 import plans_pb2
-from flownurture.integrations.v1 import authorizations_pb2, connections_pb2, held_credentials_pb2
+from flownurture.integrations.v1 import (
+    authorizations_pb2,
+    connections_pb2,
+    field_mappings_pb2,
+    held_credentials_pb2,
+)
 from services.integrations.api.authorizations import AuthorizationApi
 from services.integrations.api.connections import ConnectionApi
+from services.integrations.api.field_mappings import FieldMappingApi
 from services.integrations.api.held_credentials import HeldCredentialApi
 from services.integrations.authorizations import States
 from services.integrations.connecting import Connecting
@@ -31,14 +38,18 @@ from services.integrations.connections import get_connection
 from services.integrations.credentials import Access, Credentials
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.identity_peer import FEATURE, IdentityPeer
+from services.integrations.mapping_fields import MappingFields
 from services.integrations.offers import Offers, offers_of
+from services.integrations.open_accounts import OpenAccounts
 from services.integrations.revocations import Revoker
 from services.integrations.settings import CrmSettings, IntegrationsSettings
+from services.integrations.sync.contacts import Contacts
+from services.integrations.tests.known_contacts import KnownContacts
 from services.integrations.tests.local_crm import LocalCrm, local_crms
 
 _RPC_OF = {
     method.input_type.full_name: (service, method)
-    for contract in (authorizations_pb2, connections_pb2, held_credentials_pb2)
+    for contract in (authorizations_pb2, connections_pb2, field_mappings_pb2, held_credentials_pb2)
     for service in contract.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
@@ -71,6 +82,7 @@ class House:
     plans: Plans
     identity: IdentityPeer
     http: HttpClient
+    contacts: KnownContacts
     crms: Mapping[str, LocalCrm]
     gateway: Peer
 
@@ -193,6 +205,8 @@ class Tenant:
             await self.house.revoker.revoke(context, row.id)
 
 
+# Who is asked nothing.
+NOBODY: Any = None
 # Whoever comes without a credential.
 ANYBODY = RequestContext(issuer="gateway", actor_kind=ActorKind.ANONYMOUS, client_address="198.51.100.7")
 
@@ -209,20 +223,27 @@ async def house(
         http = await stack.enter_async_context(HttpClient())
         crms = await stack.enter_async_context(local_crms())
         offers = offers_of({name: CrmSettings(**crm.settings()) for name, crm in crms.items()}, http)  # type: ignore[arg-type]
-        plans = Plans()
+        plans, contacts = Plans(), KnownContacts()
 
         def stamper(process: str) -> Stamper:
             return Stamper(process, Secret(environment(process)["STAMP_PRIVATE_KEY"]))
 
-        identity = RpcServer(
-            "identity", "127.0.0.1:0", StampVerifier("identity", settings.stamp_trusted_keys), database
-        )
-        await stack.enter_async_context(identity.add(plans))
-        asked = await stack.enter_async_context(
-            Peer(f"127.0.0.1:{identity.port}", "identity", stamper("integrations"))
-        )
-        of_plans = IdentityPeer(asked)
+        async def asked(process: str, servicer: Servicer) -> Peer:
+            verifier = StampVerifier(process, settings.stamp_trusted_keys)
+            server = RpcServer(process, "127.0.0.1:0", verifier, database)
+            await stack.enter_async_context(server.add(servicer))
+            return await stack.enter_async_context(
+                Peer(f"127.0.0.1:{server.port}", process, stamper("integrations"))
+            )
+
+        of_plans = IdentityPeer(await asked("identity", plans))
         connecting = Connecting(database, vault, offers, http, of_plans)
+        credentials = Credentials(database, vault, offers)
+        mapping = MappingFields(
+            database,
+            OpenAccounts(database, credentials, http),
+            Contacts(await asked("contacts", contacts), NOBODY),
+        )
         states = States(settings.authorization_state_keys, settings.public_url)
         server = RpcServer(
             "integrations",
@@ -234,6 +255,7 @@ async def house(
             ConnectionApi(vault, connecting),
             AuthorizationApi(vault, offers, states, connecting),
             HeldCredentialApi(vault),
+            FieldMappingApi(mapping),
         )
         await stack.enter_async_context(server)
         gateway = await stack.enter_async_context(
@@ -243,11 +265,12 @@ async def house(
             database,
             vault,
             offers,
-            Credentials(database, vault, offers),
+            credentials,
             Revoker(database, scheduler, vault, offers),
             plans,
             of_plans,
             http,
+            contacts,
             crms,
             gateway,
         )

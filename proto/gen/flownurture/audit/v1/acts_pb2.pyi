@@ -46,6 +46,7 @@ class AuditedAct(_message.Message):
         KIND_INTEGRATION_CONNECTED: AuditedAct._Kind.ValueType  # 9
         KIND_INTEGRATION_DISCONNECTED: AuditedAct._Kind.ValueType  # 10
         KIND_COPILOT_TOOLS_USED: AuditedAct._Kind.ValueType  # 11
+        KIND_INTEGRATION_FIELDS_MAPPED: AuditedAct._Kind.ValueType  # 12
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """In the trail by the same name, in small letters and without the prefix."""
@@ -62,6 +63,7 @@ class AuditedAct(_message.Message):
     KIND_INTEGRATION_CONNECTED: AuditedAct.Kind.ValueType  # 9
     KIND_INTEGRATION_DISCONNECTED: AuditedAct.Kind.ValueType  # 10
     KIND_COPILOT_TOOLS_USED: AuditedAct.Kind.ValueType  # 11
+    KIND_INTEGRATION_FIELDS_MAPPED: AuditedAct.Kind.ValueType  # 12
 
     KIND_FIELD_NUMBER: _builtins.int
     TARGET_ID_FIELD_NUMBER: _builtins.int
