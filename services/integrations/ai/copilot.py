@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from chassis.context import RequestContext
 from chassis.errors import Unavailable
+from services.integrations.ai.answers import inert
 from services.integrations.ai.language_model import Call, LanguageModel, Message, Reply, most_tokens_of
 from services.integrations.ai.spending import Spending
 from services.integrations.ai.tools import TOOLS, Proposal, Tools, known_name
@@ -80,7 +81,7 @@ async def ask(
         if not calls:
             if not reply.text.strip():
                 raise Unavailable("The AI provider gave no answer. Another time it may.")
-            yield Answer(reply.text[:_LONGEST_ANSWER], proposals[:_MOST_PROPOSALS], used, tokens)
+            yield Answer(inert(reply.text[:_LONGEST_ANSWER]), proposals[:_MOST_PROPOSALS], used, tokens)
             return
         names = [known_name(call.tool) for call in calls]
         # Told first: whatever happens then, it is known what was about to be looked at.

@@ -151,7 +151,7 @@ class CopilotAnswer(_message.Message):
     TOOLS_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """Plain text."""
+    """Plain text: read as Markdown or HTML it loads nothing, and leads nowhere but to addresses that can be seen in it."""
     tokens: _builtins.int
     """What it cost of the plan's `ai_tokens_per_cycle`."""
     @_builtins.property
