@@ -66,6 +66,9 @@ _MOST_KEYS = 15
 # Each is written by a call of its own: so many to a batch, and so many at a time.
 _MOST_OF_A_BATCH = 40
 _AT_A_TIME = 4
+# A search costs as much as two pages of the list of all persons, so that more addresses than these are looked for in the list.
+_FEW_ADDRESSES = 5
+_PAGES_OF_A_SEARCH = 2
 # Searches may be ten in two seconds: who is told to wait no longer than this waits, rather than lose what was found.
 _MOST_WAIT = timedelta(seconds=10)
 _MOST_WAITS = 60
@@ -120,6 +123,8 @@ class Pipedrive:
     def __init__(self, http: HttpClient, access: Access) -> None:
         self._calls = Calls(http, access, _refusal, key_header=_KEY_HEADER)
         self._known_opt_outs: _OptOuts | None = None
+        # Addresses that were just found to be nobody's, by which no two persons are made.
+        self._nobodys: set[str] = set()
 
     async def account(self) -> Account:
         """By the company of who connects it (https://developers.pipedrive.com/docs/api/v1/Users#getCurrentUser)."""
@@ -183,8 +188,9 @@ class Pipedrive:
         return {id_: _record(told, properties, opt_outs) for id_, told in persons.items()}
 
     async def find(self, emails: Sequence[str], properties: Sequence[Property]) -> Mapping[str, Record]:
-        """By a search for each, in which capitals do not count; only by the address that counts of somebody who has several."""
-        hits = await self._each(emails, self._search)
+        """By a search for each, in which capitals do not count, or in the list of all; only by the address that counts of somebody who has several."""
+        hits = await self._owners(emails)
+        self._nobodys = {email.lower() for email, ids in zip(emails, hits, strict=True) if not ids}
         records = await self.read(sorted({id_ for ids in hits for id_ in ids}, key=int), properties)
         found: dict[str, Record] = {}
         for record in records.values():
@@ -194,7 +200,7 @@ class Pipedrive:
     async def write(self, changes: Sequence[Change], properties: Sequence[Property]) -> Sequence[Outcome]:
         """One by one, and only what differs: addresses are written all together, and a name as a whole, so that what stands is read first."""
         some = of_one_kind(changes, _MOST_OF_A_BATCH)
-        hits = [] if some[0].id else await self._each([each.email for each in some], self._search)
+        hits = [] if some[0].id else await self._owners_unless_nobodys([each.email for each in some])
         ids = [each.id for each in some if each.id] + [id_ for known in hits for id_ in known]
         persons = await self._persons(ids, {})
         writer = _Writer(self._calls, properties, persons)
@@ -274,6 +280,36 @@ class Pipedrive:
             with published_form():
                 persons |= {str(each["id"]): each for each in told if not each.get("is_deleted")}
         return persons
+
+    async def _owners_unless_nobodys(self, emails: Sequence[str]) -> list[list[str]]:
+        """The same. What was found out a moment ago holds for one attempt, of which it may not be known how it ended."""
+        asked = [email for email in emails if email.lower() not in self._nobodys]
+        self._nobodys -= {email.lower() for email in emails}
+        owners = dict(zip(asked, await self._owners(asked), strict=True))
+        return [owners.get(email, []) for email in emails]
+
+    async def _owners(self, emails: Sequence[str]) -> list[list[str]]:
+        """The ids of those who have each address among theirs, the oldest first."""
+        listed_owners = await self._listed_owners(emails) if len(emails) > _FEW_ADDRESSES else None
+        return await self._each(emails, self._search) if listed_owners is None else listed_owners
+
+    async def _listed_owners(self, emails: Sequence[str]) -> list[list[str]] | None:
+        """By the list of all persons; None where searches cost less."""
+        owners: dict[str, list[str]] = {email.lower(): [] for email in emails}
+        query = {"sort_by": "id", "sort_direction": "asc", "limit": str(_MOST_OF_A_LIST)}
+        following: dict[str, str] = {}
+        for _ in range(len(emails) * _PAGES_OF_A_SEARCH):
+            told = (await self._calls.send("GET", _PERSONS, query=query | following)).object()
+            with published_form():
+                for each in listed(told.get("data")):
+                    for email in {str(entry.get("value")).lower() for entry in each["emails"]}:
+                        if email in owners:
+                            owners[email].append(str(each["id"]))
+            cursor = _following(told)
+            if cursor is None:
+                return [owners[email.lower()] for email in emails]
+            following = {"cursor": cursor}
+        return None
 
     async def _search(self, email: str) -> list[str]:
         """The ids of those who have an address among theirs, the oldest first."""
@@ -449,7 +485,8 @@ def _asked_keys(properties: Sequence[Property], opt_outs: _OptOuts) -> dict[str,
 
 
 def _following(told: Mapping[str, Any]) -> str | None:
-    return (told.get("additional_data") or {}).get("next_cursor") or None
+    with published_form():
+        return (told.get("additional_data") or {}).get("next_cursor") or None
 
 
 def _data(answer: Answer) -> dict[str, Any]:

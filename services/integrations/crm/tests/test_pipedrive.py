@@ -8,7 +8,15 @@ import pytest
 import pytest_asyncio
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from services.integrations.crm.errors import CrmError, Forbidden, QuotaExhausted, RateLimited, Rejected
+import services.integrations.crm.pipedrive
+from services.integrations.crm.errors import (
+    Broken,
+    CrmError,
+    Forbidden,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+)
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.crm.pipedrive import Pipedrive
 from services.integrations.crm.records import Activity, Change, Kind, Person, Property, Value
@@ -246,6 +254,38 @@ async def test_searches_that_are_too_many_wait_for_their_turn(
     ada = company.add("ada@example.com", "Ada")
     company.instead = [JSONResponse({}, 429, {"x-ratelimit-reset": "0"})] * 5
     assert (await pipedrive.find(["ada@example.com"], []))["ada@example.com"].id == ada
+
+
+async def test_many_are_looked_for_in_the_list_and_who_was_just_found_to_be_nobody_is_not_looked_for_again(
+    company: PipedriveCompany, pipedrive: Pipedrive
+) -> None:
+    emails = [f"r{number}@example.com" for number in range(8)]
+    known = company.add("R3@example.com", "Known")
+    assert [record.id for record in (await pipedrive.find(emails, [])).values()] == [known]
+    changes = [Change(None, email, {}) for email in emails if email != "r3@example.com"]
+    company.calls.clear()
+    company.instead_of_writes = [JSONResponse({}, 500)] * 4
+    with pytest.raises(Broken):
+        await pipedrive.write(changes, [])
+    assert {call.split()[0] for call in company.calls} <= {"POST"}
+    # How those have ended is not known: they are looked for.
+    outcomes = await pipedrive.write(changes, [])
+    assert "GET /api/v2/persons" in company.calls
+    assert [outcome.id for outcome in await pipedrive.write(changes, [])] == [
+        outcome.id for outcome in outcomes
+    ]
+    assert "GET /api/v2/persons/search" not in company.calls
+    assert len(company.persons) == len(emails)
+
+
+async def test_in_a_list_that_is_longer_than_searches_cost_they_are_searched_for(
+    company: PipedriveCompany, pipedrive: Pipedrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services.integrations.crm.pipedrive, "_MOST_OF_A_LIST", 1)
+    ids = [company.add(f"r{number}@example.com", "R") for number in range(14)]
+    found = await pipedrive.find([f"r{number}@example.com" for number in range(6)], [])
+    assert [record.id for record in found.values()] == ids[:6]
+    assert "GET /api/v2/persons/search" in company.calls
 
 
 async def test_a_key_of_the_account_goes_in_a_header_of_its_own(
