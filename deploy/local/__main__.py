@@ -42,6 +42,7 @@ _VARIABLES = "\n".join(
         "- DATABASE_URL, NATS_URL, REDIS_URL, SMTP_URL: use that server instead of one of our own",
         "- LOG_LEVEL, OTLP_ENDPOINT: passed on to every process",
         "- CRMS: the CRMs that can be connected, passed on to integrations",
+        "- AI_BASE_URL, AI_API_KEY, AI_MODEL: the language model that is asked, passed on to integrations",
     )
 )
 

@@ -19,7 +19,7 @@ from deploy.nats.users import ADMIN, render_users
 # What a process may see of the environment of `up`: the rest of what it is told is made here.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LOG_LEVEL", "OTLP_ENDPOINT")
 # And one process: there are secrets in it.
-_PASSED_ON_TO = {"integrations": ("CRMS",)}
+_PASSED_ON_TO = {"integrations": ("CRMS", "AI_BASE_URL", "AI_API_KEY", "AI_MODEL")}
 # glibc gives each thread that allocates an arena of its own; what is freed in it stays with the process.
 _FRUGAL = {"MALLOC_ARENA_MAX": "2"}
 
