@@ -1,6 +1,6 @@
 """An organization that is given, uses, mislays and loses every kind of secret that there is.
 
-A kind of secret is a method of `Story`: whoever adds one (CRM credentials are next) writes a method that uses it through the public API, learns what
+A kind of secret is a method of `Story`: whoever adds one writes a method that uses it through the public API, learns what
 is secret (`ledger.learn`), and names it in `KINDS`. What is known is looked for in everything that was written.
 """
 
@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
-from uuid import uuid4
+from urllib.parse import parse_qs, quote, urlsplit
+from uuid import UUID, uuid4
 
 import httpx
-import psycopg
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import (
@@ -26,23 +25,26 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
-from psycopg.sql import SQL, Identifier
 from sqlalchemy import make_url
+from starlette.responses import JSONResponse
 
 from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.derived_key import derive
-from chassis.secret import Secret
-from chassis.vault.file_wrapping import FileWrapping
+from chassis.secret import Secret, SecretBytes
+from chassis.vault.sealed_columns import SealedColumn
 from chassis.vault.vault import Vault
-from chassis.vault.wrapping import Wrapped
 from deploy.demo.client import Client, Json
 from deploy.demo.waiting import until
+from services.integrations.ai.tests.model_server import Asks, Fails, ModelServer, Says
 from services.integrations.crm.tests.servers.grants import CLIENT_SECRET, code_of
+from services.integrations.tables import authorizations
 from services.integrations.tests.local_crm import KEY, LocalCrm
+from services.sending.tables import dkim_keys
 from tests.integration.house import House
 from tests.integration.ledger import Ledger, Written
 from tests.integration.mail_scene import web_addresses
+from tests.integration.sealed_values import LISTED, stored_keys, stored_values, wrapping_of
 from tests.integration.tenants import SCOPES, authorization
 
 KINDS = (
@@ -56,8 +58,13 @@ KINDS = (
     "sending domains",
     "relays",
     "CRM connections",
+    "AI",
 )
+# Of the language model's API; in lower case, as the model's server keeps it.
+AI_KEY = f"sk-{uuid4().hex}"
 _PATIENCE_SECONDS = 30
+# More than the story lasts: each is followed by a pause of at least 30 seconds.
+_FAILURES = 20
 _ACCOUNT_LINK = re.compile(r"/account/[a-z-]+/([\w-]{43})")
 # The last 20 characters of a signed link are its MAC and nothing that is known otherwise.
 _MAC_CHARACTERS = 20
@@ -120,6 +127,7 @@ class Story:
     receiver: Receiver
     ledger: Ledger
     crms: Mapping[str, LocalCrm]
+    model: ModelServer
     heard: list[Written]
     # What is no secret and is written in most places, to show that it would be found there.
     first_name: str = field(default_factory=lambda: uuid4().hex)
@@ -141,6 +149,7 @@ class Story:
         await self._api_keys()
         await self._webhook_endpoints()
         await self._crm_connections()
+        await self._language_model()
         await self._sending_domain()
         await self._data_keys()
         await self._links_of_contacts()
@@ -352,6 +361,21 @@ class Story:
         for each in (made, asked):
             await owner.get(f"/v1/webhook-endpoints/{each['id']}")
             await owner.delete(f"/v1/webhook-endpoints/{each['id']}")
+        await self._endpoint_that_stays()
+
+    async def _endpoint_that_stays(self) -> None:
+        """In the middle of a rotation, so that all that is sealed of endpoints stands in the database."""
+        owner, credential = self._client(self.access_token), uuid4().hex
+        self.ledger.learn("webhook endpoints: header X-Stays", credential)
+        endpoint = {
+            "url": self.receiver.url,
+            "event_types": ["contact.deleted"],
+            "headers": {"X-Stays": credential},
+        }
+        stays = await owner.post("/v1/webhook-endpoints", endpoint)
+        self._learn_endpoint_secret("a secret that is replaced", stays["secret"])
+        rotated = await owner.post(f"/v1/webhook-endpoints/{stays['id']}/rotate-secret")
+        self._learn_endpoint_secret("a secret that replaces", rotated["secret"])
 
     def _learn_endpoint_secret(self, name: str, secret: str) -> None:
         self.ledger.learn_from_answer(f"webhook endpoints: {name}", secret.removeprefix("whsec_"))
@@ -373,25 +397,11 @@ class Story:
             assert "it verifies with ***" in str(told["attempts"]), told
 
     async def _crm_connections(self) -> None:
-        """Each CRM by agreeing there, one by a key of the account's own, and one that is taken back."""
+        """Each CRM by agreeing there, one by a key of the account's own, one that is taken back, and one that nobody comes back to."""
         headers = authorization(self.access_token)
         self.ledger.learn("CRM connections: the operator's app", CLIENT_SECRET)
-        for name, crm in self.crms.items():
-            begun = await self.http.post(f"/v1/integrations/{name}/authorize", headers=headers, json={})
-            back = await crm.agree(begun.json()["authorization_url"])
-            code, _ = code_of(back)
-            self.ledger.learn(f"CRM connections: {name} code", code)
-            parts = urlsplit(back)
-            page = await self.http.get(f"{parts.path}?{parts.query}")
-            assert "Connected" in page.text
-            # Once more, as a browser that goes back and forth.
-            await self.http.get(f"{parts.path}?{parts.query}")
-            for kind, tokens in (
-                ("access", crm.grants.access_tokens),
-                ("refresh", crm.grants.refresh_tokens),
-            ):
-                (token,) = tokens
-                self.ledger.learn(f"CRM connections: {name} {kind} token", token)
+        for name in self.crms:
+            await self._connect(name, name)
         wrong = uuid4().hex
         for which, key in (("wrong", wrong), ("good", KEY)):
             self.ledger.learn(f"CRM connections: a {which} key", key)
@@ -399,32 +409,102 @@ class Story:
             await self.http.post("/v1/integrations/connections", headers=headers, json=body)
         listed = (await self.http.get("/v1/integrations/connections", headers=headers)).json()["connections"]
         assert {each["method"] for each in listed} == {"oauth", "api_key"}
-        (taken_back,) = (each["id"] for each in listed if each["provider"] == "salesforce")
-        await self.http.delete(f"/v1/integrations/connections/{taken_back}", headers=headers)
-        revoked = self.crms["salesforce"].grants.revoked
+        await self._take_back("salesforce")
+        grants = self.crms["salesforce"].grants
 
         async def at_the_crm() -> list[str]:
-            return list(revoked)
+            return list(grants.revoked)
 
         assert await until(at_the_crm, bool, seconds=_PATIENCE_SECONDS)
+        await self._connect("salesforce", "salesforce again")
+        grants.failures_of_revoking += [JSONResponse({}, 503)] * _FAILURES
+        await self._take_back("salesforce")
+        await self._begin("hubspot", "nobody's")
+
+    async def _connect(self, name: str, known_as: str) -> None:
+        """By agreeing there."""
+        crm = self.crms[name]
+        back = await crm.agree(await self._begin(name, known_as))
+        code, _ = code_of(back)
+        self.ledger.learn(f"CRM connections: {known_as} code", code)
+        parts = urlsplit(back)
+        page = await self.http.get(f"{parts.path}?{parts.query}")
+        assert "Connected" in page.text
+        # Once more, as a browser that goes back and forth.
+        await self.http.get(f"{parts.path}?{parts.query}")
+        for kind, tokens in (
+            ("access", crm.grants.access_tokens),
+            ("refresh", crm.grants.refresh_tokens),
+        ):
+            (token,) = tokens
+            self.ledger.learn(f"CRM connections: {known_as} {kind} token", token)
+
+    async def _begin(self, name: str, known_as: str) -> str:
+        """Begin to agree: answers where that is done. The verifier, which leaves the platform for the CRM alone, is opened as its process does."""
+        headers = authorization(self.access_token)
+        begun = await self.http.post(f"/v1/integrations/{name}/authorize", headers=headers, json={})
+        url = str(begun.json()["authorization_url"])
+        (state,) = parse_qs(urlsplit(url).query)["state"]
+        self.ledger.learn_from_answer(f"CRM connections: {known_as} state", state[-_MAC_CHARACTERS:])
+        ((_, verifier),) = await self._opened("integrations", SealedColumn(authorizations, "sealed_verifier"))
+        self.ledger.learn(f"CRM connections: {known_as} verifier", verifier.reveal())
+        return url
+
+    async def _take_back(self, name: str) -> None:
+        headers = authorization(self.access_token)
+        listed = (await self.http.get("/v1/integrations/connections", headers=headers)).json()["connections"]
+        (connection_id,) = (each["id"] for each in listed if each["provider"] == name)
+        answer = await self.http.delete(f"/v1/integrations/connections/{connection_id}", headers=headers)
+        assert answer.status_code == 204
+
+    async def _language_model(self) -> None:
+        """The key of the operator's, which a provider repeats where it refuses it; and what members ask, which is nobody's business."""
+        self.ledger.learn("AI: the operator's key", AI_KEY)
+        headers = authorization(self.access_token)
+        question, brief, looked_for = (uuid4().hex for _ in range(3))
+        self.ledger.learn("AI: a question", question)
+        self.ledger.learn("AI: a brief", brief)
+        self.ledger.learn("AI: what a tool is asked", looked_for)
+        told = uuid4().hex
+        self.model.does(
+            Fails(401, f"Incorrect API key provided: {AI_KEY}, for {question}"),
+            Fails(400, f"Not that: {brief}"),
+            Asks(("list_contacts", {"search": looked_for}), (looked_for, {looked_for: looked_for})),
+            Says(told),
+        )
+        asked = {"question": question, "history": [{"question": brief, "answer": question}]}
+        for path, body, status in (
+            ("/v1/ai/copilot", asked, 503),
+            ("/v1/ai/write", {"goal": brief, "brand_notes": question}, 503),
+            ("/v1/ai/copilot", asked, 200),
+        ):
+            answer = await self.http.post(path, headers=headers, json=body)
+            assert answer.status_code == status, answer.text
+        self.ledger.learn_from_answer("AI: an answer", told)
+        assert set(self.model.credentials) == {f"bearer {AI_KEY}"}
 
     async def _sending_domain(self) -> None:
         """The keys that sign its mail and the platform's, which nobody outside ever sees: opened as the delivery process does."""
         domain = f"{uuid4().hex}.example.com"
         made = await self._client(self.access_token).post("/v1/domains", {"name": domain})
         await self._client(self.access_token).post(f"/v1/domains/{made['id']}/verify")
-        async with await psycopg.AsyncConnection.connect(self.house.facts["database_url"]) as connection:
-            found = await connection.execute("SELECT organization_id, id, sealed_key FROM sending.dkim_keys")
-            keys = await found.fetchall()
+        keys = await self._opened("sending", SealedColumn(dkim_keys, "sealed_key"))
         assert len(keys) > 2
-        async with self.vault("sending") as (database, vault):
-            for organization, key_id, sealed in keys:
-                context = RequestContext.of_process("delivery", organization)
+        for key_id, private in keys:
+            self._learn_private_key(f"sending domains: key {key_id}", private.reveal())
+
+    async def _opened(self, schema: str, column: SealedColumn) -> list[tuple[UUID, SecretBytes]]:
+        """What stands in a sealed column, by its row."""
+        values = await stored_values(self.house, schema, column)
+        found = []
+        async with self.vault(schema) as (database, vault):
+            for place, sealed in values.items():
+                context = RequestContext.of_process("thief", place.organization)
                 async with database.tenant_transaction(context, read_only=True) as session:
                     keyring = await vault.keyring(session)
-                place = {"table": "dkim_keys", "row": key_id, "column": "sealed_key"}
-                private = keyring.open_bytes(bytes(sealed), **place)
-                self._learn_private_key(f"sending domains: key {key_id}", private.reveal())
+                plain = keyring.open_bytes(sealed, table=place.table, row=place.row, column=place.column)
+                found.append((place.row, plain))
+        return found
 
     @asynccontextmanager
     async def vault(self, schema: str) -> AsyncIterator[tuple[Database, Vault]]:
@@ -433,31 +513,16 @@ class Story:
         password = secrets.database_roles[role]
         url = make_url(self.house.facts["database_url"]).set(username=role, password=password)
         async with Database(Secret(url.render_as_string(hide_password=False)), schema=schema) as database:
-            yield database, Vault(schema, self._wrapping(schema))
-
-    def _wrapping(self, schema: str) -> FileWrapping:
-        return FileWrapping({"local-1": Secret(self.house.secrets.key_encryption_keys[schema])})
+            yield database, Vault(schema, wrapping_of(self.house, schema))
 
     async def _data_keys(self) -> None:
         """What the house seals with, of each organization that has something to seal."""
-        for schema in ("identity", "sending", "webhooks"):
-            await self._data_keys_of(schema, self._wrapping(schema))
-
-    async def _data_keys_of(self, schema: str, wrapping: FileWrapping) -> None:
-        stored = SQL("SELECT organization_id, id, version, wrapping_key, wrapped FROM {}.data_keys")
-        async with await psycopg.AsyncConnection.connect(self.house.facts["database_url"]) as connection:
-            found = await connection.execute(stored.format(Identifier(schema)))
-            rows = await found.fetchall()
-        assert rows
-        for organization, key_id, version, name, wrapped in rows:
-            bound = {
-                "schema": schema,
-                "organization": str(organization),
-                "data_key": str(key_id),
-                "version": str(version),
-            }
-            plain = await wrapping.unwrap(Wrapped(name, bytes(wrapped)), bound)
-            self.ledger.learn(f"the house's own data key {key_id} of {schema}", plain)
+        for schema in LISTED:
+            stored = await stored_keys(self.house, schema)
+            assert stored
+            for key in stored:
+                plain = await key.unwrapped(wrapping_of(self.house, schema))
+                self.ledger.learn(f"the house's own data key {key.id} of {schema}", plain)
 
     def _learn_private_key(self, name: str, der: bytes) -> None:
         self.ledger.learn(f"{name}, DER", der)
@@ -575,6 +640,9 @@ class Story:
             ("/v1/api-keys", mine, {"name": "x", "scopes": ["contacts:read"]}),
             ("/v1/contacts", right, self._contact()),
             ("/v1/webhook-endpoints", right, endpoint),
+            ("/v1/integrations/connections", mine, {"provider": "hubspot", "api_key": KEY}),
+            ("/v1/integrations/salesforce/authorize", mine, {}),
+            ("/v1/ai/copilot", mine, {"question": self._known("AI: a question")}),
         ]
         with self.house.without("postgres"):
             answers = await asyncio.gather(

@@ -8,17 +8,8 @@ import pytest
 from chassis.secret import Secret
 from chassis.vault.sealed_columns import SealedColumn
 from deploy.database.bootstrap import DATABASE, url_in
-from services.identity.api_keys import SEALED_COLUMNS as OF_IDENTITY
-from services.integrations.sealed_columns import SEALED_COLUMNS as OF_INTEGRATIONS
-from services.sending.sealed_columns import SEALED_COLUMNS as OF_SENDING
-from services.webhooks.endpoint_secrets import SEALED_COLUMNS as OF_WEBHOOKS
+from tests.integration.sealed_values import LISTED
 
-LISTED = {
-    "identity": OF_IDENTITY,
-    "integrations": OF_INTEGRATIONS,
-    "sending": OF_SENDING,
-    "webhooks": OF_WEBHOOKS,
-}
 # Sealed by keys that are no organization's.
 OTHERWISE = {
     # A person's; by SEALING_KEYS.

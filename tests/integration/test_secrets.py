@@ -4,29 +4,33 @@ The house is one of this test's own. It says all that it can: its log level is D
 """
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import asdict
+from base64 import b64decode
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
-import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chassis.context import RequestContext
 from chassis.secret import Secret
 from chassis.vault.file_wrapping import FileWrapping
-from chassis.vault.vault import Vault
+from chassis.vault.keyring import FORMAT, KEY_ID, DataKey, Keyring
 from chassis.vault.wrapping import DoesNotOpen
 from deploy.demo.waiting import until
+from services.integrations.ai.tests.model_server import ModelServer, serving
 from services.integrations.tests.local_crm import LocalCrm, local_crms
 from tests.integration import what_was_written
 from tests.integration.conftest import opened_house
 from tests.integration.house import House
 from tests.integration.ledger import Ledger, Written
+from tests.integration.sealed_values import LISTED, Place, stored_keys, stored_values, wrapping_of
 from tests.integration.secret_search import Search
-from tests.integration.secret_story import KINDS, Story, echoing
+from tests.integration.secret_story import AI_KEY, KINDS, Story, echoing
 
+RecordProperty = Callable[[str, object], None]
 _EXPORTED_WITHIN_SECONDS = 20
 
 
@@ -43,15 +47,22 @@ async def crms() -> AsyncIterator[dict[str, LocalCrm]]:
 
 
 @pytest.fixture(scope="module")
-def house(traces: tuple[str, list[bytes]], crms: dict[str, LocalCrm]) -> Iterator[House]:
+async def model() -> AsyncIterator[ModelServer]:
+    async with serving() as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def house(traces: tuple[str, list[bytes]], crms: dict[str, LocalCrm], model: ModelServer) -> Iterator[House]:
     set_up = json.dumps({name: crm.settings() for name, crm in crms.items()})
-    with opened_house(OTLP_ENDPOINT=traces[0], LOG_LEVEL="DEBUG", CRMS=set_up) as house:
+    asks = {"AI_BASE_URL": model.url, "AI_API_KEY": AI_KEY, "AI_MODEL": "scripted"}
+    with opened_house(OTLP_ENDPOINT=traces[0], LOG_LEVEL="DEBUG", CRMS=set_up, **asks) as house:
         yield house
 
 
 @pytest.fixture(scope="module")
 async def story(
-    house: House, traces: tuple[str, list[bytes]], crms: dict[str, LocalCrm]
+    house: House, traces: tuple[str, list[bytes]], crms: dict[str, LocalCrm], model: ModelServer
 ) -> AsyncIterator[Story]:
     ledger = Ledger()
     async with (
@@ -62,7 +73,7 @@ async def story(
         echoing() as receiver,
         what_was_written.listening(house) as heard,
     ):
-        story = Story(house, http, mailbox, receiver, ledger, crms, heard)
+        story = Story(house, http, mailbox, receiver, ledger, crms, model, heard)
         await story.live()
         yield story
 
@@ -162,25 +173,96 @@ async def test_a_secret_is_told_by_the_one_answer_that_shows_it(story: Story) ->
     assert sum("API keys: the first" in each for each in told) == 1
 
 
-@pytest.mark.parametrize("schema", ["identity", "sending", "webhooks"])
-async def test_with_the_database_and_all_else_that_the_house_knows_no_data_key_opens_without_the_one_that_wraps(
-    story: Story, house: House, schema: str
+@pytest.fixture(scope="module")
+async def sealed(story: Story, house: House) -> dict[Place, bytes]:
+    """All that data keys have sealed, by its place."""
+    values: dict[Place, bytes] = {}
+    for schema, columns in LISTED.items():
+        for column in columns:
+            found = await stored_values(house, schema, column)
+            assert found, f"nothing stands in {schema}.{column.table.name}.{column.column}"
+            values |= found
+    return values
+
+
+@pytest.fixture(scope="module")
+async def data_keys(story: Story, house: House) -> dict[tuple[str, UUID], list[DataKey]]:
+    """The data keys, open, by schema and organization."""
+    keys: dict[tuple[str, UUID], list[DataKey]] = defaultdict(list)
+    for schema in LISTED:
+        for key in await stored_keys(house, schema):
+            plain = await key.unwrapped(wrapping_of(house, schema))
+            keys[schema, key.organization].append(DataKey(key.id, key.version, AESGCM(plain)))
+    return keys
+
+
+@pytest.mark.parametrize("schema", LISTED)
+async def test_with_the_database_and_all_else_that_the_house_knows_nothing_opens_without_the_key_that_wraps(
+    house: House,
+    sealed: dict[Place, bytes],
+    data_keys: dict[tuple[str, UUID], list[DataKey]],
+    schema: str,
+    record_property: RecordProperty,
 ) -> None:
-    wrapping = house.secrets.key_encryption_keys[schema]
-    others = _keys_of(asdict(house.secrets)) - {wrapping}
+    others = _keys_of(asdict(house.secrets)) - {house.secrets.key_encryption_keys[schema]}
     assert len(others) > 10
-    async with await psycopg.AsyncConnection.connect(house.facts["database_url"]) as connection:
-        query = SQL("SELECT DISTINCT organization_id FROM {}.data_keys").format(Identifier(schema))
-        organizations = [row[0] for row in await (await connection.execute(query)).fetchall()]
-    assert organizations
-    async with story.vault(schema) as (database, vault):
-        for organization in organizations:
-            context = RequestContext.of_process("thief", organization)
-            async with database.tenant_transaction(context, read_only=True) as session:
-                await vault.keyring(session)
-                for other in others:
-                    with pytest.raises(DoesNotOpen):
-                        await Vault(schema, FileWrapping({"local-1": Secret(other)})).keyring(session)
+    stored = await stored_keys(house, schema)
+    assert stored
+    for key in stored:
+        for other in others:
+            with pytest.raises(DoesNotOpen):
+                await key.unwrapped(FileWrapping({key.wrapped.key: Secret(other)}))
+    values = {place: value for place, value in sealed.items() if place.schema == schema}
+    for place, value in values.items():
+        keys = data_keys[schema, place.organization]
+        assert opens(value, place, keys)
+        for other in others:
+            cipher = AESGCM(b64decode(other))
+            assert not opens(value, place, [replace(key, cipher=cipher) for key in keys])
+    record_property(
+        "figure",
+        f"{schema}: {len(stored)} data keys and {len(values)} sealed values tried with {len(others)} other keys",
+    )
+
+
+def test_what_is_moved_to_any_other_place_or_key_version_opens_with_no_data_key_of_the_house(
+    sealed: dict[Place, bytes],
+    data_keys: dict[tuple[str, UUID], list[DataKey]],
+    record_property: RecordProperty,
+) -> None:
+    every_key = [key for keys in data_keys.values() for key in keys]
+    strangers = [replace(place, organization=uuid4()) for place in sealed]
+    moves = Counter(
+        opens(value, place, every_key) for value in sealed.values() for place in (*sealed, *strangers)
+    )
+    assert moves[True] == len(sealed)
+    ages = Counter(
+        opens(
+            FORMAT + named.id.bytes + value[KEY_ID.stop :],
+            place,
+            [DataKey(named.id, named.version + later, key.cipher)],
+        )
+        for place, value in sealed.items()
+        for key in data_keys[place.schema, place.organization]
+        for named in every_key
+        for later in (0, 1)
+    )
+    # Each by its own key as it is, and by nothing else.
+    assert ages[True] == len(sealed)
+    record_property(
+        "figure",
+        f"{len(sealed)} sealed values, {moves[False]} moves and {ages[False]} false keys or versions",
+    )
+
+
+def opens(value: bytes, place: Place, keys: Sequence[DataKey]) -> bool:
+    """Whether a value opens in a place, for who has these data keys."""
+    keyring = Keyring(place.schema, place.organization, keys, None)
+    try:
+        keyring.open_bytes(value, table=place.table, row=place.row, column=place.column)
+    except DoesNotOpen:
+        return False
+    return True
 
 
 def _keys_of(secrets: Mapping[str, Any]) -> set[str]:
