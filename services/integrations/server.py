@@ -19,6 +19,7 @@ from services.integrations.ai.tools import Tools
 from services.integrations.api.authorizations import AuthorizationApi
 from services.integrations.api.connections import ConnectionApi
 from services.integrations.api.copilot import CopilotApi
+from services.integrations.api.crm_posts import CrmPostApi
 from services.integrations.api.field_mappings import FieldMappingApi
 from services.integrations.api.held_credentials import HeldCredentialApi
 from services.integrations.api.usage import AiUsageApi
@@ -30,6 +31,7 @@ from services.integrations.credentials import Credentials
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.identity_peer import IdentityPeer
 from services.integrations.mapping_fields import MappingFields
+from services.integrations.nudges import Nudges
 from services.integrations.offers import offers_of
 from services.integrations.open_accounts import OpenAccounts
 from services.integrations.revocations import Revoker
@@ -63,12 +65,15 @@ async def serve(settings: IntegrationsSettings) -> None:
         every = timedelta(seconds=settings.sync_interval_seconds)
         turns = Turns(database, credentials, http, synced, plans, every=every)
         runner = Runner(scheduler, turns, offers.names())
+        nudges = Nudges(database, scheduler)
+        apps = {name: app for name, crm in settings.crms.items() if (app := crm.app())}
         consumer = contacts_consumer(bus, database)
         process.start(Relay(relay, bus, domain="integrations", wake=database.outbox_written))
         process.start(consumer)
         process.start(Replays(relay, [consumer]))
         process.start(Prune(scheduler))
         process.start(ForgetUnfinished(scheduler))
+        process.start(nudges)
         process.start(Revoker(database, scheduler, vault, offers))
         process.start(ForgetOldSyncs(scheduler))
         process.start(runner)
@@ -81,6 +86,7 @@ async def serve(settings: IntegrationsSettings) -> None:
             AuthorizationApi(vault, offers, states, connecting),
             HeldCredentialApi(vault),
             FieldMappingApi(mapping),
+            CrmPostApi(apps, settings.public_url, nudges),
             DeadLetterService(relay, "integrations"),
         )
         await process.serve(server)

@@ -20,6 +20,7 @@ from services.integrations.crm.errors import (
     Rejected,
 )
 from services.integrations.crm.http_client import Answer, HttpClient
+from services.integrations.crm.hubspot_posts import accounts_told
 from services.integrations.crm.hubspot_values import (
     milliseconds,
     moment_of,
@@ -373,4 +374,5 @@ HUBSPOT = Provider(
     takes_api_keys=True,
     names=("firstname", "lastname"),
     crm=HubSpot,
+    accounts_told=accounts_told,
 )

@@ -1,8 +1,10 @@
 """What there is to know of a CRM before anybody has connected an account of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 
+from chassis.secret import Secret
 from services.integrations.crm.adapter import Access, Crm
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.crm.oauth import App, Authorization, Endpoints
@@ -15,6 +17,16 @@ class Addresses:
     consent: str
     tokens: str
     api: str
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What was posted to `url`, the public one, with what says that it is the CRM's."""
+
+    url: str
+    body: bytes
+    signature: str
+    timestamp: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,9 @@ class Provider:
     names: tuple[str, str]
     # An account of it, by what opens it.
     crm: Callable[[HttpClient, Access], Crm]
+    # The ids of the accounts that a post tells of, by the app's secret and the time; None where the CRM has not signed it just now.
+    # No such function where a CRM signs nothing: then its posts are not taken.
+    accounts_told: Callable[[Secret, Post, datetime], Collection[str] | None] | None = None
 
     def authorization(self, http: HttpClient, app: App, addresses: Addresses) -> Authorization:
         """How accounts of it are connected with OAuth, by the operator's app."""

@@ -3,6 +3,7 @@
 None is due while one is under way, nor while the CRM takes no credentials, unless somebody asks for one: then it is due at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,10 @@ from sqlalchemy import ColumnElement, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.database import TenantSession
-from services.integrations.tables import sync_positions
+from services.integrations.tables import connections, sync_positions
+
+# What a CRM has just changed its search may not find at once, and more of it may follow. No post has an account synced sooner.
+NUDGED_AFTER = timedelta(seconds=30)
 
 # As PostgreSQL writes the end of all time, which no value of Python's is.
 _NEVER: ColumnElement[Any] = literal_column("'infinity'")
@@ -73,6 +77,18 @@ async def put_off(session: TenantSession, connection_id: UUID, pause: timedelta)
         update(sync_positions)
         .where(sync_positions.c.connection_id == connection_id, sync_positions.c.due_at <= func.now())
         .values(due_at=func.now() + pause)
+    )
+
+
+async def nudge(session: TenantSession, connection_ids: Sequence[UUID]) -> None:
+    """Something has changed in these accounts: they are due soon, unless they are sooner, or something is wrong about them."""
+    well = select(connections.c.id).where(
+        connections.c.id.in_(connection_ids), connections.c.status == "active", connections.c.last_error == ""
+    )
+    await session.execute(
+        update(sync_positions)
+        .where(sync_positions.c.connection_id.in_(well))
+        .values(due_at=func.least(sync_positions.c.due_at, func.now() + NUDGED_AFTER))
     )
 
 

@@ -25,11 +25,13 @@ from flownurture.identity.v1 import plans_pb2
 from flownurture.integrations.v1 import (
     authorizations_pb2,
     connections_pb2,
+    crm_posts_pb2,
     field_mappings_pb2,
     held_credentials_pb2,
 )
 from services.integrations.api.authorizations import AuthorizationApi
 from services.integrations.api.connections import ConnectionApi
+from services.integrations.api.crm_posts import CrmPostApi
 from services.integrations.api.field_mappings import FieldMappingApi
 from services.integrations.api.held_credentials import HeldCredentialApi
 from services.integrations.authorizations import States
@@ -39,6 +41,7 @@ from services.integrations.credentials import Access, Credentials
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.identity_peer import FEATURE, IdentityPeer
 from services.integrations.mapping_fields import MappingFields
+from services.integrations.nudges import Nudges
 from services.integrations.offers import Offers, offers_of
 from services.integrations.open_accounts import OpenAccounts
 from services.integrations.revocations import Revoker
@@ -49,7 +52,13 @@ from services.integrations.tests.local_crm import LocalCrm, local_crms
 
 _RPC_OF = {
     method.input_type.full_name: (service, method)
-    for contract in (authorizations_pb2, connections_pb2, field_mappings_pb2, held_credentials_pb2)
+    for contract in (
+        authorizations_pb2,
+        connections_pb2,
+        crm_posts_pb2,
+        field_mappings_pb2,
+        held_credentials_pb2,
+    )
     for service in contract.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
@@ -79,6 +88,7 @@ class House:
     offers: Offers
     credentials: Credentials
     revoker: Revoker
+    nudges: Nudges
     plans: Plans
     identity: IdentityPeer
     http: HttpClient
@@ -222,7 +232,10 @@ async def house(
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(HttpClient())
         crms = await stack.enter_async_context(local_crms())
-        offers = offers_of({name: CrmSettings(**crm.settings()) for name, crm in crms.items()}, http)  # type: ignore[arg-type]
+        known = {name: CrmSettings(**crm.settings()) for name, crm in crms.items()}  # type: ignore[arg-type]
+        offers = offers_of(known, http)
+        nudges = Nudges(database, scheduler)
+        apps = {name: app for name, crm in known.items() if (app := crm.app())}
         plans, contacts = Plans(), KnownContacts()
 
         def stamper(process: str) -> Stamper:
@@ -256,6 +269,7 @@ async def house(
             AuthorizationApi(vault, offers, states, connecting),
             HeldCredentialApi(vault),
             FieldMappingApi(mapping),
+            CrmPostApi(apps, settings.public_url, nudges),
         )
         await stack.enter_async_context(server)
         gateway = await stack.enter_async_context(
@@ -267,6 +281,7 @@ async def house(
             offers,
             credentials,
             Revoker(database, scheduler, vault, offers),
+            nudges,
             plans,
             of_plans,
             http,

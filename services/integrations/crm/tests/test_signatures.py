@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chassis.secret import Secret
-from services.integrations.crm.signatures import is_hubspot, is_pipedrive
+from services.integrations.crm.signatures import is_hubspot
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SECRET = "the app's secret"
@@ -68,27 +68,3 @@ def test_what_differs_in_anything_or_is_old_is_not(other: dict[str, Any]) -> Non
 
 def test_another_apps_signature_is_not_believed() -> None:
     assert not is_hubspot(Secret("another"), **GOOD)
-
-
-def basic(pair: str) -> str:
-    return f"Basic {b64encode(pair.encode()).decode()}"
-
-
-def test_pipedrive_shows_what_it_was_given() -> None:
-    assert is_pipedrive("flow", Secret("pass:wörd"), basic("flow:pass:wörd"))
-
-
-@pytest.mark.parametrize(
-    "shown",
-    [
-        "",
-        "Basic",
-        "Basic ???",
-        "Basic é",
-        basic("flow:"),
-        basic("other:password"),
-        basic("flow:password").replace("Basic", "Bearer"),
-    ],
-)
-def test_who_shows_anything_else_is_not_pipedrive(shown: str) -> None:
-    assert not is_pipedrive("flow", Secret("password"), shown)
