@@ -5,9 +5,10 @@ at once, or follows one as soon as the mail was handed over, is a program. In on
 what persons did is told to others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from google.protobuf.message import Message
 from sqlalchemy import Row, text
@@ -93,7 +94,7 @@ _TALLY = text("""
         SET total = held.total + excluded.total, messages = held.messages + excluded.messages,
             by_bots = held.by_bots + excluded.by_bots
     )
-    SELECT judged.kind, judged.message_id, judged.contact_id, judged.occurred_at, judged.verdict, link.url,
+    SELECT judged.id, judged.kind, judged.message_id, judged.contact_id, judged.occurred_at, judged.verdict, link.url,
            CASE WHEN judged.workflow_mail_id IS NULL THEN judged.campaign_id END AS campaign_id,
            step.workflow_id, step.enrollment_id, step.step_id
     FROM judged
@@ -102,6 +103,11 @@ _TALLY = text("""
     ORDER BY judged.occurred_at
 """)
 
+# Of a message and a kind, whatever the link.
+_FIRSTS = text("""
+    SELECT message_id, kind, occurred_at FROM first_engagements
+    WHERE message_id = ANY(CAST(:message_ids AS uuid[])) AND link_number = 0
+""")
 # From now on the organization has events that become too old.
 _KEEP_AN_EYE_ON = text("INSERT INTO event_retention DEFAULT VALUES ON CONFLICT DO NOTHING")
 
@@ -138,20 +144,40 @@ async def tally(session: TenantSession, patience: timedelta = _PATIENCE) -> int:
     if rows:
         await session.execute(_KEEP_AN_EYE_ON)
     persons = [row for row in rows if not row.verdict]
-    _tell(session, EmailsOpened, [row for row in persons if row.kind == Kind.OPENED])
-    _tell(session, EmailsClicked, [row for row in persons if row.kind == Kind.CLICKED])
+    firsts = await _firsts(session, persons)
+    _tell(session, EmailsOpened, [row for row in persons if row.kind == Kind.OPENED], firsts)
+    _tell(session, EmailsClicked, [row for row in persons if row.kind == Kind.CLICKED], firsts)
     return len(rows)
 
 
+async def _firsts(session: TenantSession, persons: Sequence[Row[Any]]) -> Collection[UUID]:
+    """The hits that are the first of their kind with their message."""
+    if not persons:
+        return ()
+    found = await session.execute(_FIRSTS, {"message_ids": list({row.message_id for row in persons})})
+    moments = {(row.message_id, row.kind): row.occurred_at for row in found}
+    # Of two at the same moment one.
+    firsts = {
+        (row.message_id, row.kind): row.id
+        for row in persons
+        if moments[row.message_id, row.kind] == row.occurred_at
+    }
+    return set(firsts.values())
+
+
 def _tell(
-    session: TenantSession, event: type[EmailsOpened] | type[EmailsClicked], rows: Sequence[Row[Any]]
+    session: TenantSession,
+    event: type[EmailsOpened] | type[EmailsClicked],
+    rows: Sequence[Row[Any]],
+    firsts: Collection[UUID],
 ) -> None:
     for start in range(0, len(rows), _MOST_IN_AN_EVENT):
-        told: Message = event(engagements=map(_engagement, rows[start : start + _MOST_IN_AN_EVENT]))
+        engagements = [_engagement(row, row.id in firsts) for row in rows[start : start + _MOST_IN_AN_EVENT]]
+        told: Message = event(engagements=engagements)
         session.publish(told)
 
 
-def _engagement(row: Row[Any]) -> Engagement:
+def _engagement(row: Row[Any], is_first: bool) -> Engagement:
     engagement = Engagement(
         message_id=str(row.message_id),
         campaign_id=str(row.campaign_id or ""),
@@ -160,6 +186,7 @@ def _engagement(row: Row[Any]) -> Engagement:
         workflow_id=str(row.workflow_id or ""),
         enrollment_id=str(row.enrollment_id or ""),
         step_id=row.step_id or "",
+        is_first=is_first,
     )
     engagement.occurred_at.FromDatetime(row.occurred_at)
     return engagement

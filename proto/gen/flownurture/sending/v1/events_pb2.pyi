@@ -260,6 +260,7 @@ class Engagement(_message.Message):
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     ENROLLMENT_ID_FIELD_NUMBER: _builtins.int
     STEP_ID_FIELD_NUMBER: _builtins.int
+    IS_FIRST_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     campaign_id: _builtins.str
     """Empty for a message that was written alone, and for a workflow's."""
@@ -270,6 +271,8 @@ class Engagement(_message.Message):
     """Of the mail of a workflow's step: where in which workflow the contact was. Else empty."""
     enrollment_id: _builtins.str
     step_id: _builtins.str
+    is_first: _builtins.bool
+    """Nobody had done this with the message before."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -283,10 +286,11 @@ class Engagement(_message.Message):
         workflow_id: _builtins.str = ...,
         enrollment_id: _builtins.str = ...,
         step_id: _builtins.str = ...,
+        is_first: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact_id", b"contact_id", "enrollment_id", b"enrollment_id", "message_id", b"message_id", "occurred_at", b"occurred_at", "step_id", b"step_id", "url", b"url", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "contact_id", b"contact_id", "enrollment_id", b"enrollment_id", "is_first", b"is_first", "message_id", b"message_id", "occurred_at", b"occurred_at", "step_id", b"step_id", "url", b"url", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
