@@ -90,6 +90,8 @@ class Connection:
     last_error: str
     last_error_at: datetime | None
     last_sync_at: datetime | None
+    # The CRM shows what happens to its contacts' mail.
+    logs_activities: bool
     created_at: datetime
     updated_at: datetime
 
@@ -166,6 +168,20 @@ async def page_connections(
     if before is not None:
         wanted = wanted.where(connections.c.id < before)
     return [_connection(row) for row in await session.execute(wanted)]
+
+
+async def show_activities(session: TenantSession, connection_id: UUID, logs_activities: bool) -> Connection:
+    """Have the CRM show what happens to mail from now on, or not. Raises NotFound."""
+    changed = await session.execute(
+        update(connections)
+        .where(connections.c.id == connection_id)
+        .values(logs_activities=logs_activities, updated_at=func.now())
+        .returning(*_COLUMNS)
+    )
+    row = changed.one_or_none()
+    if row is None:
+        raise no_such(connection_id)
+    return _connection(row)
 
 
 async def remove(session: TenantSession, connection_id: UUID) -> Connection:

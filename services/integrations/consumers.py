@@ -15,7 +15,8 @@ from flownurture.contacts.v1.events_pb2 import (
     ContactsUnsubscribed,
     ContactsUpdated,
 )
-from services.integrations.sync import outgoing_changes
+from services.integrations.mail_events import opted_out
+from services.integrations.sync import activities, outgoing_changes
 from services.integrations.sync.links import cut
 
 ContactsChanged: TypeAlias = ContactsCreated | ContactsUpdated | ContactsSubscribed | ContactsUnsubscribed
@@ -32,7 +33,7 @@ def contacts_consumer(bus: EventBus, database: Database) -> Consumer:
             ContactsCreated: transactional(on_contacts_changed),
             ContactsUpdated: transactional(on_contacts_changed),
             ContactsSubscribed: transactional(on_contacts_changed),
-            ContactsUnsubscribed: transactional(on_contacts_changed),
+            ContactsUnsubscribed: transactional(on_contacts_unsubscribed),
             ContactsDeleted: transactional(on_contacts_deleted),
         },
     )
@@ -46,10 +47,19 @@ async def on_contacts_changed(
     await outgoing_changes.note(session, ids, UUID(context.request_id))
 
 
+async def on_contacts_unsubscribed(
+    event: ContactsUnsubscribed, context: RequestContext, session: TenantSession
+) -> None:
+    """And may show it."""
+    await on_contacts_changed(event, context, session)
+    await activities.note(session, opted_out(event, UUID(context.request_id)))
+
+
 async def on_contacts_deleted(
     event: ContactsDeleted, context: RequestContext, session: TenantSession
 ) -> None:
     """They are told of no more, and no edit in a CRM brings them back."""
     ids = {parse_id(contact_id) for contact_id in event.contact_ids}
+    await activities.forget(session, ids)
     await cut(session, ids)
     await outgoing_changes.forget(session, ids)

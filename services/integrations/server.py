@@ -30,12 +30,14 @@ from services.integrations.consumers import contacts_consumer
 from services.integrations.credentials import Credentials
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.identity_peer import IdentityPeer
+from services.integrations.mail_events import mail_consumers
 from services.integrations.mapping_fields import MappingFields
 from services.integrations.nudges import Nudges
 from services.integrations.offers import offers_of
 from services.integrations.open_accounts import OpenAccounts
 from services.integrations.revocations import Revoker
 from services.integrations.settings import IntegrationsSettings
+from services.integrations.sync.activities import ForgetOldActivities
 from services.integrations.sync.contacts import Contacts
 from services.integrations.sync.runner import ForgetOldSyncs, Runner
 from services.integrations.sync.turns import Turns
@@ -67,12 +69,14 @@ async def serve(settings: IntegrationsSettings) -> None:
         runner = Runner(scheduler, turns, offers.names())
         nudges = Nudges(database, scheduler)
         apps = {name: app for name, crm in settings.crms.items() if (app := crm.app())}
-        consumer = contacts_consumer(bus, database)
+        consumers = [contacts_consumer(bus, database), *mail_consumers(bus, database)]
         process.start(Relay(relay, bus, domain="integrations", wake=database.outbox_written))
-        process.start(consumer)
-        process.start(Replays(relay, [consumer]))
+        for consumer in consumers:
+            process.start(consumer)
+        process.start(Replays(relay, consumers))
         process.start(Prune(scheduler))
         process.start(ForgetUnfinished(scheduler))
+        process.start(ForgetOldActivities(scheduler))
         process.start(nudges)
         process.start(Revoker(database, scheduler, vault, offers))
         process.start(ForgetOldSyncs(scheduler))

@@ -57,6 +57,8 @@ connections = Table(
     Column("last_error", Text, nullable=False),
     Column("last_error_at", DateTime(timezone=True)),
     Column("last_sync_at", DateTime(timezone=True)),
+    # Whether what happens to a contact's mail is shown in the CRM.
+    Column("logs_activities", Boolean, nullable=False, server_default="true"),
     # How many field mappings it has ever had; 0 as long as it has its CRM's own.
     Column("mappings_made", Integer, nullable=False, server_default="0"),
     moment("created_at"),
@@ -139,6 +141,32 @@ outgoing_changes = Table(
     Column("contact_id", Uuid, primary_key=True),
     # The change that was heard of last.
     Column("event_id", Uuid, nullable=False),
+)
+
+# What happened to a contact's mail, and a connection's CRM does not show yet.
+outgoing_activities = Table(
+    "outgoing_activities",
+    metadata,
+    organization_id(),
+    Column("connection_id", Uuid, primary_key=True),
+    # In the order of time.
+    Column("id", Uuid, primary_key=True),
+    Column("contact_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("campaign_id", Uuid),
+    Column("detail", Text, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    # The CRM was called with it then, and it is not known what became of it.
+    Column("handed_at", DateTime(timezone=True)),
+)
+
+campaign_names = Table(
+    "campaign_names",
+    metadata,
+    organization_id(),
+    Column("campaign_id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    moment("launched_at"),
 )
 
 # Where a connection's syncs have arrived, and when the next is due.

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
+from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
@@ -34,7 +35,8 @@ from services.contacts.api.synced_contacts import SyncedContactApi
 from services.contacts.identity_peer import IdentityPeer
 from services.integrations.crm.tests.servers.hubspot import HubSpotAccount
 from services.integrations.settings import IntegrationsSettings
-from services.integrations.sync import turns
+from services.integrations.sync import activities, turns
+from services.integrations.sync.activities import Happened, Kind
 from services.integrations.sync.contacts import Contacts
 from services.integrations.sync.turns import Turns
 from services.integrations.sync.verdicts import BELOW_PLAN, MOST_ATTEMPTS
@@ -204,6 +206,22 @@ async def test_an_account_that_is_connected_is_synced_both_ways_by_its_own_crede
     await shop.time_passes()
     await shop.turn()
     assert [each.status for each in await shop.syncs()] == ["completed", "completed"]
+
+
+async def test_behind_the_contacts_a_sync_tells_what_happened_to_their_mail(shop: Shop) -> None:
+    await shop.connect()
+    await shop.turn()
+    (link,) = await shop.tenant.rows("SELECT contact_id, record_id FROM links ORDER BY record_id LIMIT 1")
+    opened = Happened(Kind.OPENED, link.contact_id, of=new_id(), at=datetime.now(UTC))
+    async with shop.around.house.database.tenant_transaction(shop.tenant.context) as session:
+        await activities.note(session, [opened])
+    shop.crm.notes.clear()
+    await shop.time_passes()
+    await shop.turn()
+    (note,) = shop.crm.notes
+    assert note["associations"][0]["to"]["id"] == link.record_id
+    assert note["properties"]["hs_note_body"].startswith("Email opened")
+    assert (await shop.syncs())[0].status == "completed"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from services.integrations import connections
 from services.integrations.api.fields import CONNECTOR_KINDS, METHODS, id_of, provider_of, timestamp
 from services.integrations.connecting import Connecting, disconnect
 from services.integrations.connections import Connection, Status, provider_value
+from services.integrations.sync import activities
 
 _STATUSES = {
     Status.ACTIVE: pb.CONNECTION_STATUS_ACTIVE,
@@ -57,6 +58,18 @@ class ConnectionApi:
             connections=map(_as_message, found[:size]), next_page_token=next_cursor(found, size)
         )
 
+    async def update_connection(
+        self, request: pb.UpdateConnectionRequest, context: RequestContext, session: TenantSession
+    ) -> pb.Connection:
+        """The connection as it is now, or NOT_FOUND."""
+        connection_id = parse_id(request.connection_id)
+        if not request.HasField("log_activities"):
+            return _as_message(await connections.get_connection(session, connection_id))
+        changed = await connections.show_activities(session, connection_id, request.log_activities)
+        if not request.log_activities:
+            await activities.forget_all(session, connection_id)
+        return _as_message(changed)
+
     async def delete_connection(
         self, request: pb.DeleteConnectionRequest, context: RequestContext, session: TenantSession
     ) -> Empty:
@@ -79,6 +92,7 @@ def _as_message(connection: Connection) -> pb.Connection:
         last_error=connection.last_error,
         last_error_at=timestamp(connection.last_error_at),
         last_sync_at=timestamp(connection.last_sync_at),
+        log_activities=connection.logs_activities,
         created_at=timestamp(connection.created_at),
         updated_at=timestamp(connection.updated_at),
     )

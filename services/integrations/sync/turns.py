@@ -28,6 +28,7 @@ from services.integrations.offers import title_of
 from services.integrations.sync import positions, syncs
 from services.integrations.sync.contacts import Contacts
 from services.integrations.sync.field_mappings import fields_to_sync
+from services.integrations.sync.handing_over import HandingOver
 from services.integrations.sync.run import Run, Scene, TurnOver
 from services.integrations.sync.settling import Problem
 from services.integrations.sync.syncs import LEASE, Lease, LeaseLost, Trigger
@@ -141,6 +142,8 @@ class Turns:
             lambda: monotonic() > ends,
         )
         await Run(self._database, context, lease, scene).go_to_the_end()
+        # Last, so that contacts have the first of an account's calls.
+        problems += await HandingOver(self._database, context, lease, crm).hand_over()
 
     def _crm(self, context: RequestContext, connection: Connection) -> Crm:
         return PROVIDERS[connection.provider].crm(self._http, self._credentials.access(context, connection))

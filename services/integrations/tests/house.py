@@ -89,6 +89,7 @@ class House:
     credentials: Credentials
     revoker: Revoker
     nudges: Nudges
+    scheduler: RoleDatabase
     plans: Plans
     identity: IdentityPeer
     http: HttpClient
@@ -282,6 +283,7 @@ async def house(
             credentials,
             Revoker(database, scheduler, vault, offers),
             nudges,
+            scheduler,
             plans,
             of_plans,
             http,

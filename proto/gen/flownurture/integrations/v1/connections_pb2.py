@@ -29,7 +29,7 @@ from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-flownurture/integrations/v1/connections.proto\x12\x1b\x66lownurture.integrations.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xc1\x04\n\nConnection\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x08provider\x18\x02 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12=\n\x06method\x18\x03 \x01(\x0e\x32-.flownurture.integrations.v1.ConnectionMethod\x12=\n\x06status\x18\x04 \x01(\x0e\x32-.flownurture.integrations.v1.ConnectionStatus\x12\x12\n\naccount_id\x18\x05 \x01(\t\x12\x14\n\x0c\x61\x63\x63ount_name\x18\x06 \x01(\t\x12\x0e\n\x06scopes\x18\x07 \x03(\t\x12\x14\n\x0c\x63onnected_by\x18\x08 \x01(\t\x12G\n\x11\x63onnected_by_kind\x18\t \x01(\x0e\x32,.flownurture.integrations.v1.ConnectedByKind\x12\x12\n\nlast_error\x18\n \x01(\t\x12\x31\n\rlast_error_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_sync_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x17\x43reateConnectionRequest\x12?\n\x08provider\x18\x01 \x01(\x0e\x32%.flownurture.integrations.v1.ProviderB\x06\x92\xb5\x18\x02\x08\x01\x12\x1c\n\x07\x61pi_key\x18\x02 \x01(\tB\x0b\x92\xb5\x18\x07\x08\x01\x18\x80\x04H\x01\"7\n\x14GetConnectionRequest\x12\x1f\n\rconnection_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"n\n\x16ListConnectionsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\x12\x1c\n\x0c\x63onnected_by\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\"p\n\x17ListConnectionsResponse\x12<\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\'.flownurture.integrations.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x17\x44\x65leteConnectionRequest\x12\x1f\n\rconnection_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01*k\n\x08Provider\x12\x18\n\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x14\n\x10PROVIDER_HUBSPOT\x10\x01\x12\x17\n\x13PROVIDER_SALESFORCE\x10\x02\x12\x16\n\x12PROVIDER_PIPEDRIVE\x10\x03*~\n\x10\x43onnectionStatus\x12!\n\x1d\x43ONNECTION_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONNECTION_STATUS_ACTIVE\x10\x01\x12)\n%CONNECTION_STATUS_NEEDS_AUTHORIZATION\x10\x02*q\n\x10\x43onnectionMethod\x12!\n\x1d\x43ONNECTION_METHOD_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ONNECTION_METHOD_OAUTH\x10\x01\x12\x1d\n\x19\x43ONNECTION_METHOD_API_KEY\x10\x02*o\n\x0f\x43onnectedByKind\x12!\n\x1d\x43ONNECTED_BY_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43ONNECTED_BY_KIND_USER\x10\x01\x12\x1d\n\x19\x43ONNECTED_BY_KIND_API_KEY\x10\x02\x32\xc8\x06\n\x11\x43onnectionService\x12\xc8\x01\n\x10\x43reateConnection\x12\x34.flownurture.integrations.v1.CreateConnectionRequest\x1a\'.flownurture.integrations.v1.Connection\"U\x8a\xb5\x18*\x08\x02\x10\x02\x1a\x12integrations:write\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02!\"\x1c/v1/integrations/connections:\x01*\x12\xce\x01\n\rGetConnection\x12\x31.flownurture.integrations.v1.GetConnectionRequest\x1a\'.flownurture.integrations.v1.Connection\"a\x8a\xb5\x18)\x08\x02\x10\x01\x1a\x11integrations:read\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02.\x12,/v1/integrations/connections/{connection_id}\x12\xcf\x01\n\x0fListConnections\x12\x33.flownurture.integrations.v1.ListConnectionsRequest\x1a\x34.flownurture.integrations.v1.ListConnectionsResponse\"Q\x8a\xb5\x18)\x08\x02\x10\x01\x1a\x11integrations:read\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/integrations/connections\x12\xc4\x01\n\x10\x44\x65leteConnection\x12\x34.flownurture.integrations.v1.DeleteConnectionRequest\x1a\x16.google.protobuf.Empty\"b\x8a\xb5\x18*\x08\x02\x10\x02\x1a\x12integrations:write\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02.*,/v1/integrations/connections/{connection_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-flownurture/integrations/v1/connections.proto\x12\x1b\x66lownurture.integrations.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xd9\x04\n\nConnection\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x08provider\x18\x02 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12=\n\x06method\x18\x03 \x01(\x0e\x32-.flownurture.integrations.v1.ConnectionMethod\x12=\n\x06status\x18\x04 \x01(\x0e\x32-.flownurture.integrations.v1.ConnectionStatus\x12\x12\n\naccount_id\x18\x05 \x01(\t\x12\x14\n\x0c\x61\x63\x63ount_name\x18\x06 \x01(\t\x12\x0e\n\x06scopes\x18\x07 \x03(\t\x12\x14\n\x0c\x63onnected_by\x18\x08 \x01(\t\x12G\n\x11\x63onnected_by_kind\x18\t \x01(\x0e\x32,.flownurture.integrations.v1.ConnectedByKind\x12\x12\n\nlast_error\x18\n \x01(\t\x12\x31\n\rlast_error_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_sync_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elog_activities\x18\x0f \x01(\x08\"x\n\x17\x43reateConnectionRequest\x12?\n\x08provider\x18\x01 \x01(\x0e\x32%.flownurture.integrations.v1.ProviderB\x06\x92\xb5\x18\x02\x08\x01\x12\x1c\n\x07\x61pi_key\x18\x02 \x01(\tB\x0b\x92\xb5\x18\x07\x08\x01\x18\x80\x04H\x01\"7\n\x14GetConnectionRequest\x12\x1f\n\rconnection_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"j\n\x17UpdateConnectionRequest\x12\x1f\n\rconnection_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x1b\n\x0elog_activities\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\x11\n\x0f_log_activities\"n\n\x16ListConnectionsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\x12\x1c\n\x0c\x63onnected_by\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01\"p\n\x17ListConnectionsResponse\x12<\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\'.flownurture.integrations.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x17\x44\x65leteConnectionRequest\x12\x1f\n\rconnection_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01*k\n\x08Provider\x12\x18\n\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x14\n\x10PROVIDER_HUBSPOT\x10\x01\x12\x17\n\x13PROVIDER_SALESFORCE\x10\x02\x12\x16\n\x12PROVIDER_PIPEDRIVE\x10\x03*~\n\x10\x43onnectionStatus\x12!\n\x1d\x43ONNECTION_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONNECTION_STATUS_ACTIVE\x10\x01\x12)\n%CONNECTION_STATUS_NEEDS_AUTHORIZATION\x10\x02*q\n\x10\x43onnectionMethod\x12!\n\x1d\x43ONNECTION_METHOD_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ONNECTION_METHOD_OAUTH\x10\x01\x12\x1d\n\x19\x43ONNECTION_METHOD_API_KEY\x10\x02*o\n\x0f\x43onnectedByKind\x12!\n\x1d\x43ONNECTED_BY_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43ONNECTED_BY_KIND_USER\x10\x01\x12\x1d\n\x19\x43ONNECTED_BY_KIND_API_KEY\x10\x02\x32\xa3\x08\n\x11\x43onnectionService\x12\xc8\x01\n\x10\x43reateConnection\x12\x34.flownurture.integrations.v1.CreateConnectionRequest\x1a\'.flownurture.integrations.v1.Connection\"U\x8a\xb5\x18*\x08\x02\x10\x02\x1a\x12integrations:write\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02!\"\x1c/v1/integrations/connections:\x01*\x12\xce\x01\n\rGetConnection\x12\x31.flownurture.integrations.v1.GetConnectionRequest\x1a\'.flownurture.integrations.v1.Connection\"a\x8a\xb5\x18)\x08\x02\x10\x01\x1a\x11integrations:read\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02.\x12,/v1/integrations/connections/{connection_id}\x12\xcf\x01\n\x0fListConnections\x12\x33.flownurture.integrations.v1.ListConnectionsRequest\x1a\x34.flownurture.integrations.v1.ListConnectionsResponse\"Q\x8a\xb5\x18)\x08\x02\x10\x01\x1a\x11integrations:read\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/integrations/connections\x12\xd8\x01\n\x10UpdateConnection\x12\x34.flownurture.integrations.v1.UpdateConnectionRequest\x1a\'.flownurture.integrations.v1.Connection\"e\x8a\xb5\x18*\x08\x02\x10\x02\x1a\x12integrations:write\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02\x31\x32,/v1/integrations/connections/{connection_id}:\x01*\x12\xc4\x01\n\x10\x44\x65leteConnection\x12\x34.flownurture.integrations.v1.DeleteConnectionRequest\x1a\x16.google.protobuf.Empty\"b\x8a\xb5\x18*\x08\x02\x10\x02\x1a\x12integrations:write\"\x10\x63rm_integrations\x82\xd3\xe4\x93\x02.*,/v1/integrations/connections/{connection_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECONNECTIONREQUEST'].fields_by_name['api_key']._serialized_options = b'\222\265\030\007\010\001\030\200\004H\001'
   _globals['_GETCONNECTIONREQUEST'].fields_by_name['connection_id']._loaded_options = None
   _globals['_GETCONNECTIONREQUEST'].fields_by_name['connection_id']._serialized_options = b'\222\265\030\004\010\0018\001'
+  _globals['_UPDATECONNECTIONREQUEST'].fields_by_name['connection_id']._loaded_options = None
+  _globals['_UPDATECONNECTIONREQUEST'].fields_by_name['connection_id']._serialized_options = b'\222\265\030\004\010\0018\001'
   _globals['_LISTCONNECTIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTCONNECTIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\222\265\030\003(\350\007'
   _globals['_LISTCONNECTIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -56,28 +58,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTIONSERVICE'].methods_by_name['GetConnection']._serialized_options = b'\212\265\030)\010\002\020\001\032\021integrations:read\"\020crm_integrations\202\323\344\223\002.\022,/v1/integrations/connections/{connection_id}'
   _globals['_CONNECTIONSERVICE'].methods_by_name['ListConnections']._loaded_options = None
   _globals['_CONNECTIONSERVICE'].methods_by_name['ListConnections']._serialized_options = b'\212\265\030)\010\002\020\001\032\021integrations:read\"\020crm_integrations\202\323\344\223\002\036\022\034/v1/integrations/connections'
+  _globals['_CONNECTIONSERVICE'].methods_by_name['UpdateConnection']._loaded_options = None
+  _globals['_CONNECTIONSERVICE'].methods_by_name['UpdateConnection']._serialized_options = b'\212\265\030*\010\002\020\002\032\022integrations:write\"\020crm_integrations\202\323\344\223\00212,/v1/integrations/connections/{connection_id}:\001*'
   _globals['_CONNECTIONSERVICE'].methods_by_name['DeleteConnection']._loaded_options = None
   _globals['_CONNECTIONSERVICE'].methods_by_name['DeleteConnection']._serialized_options = b'\212\265\030*\010\002\020\002\032\022integrations:write\"\020crm_integrations\202\323\344\223\002.*,/v1/integrations/connections/{connection_id}'
-  _globals['_PROVIDER']._serialized_start=1288
-  _globals['_PROVIDER']._serialized_end=1395
-  _globals['_CONNECTIONSTATUS']._serialized_start=1397
-  _globals['_CONNECTIONSTATUS']._serialized_end=1523
-  _globals['_CONNECTIONMETHOD']._serialized_start=1525
-  _globals['_CONNECTIONMETHOD']._serialized_end=1638
-  _globals['_CONNECTEDBYKIND']._serialized_start=1640
-  _globals['_CONNECTEDBYKIND']._serialized_end=1751
+  _globals['_PROVIDER']._serialized_start=1420
+  _globals['_PROVIDER']._serialized_end=1527
+  _globals['_CONNECTIONSTATUS']._serialized_start=1529
+  _globals['_CONNECTIONSTATUS']._serialized_end=1655
+  _globals['_CONNECTIONMETHOD']._serialized_start=1657
+  _globals['_CONNECTIONMETHOD']._serialized_end=1770
+  _globals['_CONNECTEDBYKIND']._serialized_start=1772
+  _globals['_CONNECTEDBYKIND']._serialized_end=1883
   _globals['_CONNECTION']._serialized_start=244
-  _globals['_CONNECTION']._serialized_end=821
-  _globals['_CREATECONNECTIONREQUEST']._serialized_start=823
-  _globals['_CREATECONNECTIONREQUEST']._serialized_end=943
-  _globals['_GETCONNECTIONREQUEST']._serialized_start=945
-  _globals['_GETCONNECTIONREQUEST']._serialized_end=1000
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=1002
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=1112
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=1114
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=1226
-  _globals['_DELETECONNECTIONREQUEST']._serialized_start=1228
-  _globals['_DELETECONNECTIONREQUEST']._serialized_end=1286
-  _globals['_CONNECTIONSERVICE']._serialized_start=1754
-  _globals['_CONNECTIONSERVICE']._serialized_end=2594
+  _globals['_CONNECTION']._serialized_end=845
+  _globals['_CREATECONNECTIONREQUEST']._serialized_start=847
+  _globals['_CREATECONNECTIONREQUEST']._serialized_end=967
+  _globals['_GETCONNECTIONREQUEST']._serialized_start=969
+  _globals['_GETCONNECTIONREQUEST']._serialized_end=1024
+  _globals['_UPDATECONNECTIONREQUEST']._serialized_start=1026
+  _globals['_UPDATECONNECTIONREQUEST']._serialized_end=1132
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=1134
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=1244
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=1246
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=1358
+  _globals['_DELETECONNECTIONREQUEST']._serialized_start=1360
+  _globals['_DELETECONNECTIONREQUEST']._serialized_end=1418
+  _globals['_CONNECTIONSERVICE']._serialized_start=1886
+  _globals['_CONNECTIONSERVICE']._serialized_end=2945
 # @@protoc_insertion_point(module_scope)

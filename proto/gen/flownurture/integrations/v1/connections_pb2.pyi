@@ -113,6 +113,7 @@ class Connection(_message.Message):
     LAST_SYNC_AT_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    LOG_ACTIVITIES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     provider: Global___Provider.ValueType
     method: Global___ConnectionMethod.ValueType
@@ -125,6 +126,8 @@ class Connection(_message.Message):
     connected_by_kind: Global___ConnectedByKind.ValueType
     last_error: _builtins.str
     """What went wrong last; empty while all is well."""
+    log_activities: _builtins.bool
+    """The CRM shows, with its contacts, what happens to their mail: sent, first opened, a link first followed, bounced, opted out."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the CRM lets the platform do, in the CRM's words; none where it does not say."""
@@ -154,10 +157,11 @@ class Connection(_message.Message):
         last_sync_at: _timestamp_pb2.Timestamp | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        log_activities: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_error_at", b"last_error_at", "last_sync_at", b"last_sync_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_name", b"account_name", "connected_by", b"connected_by", "connected_by_kind", b"connected_by_kind", "created_at", b"created_at", "id", b"id", "last_error", b"last_error", "last_error_at", b"last_error_at", "last_sync_at", b"last_sync_at", "method", b"method", "provider", b"provider", "scopes", b"scopes", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_name", b"account_name", "connected_by", b"connected_by", "connected_by_kind", b"connected_by_kind", "created_at", b"created_at", "id", b"id", "last_error", b"last_error", "last_error_at", b"last_error_at", "last_sync_at", b"last_sync_at", "log_activities", b"log_activities", "method", b"method", "provider", b"provider", "scopes", b"scopes", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,6 +208,31 @@ class GetConnectionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetConnectionRequest: _TypeAlias = GetConnectionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    LOG_ACTIVITIES_FIELD_NUMBER: _builtins.int
+    connection_id: _builtins.str
+    log_activities: _builtins.bool
+    """What the CRM does not show yet when this is turned off it never will."""
+    def __init__(
+        self,
+        *,
+        connection_id: _builtins.str = ...,
+        log_activities: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_log_activities", b"_log_activities", "log_activities", b"log_activities"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_activities", b"_log_activities", "connection_id", b"connection_id", "log_activities", b"log_activities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__log_activities: _TypeAlias = _typing.Literal["log_activities"]  # noqa: Y015
+    _WhichOneofArgType__log_activities: _TypeAlias = _typing.Literal["_log_activities", b"_log_activities"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_activities) -> _WhichOneofReturnType__log_activities | None: ...
+
+Global___UpdateConnectionRequest: _TypeAlias = UpdateConnectionRequest  # noqa: Y015
 
 @_typing.final
 class ListConnectionsRequest(_message.Message):

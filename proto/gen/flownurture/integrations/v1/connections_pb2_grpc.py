@@ -51,6 +51,11 @@ class ConnectionServiceStub:
                 request_serializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.ListConnectionsRequest.SerializeToString,
                 response_deserializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.ListConnectionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateConnection = channel.unary_unary(
+                '/flownurture.integrations.v1.ConnectionService/UpdateConnection',
+                request_serializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.UpdateConnectionRequest.SerializeToString,
+                response_deserializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.Connection.FromString,
+                _registered_method=True)
         self.DeleteConnection = channel.unary_unary(
                 '/flownurture.integrations.v1.ConnectionService/DeleteConnection',
                 request_serializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.DeleteConnectionRequest.SerializeToString,
@@ -85,6 +90,13 @@ class ConnectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateConnection(self, request, context):
+        """Changes how a connection is used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteConnection(self, request, context):
         """Disconnects at once: what it was connected with is deleted here, and then revoked at the CRM where the CRM can.
         """
@@ -109,6 +121,11 @@ def add_ConnectionServiceServicer_to_server(servicer, server):
                     servicer.ListConnections,
                     request_deserializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.ListConnectionsRequest.FromString,
                     response_serializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.ListConnectionsResponse.SerializeToString,
+            ),
+            'UpdateConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateConnection,
+                    request_deserializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.UpdateConnectionRequest.FromString,
+                    response_serializer=flownurture_dot_integrations_dot_v1_dot_connections__pb2.Connection.SerializeToString,
             ),
             'DeleteConnection': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteConnection,
@@ -198,6 +215,33 @@ class ConnectionService:
             '/flownurture.integrations.v1.ConnectionService/ListConnections',
             flownurture_dot_integrations_dot_v1_dot_connections__pb2.ListConnectionsRequest.SerializeToString,
             flownurture_dot_integrations_dot_v1_dot_connections__pb2.ListConnectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.integrations.v1.ConnectionService/UpdateConnection',
+            flownurture_dot_integrations_dot_v1_dot_connections__pb2.UpdateConnectionRequest.SerializeToString,
+            flownurture_dot_integrations_dot_v1_dot_connections__pb2.Connection.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class ConnectionServiceStub:
     """A connection."""
     ListConnections: _grpc.UnaryUnaryMultiCallable[_connections_pb2.ListConnectionsRequest, _connections_pb2.ListConnectionsResponse]
     """Connections, newest first."""
+    UpdateConnection: _grpc.UnaryUnaryMultiCallable[_connections_pb2.UpdateConnectionRequest, _connections_pb2.Connection]
+    """Changes how a connection is used."""
     DeleteConnection: _grpc.UnaryUnaryMultiCallable[_connections_pb2.DeleteConnectionRequest, _empty_pb2.Empty]
     """Disconnects at once: what it was connected with is deleted here, and then revoked at the CRM where the CRM can."""
 
@@ -60,6 +62,8 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     """A connection."""
     ListConnections: _aio.UnaryUnaryMultiCallable[_connections_pb2.ListConnectionsRequest, _connections_pb2.ListConnectionsResponse]  # type: ignore[assignment]
     """Connections, newest first."""
+    UpdateConnection: _aio.UnaryUnaryMultiCallable[_connections_pb2.UpdateConnectionRequest, _connections_pb2.Connection]  # type: ignore[assignment]
+    """Changes how a connection is used."""
     DeleteConnection: _aio.UnaryUnaryMultiCallable[_connections_pb2.DeleteConnectionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Disconnects at once: what it was connected with is deleted here, and then revoked at the CRM where the CRM can."""
 
@@ -92,6 +96,14 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_connections_pb2.ListConnectionsResponse, _abc.Awaitable[_connections_pb2.ListConnectionsResponse]]:
         """Connections, newest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateConnection(
+        self,
+        request: _connections_pb2.UpdateConnectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_connections_pb2.Connection, _abc.Awaitable[_connections_pb2.Connection]]:
+        """Changes how a connection is used."""
 
     @_abc_1.abstractmethod
     def DeleteConnection(
