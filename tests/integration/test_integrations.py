@@ -182,6 +182,10 @@ async def test_below_the_plan_every_path_is_refused_and_shows_nothing(platform: 
         lambda by: platform.api.get(CONNECTIONS, headers=by),
         lambda by: platform.api.get(somewhere, headers=by),
         lambda by: platform.api.delete(somewhere, headers=by),
+        lambda by: platform.api.get(f"{somewhere}/fields", headers=by),
+        lambda by: platform.api.get(f"{somewhere}/field-mappings", headers=by),
+        lambda by: platform.api.put(f"{somewhere}/field-mappings", headers=by, json={}),
+        lambda by: platform.api.post(f"{somewhere}/field-mappings/preview", headers=by, json={}),
     ]
     for by in headers:
         for ask in asked:
