@@ -1,9 +1,12 @@
 """Which mappings fit, what becomes of those that do not, and what a changed one remembers."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.integrations.crm import records
 from services.integrations.crm.records import Kind, Property, Record
@@ -96,6 +99,48 @@ def test_a_field_that_is_mapped_to_another_property_blanks_nothing() -> None:
     assert (result.to_ours, result.to_crm) == ({}, {"first_name": "Ada"})
     # What was agreed upon by the one before is forgotten.
     assert set(result.agreement(CONTACT_ID).fingerprints) == {"email", "2"}
+
+
+EDITS = st.tuples(st.sampled_from(["ours", "given", "nick"]), st.sampled_from([None, "Ada", "Augusta"]))
+MAPPED = st.tuples(st.just("map"), st.sampled_from(["given", "nick"]), st.sampled_from(Direction))
+
+
+@given(st.lists(EDITS | MAPPED | st.just(("sync",)), max_size=30))
+def test_whatever_is_mapped_anew_a_value_is_taken_away_only_where_somebody_took_it_away(
+    happenings: list[tuple[Any, ...]],
+) -> None:
+    held: dict[str, Any] = dict.fromkeys(("ours", "given", "nick"))
+    mappings, agreed = Mappings([], 0).changed_to([FieldMapping("first_name", "given")]), Agreement()
+    # Who had a value when both last agreed upon one, and has taken it away since.
+    had, taken_away = set[str](), set[str]()
+    for happening in (*happenings, ("sync",)):
+        match happening:
+            case ("map", to, direction):
+                before, mappings = (
+                    mappings,
+                    mappings.changed_to([FieldMapping("first_name", to, direction)]),
+                )
+                if mappings != before:
+                    had, taken_away = set(), set()
+            case ("sync",):
+                (mapped,) = mappings.mappings
+                result = met(
+                    fields_of(mapped),
+                    agreed,
+                    {"first_name": held["ours"]},
+                    {"given": held["given"], "nick": held["nick"]},
+                )
+                sides = {"ours": result.to_ours, mapped.property: result.to_crm}
+                for side, other in (("ours", mapped.property), (mapped.property, "ours")):
+                    if (told := sides[side].get("first_name", held[side])) is None and held[side] is not None:
+                        assert other in taken_away
+                    held[side] = told
+                agreed, taken_away = result.agreement(CONTACT_ID), set()
+                had = {side for side in sides if held[side] is not None}
+            case (side, value):
+                if value is None and side in had:
+                    taken_away.add(side)
+                held[side] = value
 
 
 @pytest.mark.parametrize("direction", Direction, ids=lambda direction: direction.value)
