@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 from markdown_it import MarkdownIt
 
@@ -36,6 +37,7 @@ from tests.integration.team import member_of
 from tests.integration.tenants import Tenant, authorization, make_key, problem, sign_up, subscribe
 
 PATH = "/v1/ai/copilot"
+OPTED_OUT = "opted.out@example.test"
 PROVIDERS_KEY = f"sk-{uuid4().hex}"
 
 
@@ -70,14 +72,14 @@ class Scene:
     # The contacts process, as a sync calls it.
     contacts: Peer
 
-    async def sync(self, **of_a_contact: str) -> None:
-        """Have a contact written as a sync writes what a CRM has."""
+    async def sync(self, *, of: Tenant | None = None, **of_a_contact: str) -> None:
+        """Have a contact written as a sync writes what a CRM has: of the organization, or of another."""
         contact = synced_contacts_pb2.SyncedContactWrite(
             email=f"{uuid4().hex}@example.test",
             **of_a_contact,  # type: ignore[arg-type]
         )
         request = synced_contacts_pb2.WriteContactsRequest(contacts=[contact], source_id=uuid4().bytes)
-        context = RequestContext.of_process("integrations", UUID(self.tenant.organization_id))
+        context = RequestContext.of_process("integrations", UUID((of or self.tenant).organization_id))
         stub = SyncedContactServiceStub(self.contacts.channel)
         (outcome,) = (await self.contacts.call(stub.WriteContacts, request, context)).outcomes
         assert outcome.result == synced_contacts_pb2.SYNC_RESULT_CREATED, outcome.message
@@ -111,10 +113,28 @@ async def scene(api: httpx.AsyncClient, house: House, contacts: Peer) -> Scene:
         await rival.key.post("/v1/templates", {"name": secret, "html": f"<p>{secret}</p>"})
     )["id"]
     theirs["campaign_id"] = (await rival.key.post("/v1/campaigns", campaign(secret, theirs["list_id"])))["id"]
+    theirs["connection_id"] = await connection_of(rival, house, account_name=secret)
     theirs["organization_id"] = rival.organization_id
     # What the CRM's accounts have in a property of theirs.
-    await tenant.key.post("/v1/custom-fields", {"key": "crm_notes", "type": "text"})
-    return Scene(tenant, member, rival, theirs, secret, contacts)
+    for each in (tenant, rival):
+        await each.key.post("/v1/custom-fields", {"key": "crm_notes", "type": "text"})
+    await tenant.key.post("/v1/suppressions", {"email": OPTED_OUT, "reason": "manual"})
+    scene = Scene(tenant, member, rival, theirs, secret, contacts)
+    await scene.sync(of=rival, custom_fields=json.dumps({"crm_notes": secret}))
+    return scene
+
+
+async def connection_of(tenant: Tenant, house: House, account_name: str) -> str:
+    """An account of a CRM that is connected, of which nothing is synced."""
+    connection_id = uuid4()
+    async with await psycopg.AsyncConnection.connect(house.facts["database_url"]) as connection:
+        await connection.execute(
+            "INSERT INTO integrations.connections (organization_id, id, provider, method, status, account_id,"
+            " account_name, base_url, connected_by, connected_by_kind) VALUES (%s, %s, 'hubspot', 'api_key',"
+            " 'needs_authorization', '4711', %s, 'https://crm.test', %s, 'user')",
+            [tenant.organization_id, connection_id, account_name, uuid4()],
+        )
+    return str(connection_id)
 
 
 def campaign(name: str, list_id: str) -> Json:
@@ -172,7 +192,13 @@ WISHES: dict[str, Wish] = {
     "the keys that there are": ("list_api_keys", lambda _: {}),
     "who is in the team": ("list_members", lambda _: {}),
     "the CRMs that are connected": ("list_connections", lambda _: {}),
-    "a connection's end": ("delete_connection", lambda _: {"connection_id": str(uuid4())}),
+    "a connection of others": ("get_connection", lambda theirs: {"connection_id": theirs["connection_id"]}),
+    "a connection's end": ("delete_connection", lambda theirs: {"connection_id": theirs["connection_id"]}),
+    "who has an address of others": (
+        "preview_segment",
+        lambda _: {"rule": {"field": {"name": "email", "operator": "contains", "value": "PRIMROSE"}}},
+    ),
+    "a subscription of who opted out": ("delete_suppression", lambda _: {"email": OPTED_OUT}),
     "a sync": ("start_sync", lambda theirs: {"organization_id": theirs["organization_id"]}),
     "an RPC by its path": ("/flownurture.contacts.v1.ContactService/DeleteContact", lambda theirs: theirs),
     "a method of the program": ("__class__", lambda _: {}),
@@ -261,7 +287,8 @@ def obedient(looks_at: str, orders: dict[str, tuple[str, Json]]) -> Callable[[Js
 
 async def state_of(scene: Scene) -> list[Json]:
     """All that could have been changed, of both."""
-    paths = ("contacts", "lists", "tags", "segments", "templates", "campaigns", "workflows", "forms")
+    kept = ("contacts", "lists", "tags", "custom-fields", "segments", "forms", "suppressions")
+    paths = (*kept, "templates", "campaigns", "workflows", "integrations/connections")
     return [
         *[await each.key.get(f"/v1/{path}") for each in (scene.tenant, scene.rival) for path in paths],
         await scene.tenant.owner.get("/v1/team/members"),
