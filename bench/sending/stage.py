@@ -177,17 +177,17 @@ class Stage:
     def add_audience(self, size: int) -> UUID:
         """A list of so many contacts who are in no other."""
         list_id = new_id()
-        self._execute(_AUDIENCE, list_id=list_id, size=size, name=f"reader-{list_id.hex[-6:]}-")
-        self._execute(SQL("ANALYZE contacts.contacts; ANALYZE contacts.memberships"))
+        self.execute(_AUDIENCE, list_id=list_id, size=size, name=f"reader-{list_id.hex[-6:]}-")
+        self.execute(SQL("ANALYZE contacts.contacts; ANALYZE contacts.memberships"))
         return list_id
 
     def prepare_organization(self) -> None:
         """Make the organization, and its domain whose mail is signed."""
-        self._execute(_ORGANIZATION)
+        self.execute(_ORGANIZATION)
         key_id, pair = new_id(), KeyPair.generate(Algorithm.RSA)
         sealer = Sealer("sending", {"local-1": Secret(self.secrets.mail_sealing_key)})
         sealed = sealer.seal(pair.private_der, table="dkim_keys", row=key_id, column="sealed_key")
-        self._execute(
+        self.execute(
             _DOMAINS,
             platform=PLATFORM,
             shared=SHARED_DOMAIN,
@@ -198,7 +198,8 @@ class Stage:
             public=pair.public,
         )
 
-    def _execute(self, statements: SQL, **values: object) -> None:
+    def execute(self, statements: SQL, **values: object) -> None:
+        """Do this as a superuser; `organization` is among the values."""
         literals = {name: Literal(value) for name, value in values.items()}
         literals["organization"] = Literal(self.context.organization)
         with psycopg.connect(self.admin_url, autocommit=True) as connection:

@@ -10,6 +10,7 @@ from typing import IO, Any, cast
 
 import httpx
 import orjson
+from psycopg.sql import SQL
 
 from bench.sending.ports import unused_port
 from bench.sending.stage import Platform, Stage, stage
@@ -18,6 +19,25 @@ from deploy.local.opening import python_path
 from deploy.local.servers.program import HOST
 
 _SHARED_BUFFERS = "1GB"
+
+# Others who use the platform already, so that PostgreSQL knows what its tables are like.
+_NEIGHBOURS = SQL("""
+    INSERT INTO contacts.contacts (organization_id, id, email, email_digest, first_name, last_name, status, custom_fields)
+    SELECT organization_id, uuidv7(), email, sha256(email::bytea), 'First' || n % 1000, 'Last' || n % 5000, 'subscribed', '{{}}'
+    FROM (SELECT gen_random_uuid() AS organization_id FROM generate_series(1, 50)) AS neighbours,
+         (SELECT n, 'neighbour' || n || '@example.com' AS email FROM generate_series(1, 1000) AS n) AS people;
+    INSERT INTO integrations.connections
+        (organization_id, id, provider, method, account_id, account_name, base_url, connected_by, connected_by_kind)
+    SELECT DISTINCT ON (organization_id) organization_id, id, 'hubspot', 'oauth', '1', 'Neighbour', '', id, 'user'
+    FROM contacts.contacts WHERE email LIKE 'neighbour%';
+    INSERT INTO integrations.links
+        (organization_id, connection_id, contact_id, record_id, fingerprints, crm_opted_out, is_cut)
+    SELECT contact.organization_id, connection.id, contact.id, row_number() OVER (), '{{}}', false, false
+    FROM contacts.contacts AS contact JOIN integrations.connections AS connection USING (organization_id);
+    INSERT INTO integrations.outgoing_changes (organization_id, connection_id, contact_id, event_id)
+    SELECT organization_id, connection_id, contact_id, uuidv7() FROM integrations.links;
+    ANALYZE
+""")
 
 
 @dataclass
@@ -73,6 +93,7 @@ def edit(url: str, number: int) -> None:
 def syncing() -> Iterator[Syncing]:
     """Everything, until this is left."""
     with stage(shared_buffers=_SHARED_BUFFERS) as made, ExitStack() as running:
+        made.execute(_NEIGHBOURS)
         platform = Platform(made, made.addresses, {name: [pid] for name, pid in made.servers.items()})
         for name in ("identity", "contacts", "suppression", "integrations"):
             running.enter_context(platform.running(name))
