@@ -5,11 +5,10 @@ A link outlives the contact that is erased here: its record is then left alone, 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import any_, literal, select, update
+from sqlalchemy import any_, literal, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chassis.database import TenantSession
@@ -44,13 +43,36 @@ async def links_of(
     records: Collection[str] = (),
 ) -> Links:
     """The links of these contacts and records."""
-    among_contacts = links.c.contact_id == any_(literal(list(contacts), ARRAY(links.c.contact_id.type)))
-    among_records = links.c.record_id == any_(literal(list(records), ARRAY(links.c.record_id.type)))
-    found = await session.execute(
-        select(links).where(links.c.connection_id == connection_id, among_contacts | among_records)
-    )
-    known = [_link(row) for row in found]
+    known = [
+        *await _found(session, _OF_CONTACTS, connection_id, contacts),
+        *await _found(session, _OF_RECORDS, connection_id, records),
+    ]
     return Links({link.contact_id: link for link in known}, {link.record_id: link for link in known})
+
+
+# Each by itself in the index: of a set PostgreSQL would rather read all of the connection, as long as it takes it for a small one. For the
+# same reason contacts are looked up by no index that begins with the connection: IS NOT DISTINCT FROM uses none.
+_OF_CONTACTS, _OF_RECORDS = (
+    f"""
+    SELECT link.contact_id, link.record_id, link.fingerprints, link.crm_opted_out, link.is_cut
+    FROM unnest(%s::{kind}[]) AS wanted (id), LATERAL (
+        SELECT * FROM links WHERE links.connection_id {of} %s AND links.{column} = wanted.id LIMIT 1
+    ) AS link
+    """  # noqa: S608 - of our own names alone
+    for column, kind, of in (("contact_id", "uuid", "IS NOT DISTINCT FROM"), ("record_id", "text", "="))
+)
+
+
+async def _found(
+    session: TenantSession, statement: str, connection_id: UUID, ids: Collection[UUID | str]
+) -> list[Link]:
+    if not ids:
+        return []
+    found = await session.driver.execute(statement, (list(ids), connection_id))
+    return [
+        Link(contact_id, record_id, Agreement(fingerprints, crm_opted_out), is_cut)
+        for contact_id, record_id, fingerprints, crm_opted_out, is_cut in await found.fetchall()
+    ]
 
 
 async def keep(session: TenantSession, connection_id: UUID, agreed: Sequence[Link]) -> None:
@@ -78,9 +100,12 @@ _KEEP = """
         SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::boolean[], %s::boolean[])
             AS given (connection_id, contact_id, record_id, fingerprints, crm_opted_out, is_cut)
     ), parted AS (
-        DELETE FROM links USING given
-        WHERE links.connection_id = given.connection_id AND links.record_id = given.record_id
-          AND links.contact_id <> given.contact_id
+        DELETE FROM links WHERE ctid = ANY(ARRAY(
+            SELECT held.place FROM given, LATERAL (
+                SELECT ctid AS place, contact_id FROM links
+                WHERE links.connection_id = given.connection_id AND links.record_id = given.record_id LIMIT 1 FOR UPDATE
+            ) AS held WHERE held.contact_id <> given.contact_id
+        ))
     )
     INSERT INTO links (connection_id, contact_id, record_id, fingerprints, crm_opted_out, is_cut)
     SELECT connection_id, contact_id, record_id, fingerprints::jsonb, crm_opted_out, is_cut FROM given
@@ -107,12 +132,3 @@ async def cut(session: TenantSession, contact_ids: Collection[UUID]) -> None:
     """Contacts were erased: whatever their links knew of them goes, and that they are cut stays."""
     among = links.c.contact_id == any_(literal(list(contact_ids), ARRAY(links.c.contact_id.type)))
     await session.execute(update(links).where(among).values(is_cut=True, fingerprints={}))
-
-
-def _link(row: Any) -> Link:
-    return Link(
-        row.contact_id,
-        row.record_id,
-        Agreement(row.fingerprints, row.crm_opted_out),
-        row.is_cut,
-    )

@@ -22,6 +22,16 @@ _AGAIN = """
     ON CONFLICT DO NOTHING
 """
 
+# Each by itself in the index, as links are found.
+_DROP = """
+    DELETE FROM outgoing_changes AS outgoing
+    USING unnest(%s::uuid[], %s::uuid[]) AS told (contact_id, event_id), LATERAL (
+        SELECT ctid AS place FROM outgoing_changes AS held
+        WHERE held.connection_id = %s AND held.contact_id = told.contact_id AND held.event_id = told.event_id LIMIT 1
+    ) AS held
+    WHERE outgoing.ctid = held.place AND outgoing.contact_id = told.contact_id AND outgoing.event_id = told.event_id
+"""
+
 
 async def note(session: TenantSession, contact_ids: Collection[UUID], event_id: UUID) -> None:
     """Every connection of the organization is to be told of these."""
@@ -58,11 +68,7 @@ async def some(session: TenantSession, connection_id: UUID, *, until: UUID, most
 
 async def drop(session: TenantSession, connection_id: UUID, told: Mapping[UUID, UUID]) -> None:
     """It has been told of these changes; of what changed again meanwhile it is told again."""
-    await session.driver.execute(
-        "DELETE FROM outgoing_changes AS outgoing USING unnest(%s::uuid[], %s::uuid[]) AS told (contact_id, event_id) "
-        "WHERE outgoing.connection_id = %s AND outgoing.contact_id = told.contact_id AND outgoing.event_id = told.event_id",
-        (list(told), list(told.values()), connection_id),
-    )
+    await session.driver.execute(_DROP, (list(told), list(told.values()), connection_id))
 
 
 async def forget(session: TenantSession, contact_ids: Collection[UUID]) -> None:
