@@ -14,7 +14,7 @@ from flownurture.contacts.v1 import contacts_pb2, events_pb2
 from services.contacts.changed_fields import ChangedFields
 from services.contacts.contact_messages import SOURCES, as_message
 from services.contacts.contact_rows import Contact, read_contacts
-from services.contacts.events import Source
+from services.contacts.events import Origin, Source
 from services.contacts.statuses import Status
 
 # An event holds as many as the contract allows, and half the bytes that NATS takes in a message.
@@ -24,14 +24,20 @@ _MOST_BYTES = 500_000
 _Told = TypeVar("_Told")
 
 
-def announce_created(session: TenantSession, created: Iterable[contacts_pb2.Contact], source: Source) -> None:
+def announce_created(session: TenantSession, created: Iterable[contacts_pb2.Contact], origin: Origin) -> None:
     """Tell of new contacts."""
     for batch in _batches_of(created, contacts_pb2.Contact.ByteSize):
-        session.publish(events_pb2.ContactsCreated(contacts=batch, source=SOURCES[source]))
+        session.publish(
+            events_pb2.ContactsCreated(
+                contacts=batch, source=SOURCES[origin.source], connection_id=_connection(origin)
+            )
+        )
 
 
-def announce_updated(session: TenantSession, updated: Iterable[Contact], changed: ChangedFields) -> None:
-    """Tell what contacts are like now that they have changed, and which of their own fields did."""
+def announce_updated(
+    session: TenantSession, updated: Iterable[Contact], changed: ChangedFields, origin: Origin | None = None
+) -> None:
+    """Tell what contacts are like now that they have changed, and which of their own fields did; of a sync, whose."""
     told = (
         (as_message(contact), events_pb2.ChangedFields(names=changed.get(contact.id, ())))
         for contact in updated
@@ -39,9 +45,17 @@ def announce_updated(session: TenantSession, updated: Iterable[Contact], changed
     for batch in _batches_of(told, lambda pair: pair[0].ByteSize() + pair[1].ByteSize()):
         session.publish(
             events_pb2.ContactsUpdated(
-                contacts=[contact for contact, _ in batch], changed=[fields for _, fields in batch]
+                contacts=[contact for contact, _ in batch],
+                changed=[fields for _, fields in batch],
+                connection_id=_connection(origin),
             )
         )
+
+
+def _connection(origin: Origin | None) -> bytes:
+    if origin is None or origin.source is not Source.SYNC or origin.id is None:
+        return b""
+    return origin.id.bytes
 
 
 async def announce_moved(session: TenantSession, ids: Collection[UUID]) -> None:

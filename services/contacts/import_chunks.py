@@ -147,7 +147,7 @@ async def _write(session: TenantSession, job: Row[Any], people: Sequence[Person]
         tagged,
         {} if job.tags else _as_the_file_says(plain, list_id, now),
     )
-    await announce_upserted(session, effect, origin.source)
+    await announce_upserted(session, effect, origin)
     return Written(len(created), len(ids) - len(created))
 
 

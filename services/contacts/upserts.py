@@ -26,7 +26,7 @@ from services.contacts.announcements import (
 from services.contacts.changed_fields import CHANGED_FIELDS, ChangedFields
 from services.contacts.contact_messages import as_message
 from services.contacts.contact_rows import read_contacts
-from services.contacts.events import Origin, Source
+from services.contacts.events import Origin
 from services.contacts.statuses import STATUS_OF_GIVEN, hold_statuses
 
 
@@ -156,7 +156,7 @@ async def upsert(session: TenantSession, people: Sequence[Upsert], origin: Origi
         session, [(ids[digest], each) for digest, each in _of(people, "tag_ids")], origin
     )
     changed = {row.contact_id: row.changed_fields for row in rows if row.changed}
-    await announce_upserted(session, Effect(created, changed, joined, tagged), origin.source)
+    await announce_upserted(session, Effect(created, changed, joined, tagged), origin)
     return [Upserted(ids[person.email.digest], ids[person.email.digest] in created) for person in people]
 
 
@@ -174,17 +174,17 @@ class Effect:
     known: Mapping[UUID, contacts_pb2.Contact] = field(default_factory=dict)
 
 
-async def announce_upserted(session: TenantSession, effect: Effect, source: Source) -> None:
+async def announce_upserted(session: TenantSession, effect: Effect, origin: Origin) -> None:
     """Tell of it: who is new first, then who is different, then who is where."""
     moved = {contact_id for contact_id, _ in (*effect.joined, *effect.tagged)}
     unknown = {*effect.created, *effect.changed, *moved} - effect.known.keys()
     told = await read_contacts(session, unknown) if unknown else []
     created = map(as_message, (contact for contact in told if contact.id in effect.created))
-    announce_created(session, chain(effect.known.values(), created), source)
+    announce_created(session, chain(effect.known.values(), created), origin)
     updated = (contact for contact in told if contact.id not in effect.created)
-    announce_updated(session, updated, effect.changed)
-    announce_joined(session, effect.joined, source)
-    announce_tag_added(session, effect.tagged, source)
+    announce_updated(session, updated, effect.changed, origin)
+    announce_joined(session, effect.joined, origin.source)
+    announce_tag_added(session, effect.tagged, origin.source)
 
 
 async def _hold_targets(session: TenantSession, people: Sequence[Upsert]) -> None:

@@ -42,9 +42,9 @@ def contacts_consumer(bus: EventBus, database: Database) -> Consumer:
 async def on_contacts_changed(
     event: ContactsChanged, context: RequestContext, session: TenantSession
 ) -> None:
-    """CRMs are to be told of them at the next sync."""
+    """CRMs are to be told of them at the next sync, but for the one from which it came."""
     ids = {parse_id(contact.id) for contact in event.contacts}
-    await outgoing_changes.note(session, ids, UUID(context.request_id))
+    await outgoing_changes.note(session, ids, UUID(context.request_id), told_by=_told_by(event))
 
 
 async def on_contacts_unsubscribed(
@@ -63,3 +63,9 @@ async def on_contacts_deleted(
     await activities.forget(session, ids)
     await cut(session, ids)
     await outgoing_changes.forget(session, ids)
+
+
+def _told_by(event: ContactsChanged) -> UUID | None:
+    if isinstance(event, ContactsCreated | ContactsUpdated) and event.connection_id:
+        return UUID(bytes=event.connection_id)
+    return None

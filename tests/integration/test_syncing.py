@@ -448,3 +448,26 @@ async def test_an_opt_out_reaches_a_record_by_the_address_that_it_has_there(
     assert record.opted_out
     # And is written as whoever moved has written it.
     assert (contact.email, record.email) == ("Moved.To@example.test", "Moved.To@example.test")
+
+
+async def test_what_came_from_a_crm_is_told_to_others_alone(
+    build: Build,
+) -> None:
+    house = await build("scripted", 0)
+    house.theirs.add("ada@example.test", given="Ada", points=None)
+    await house.connect()
+    other = new_id()
+    async with house.database.tenant_transaction(house.context) as session:
+        await session.execute(
+            text(
+                "INSERT INTO connections (id, provider, method, account_id, account_name, base_url, connected_by, connected_by_kind) "
+                "VALUES (:id, 'pipedrive', 'oauth', '2', 'Other', '', :id, 'user')"
+            ),
+            {"id": other},
+        )
+        await positions.begin(session, other)
+    assert await house.sync()
+    await house.carry()
+    async with house.database.tenant_transaction(house.context, read_only=True) as session:
+        waiting = (await session.execute(text("SELECT connection_id FROM outgoing_changes"))).scalars().all()
+    assert waiting == [other]

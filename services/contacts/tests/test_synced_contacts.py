@@ -220,3 +220,16 @@ async def test_no_other_process_may_ask(tenant: Tenant, peer_as: Callable[[str],
     async with peer_as("sending") as peer:
         with pytest.raises(PermissionDenied):
             await read(tenant.called_by(peer), "ada@example.com")
+
+
+async def test_who_hears_of_what_a_sync_wrote_hears_by_which_connection(
+    integrations: Tenant, tenant: Tenant
+) -> None:
+    connection = uuid4().bytes
+    for name in ("Ada", "Augusta"):
+        write = someone("ada@example.com", first_name=name)
+        await integrations(pb.WriteContactsRequest(contacts=[write], source_id=connection))
+    created, updated = await tenant.published()
+    assert (created.connection_id, updated.connection_id) == (connection, connection)
+    await tenant(contacts_pb2.UpdateContactRequest(contact_id=created.contacts[0].id, first_name="A."))
+    assert (await tenant.published())[-1].connection_id == b""

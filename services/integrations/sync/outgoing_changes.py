@@ -14,6 +14,7 @@ _NOTE = """
     INSERT INTO outgoing_changes (connection_id, contact_id, event_id)
     SELECT position.connection_id, changed.contact_id, %s
     FROM sync_positions AS position, unnest(%s::uuid[]) AS changed (contact_id)
+    WHERE position.connection_id IS DISTINCT FROM %s
     ON CONFLICT (organization_id, connection_id, contact_id) DO UPDATE SET event_id = excluded.event_id
 """
 _AGAIN = """
@@ -22,20 +23,27 @@ _AGAIN = """
     ON CONFLICT DO NOTHING
 """
 
-# Each by itself in the index, as links are found.
+# Each by itself in the index, as links are found; held, so that what changes again meanwhile is not what is dropped.
 _DROP = """
-    DELETE FROM outgoing_changes AS outgoing
-    USING unnest(%s::uuid[], %s::uuid[]) AS told (contact_id, event_id), LATERAL (
-        SELECT ctid AS place FROM outgoing_changes AS held
-        WHERE held.connection_id = %s AND held.contact_id = told.contact_id AND held.event_id = told.event_id LIMIT 1
-    ) AS held
-    WHERE outgoing.ctid = held.place AND outgoing.contact_id = told.contact_id AND outgoing.event_id = told.event_id
+    DELETE FROM outgoing_changes WHERE ctid = ANY(ARRAY(
+        SELECT held.place FROM unnest(%s::uuid[], %s::uuid[]) AS told (contact_id, event_id), LATERAL (
+            SELECT ctid AS place FROM outgoing_changes AS held
+            WHERE held.connection_id = %s AND held.contact_id = told.contact_id AND held.event_id = told.event_id
+            LIMIT 1 FOR UPDATE
+        ) AS held
+    ))
 """
 
 
-async def note(session: TenantSession, contact_ids: Collection[UUID], event_id: UUID) -> None:
-    """Every connection of the organization is to be told of these."""
-    await session.driver.execute(_NOTE, (event_id, sorted(contact_ids)))
+async def note(
+    session: TenantSession, contact_ids: Collection[UUID], event_id: UUID, *, told_by: UUID | None = None
+) -> None:
+    """Every connection of the organization is to be told of these, but for the one that told us.
+
+    That has written them in a step, and has agreed with its CRM upon just these values once the step is committed; until then the step
+    is done again.
+    """
+    await session.driver.execute(_NOTE, (event_id, sorted(contact_ids), told_by))
 
 
 async def note_again(session: TenantSession, connection_id: UUID, contact_ids: Collection[UUID]) -> None:

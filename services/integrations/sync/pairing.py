@@ -77,13 +77,25 @@ class Pairing:
             if link.record_id in records
         ]
         gone = [link for _, link in linked if link.record_id not in records]
-        by_email = (
-            await self._crm.find([contact.email.lower() for contact in strangers], self._fields.properties)
-            if strangers
-            else {}
+        met = await self._introduce(context, strangers)
+        return Paired([*known, *met.pairs], gone, met.problems)
+
+    async def of_strangers(self, context: RequestContext, contacts: Sequence[OurContact]) -> Paired:
+        """The same of those among them who are linked with no record."""
+        links = await self._links(context, contacts=[contact.id for contact in contacts])
+        return await self._introduce(
+            context, [contact for contact in contacts if contact.id not in links.by_contact]
+        )
+
+    async def _introduce(self, context: RequestContext, strangers: Sequence[OurContact]) -> Paired:
+        """Contacts that have no link yet, with the records that have their addresses."""
+        if not strangers:
+            return Paired([])
+        by_email = await self._crm.find(
+            [contact.email.lower() for contact in strangers], self._fields.properties
         )
         taken = (await self._links(context, records=[each.id for each in by_email.values()])).by_record
-        pairs, problems = list(known), []
+        pairs, problems = list[Pair](), list[Problem]()
         for contact in strangers:
             record = by_email.get(contact.email.lower())
             if record is not None and record.id in taken:
@@ -92,7 +104,7 @@ class Pairing:
                 )
             elif record is not None or not contact.opted_out:
                 pairs.append(Pair(contact, record))
-        return Paired(pairs, gone, problems)
+        return Paired(pairs, (), problems)
 
     async def _meet(self, context: RequestContext, strangers: Sequence[Record]) -> Paired:
         """Records that have no link yet, with the contacts that have their addresses."""

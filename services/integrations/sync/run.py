@@ -84,7 +84,8 @@ class Run:
             self._context, self._scene.fields.names, position.contacts_until
         )
         async for batch in batches:
-            paired = await self._pairing.of_contacts(self._context, batch)
+            # Whoever was linked meanwhile is in step, or has changed since and is among those who have.
+            paired = await self._pairing.of_strangers(self._context, batch)
             settled = await self._settling.settle(self._context, paired.pairs)
             settled.tally["contacts_read"] += len(batch)
             await self._commit(Phase.ALL_CONTACTS, paired, settled, self._at(contacts_until=batch[-1].id))

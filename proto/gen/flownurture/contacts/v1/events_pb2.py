@@ -27,7 +27,7 @@ from flownurture.contacts.v1 import contacts_pb2 as flownurture_dot_contacts_dot
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/contacts/v1/events.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a\"flownurture/options/v1/event.proto\"\xa8\x01\n\x0f\x43ontactsCreated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x36\n\x06source\x18\x02 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:)\xaa\xb5\x18%flownurture.contacts.contacts_created\"\xa9\x01\n\x0f\x43ontactsUpdated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x37\n\x07\x63hanged\x18\x02 \x03(\x0b\x32&.flownurture.contacts.v1.ChangedFields:)\xaa\xb5\x18%flownurture.contacts.contacts_updated\"\x1e\n\rChangedFields\x12\r\n\x05names\x18\x01 \x03(\t\"h\n\x0f\x43ontactsDeleted\x12\x13\n\x0b\x63ontact_ids\x18\x01 \x03(\t\x12\x15\n\remail_digests\x18\x02 \x03(\x0c:)\xaa\xb5\x18%flownurture.contacts.contacts_deleted\"v\n\x12\x43ontactsSubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:,\xaa\xb5\x18(flownurture.contacts.contacts_subscribed\"z\n\x14\x43ontactsUnsubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:.\xaa\xb5\x18*flownurture.contacts.contacts_unsubscribed\"\x90\x01\n\nListJoined\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.list_joined\"\x8c\x01\n\x08ListLeft\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.list_left\"\x8b\x01\n\x08TagAdded\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.tag_added\"\x8f\x01\n\nTagRemoved\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.tag_removed\"c\n\x0eSegmentEntered\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t:(\xaa\xb5\x18$flownurture.contacts.segment_entered\"\x93\x01\n\rFormSubmitted\x12\x0f\n\x07\x66orm_id\x18\x01 \x01(\t\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x31\n\x07\x63ontact\x18\x03 \x01(\x0b\x32 .flownurture.contacts.v1.Contact:\'\xaa\xb5\x18#flownurture.contacts.form_submitted\"\x98\x01\n\x0fImportCompleted\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x18\n\x10\x63reated_contacts\x18\x02 \x01(\r\x12\x18\n\x10updated_contacts\x18\x03 \x01(\r\x12\x13\n\x0b\x66\x61iled_rows\x18\x04 \x01(\r:)\xaa\xb5\x18%flownurture.contacts.import_completed\"\xb1\x01\n\x13\x41\x64\x64ressResubscribed\x12\x14\n\x0c\x65mail_digest\x18\x01 \x01(\x0c\x12\x30\n\x0c\x63onfirmed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x0f\n\x07\x66orm_id\x18\x04 \x01(\t:-\xaa\xb5\x18)flownurture.contacts.address_resubscribed\"\x82\x01\n\x0e\x41\x64\x64ressChanged\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x18\n\x10old_email_digest\x18\x02 \x01(\x0c\x12\x18\n\x10new_email_digest\x18\x03 \x01(\x0c:(\xaa\xb5\x18$flownurture.contacts.address_changed\"\xd8\x01\n\x14SendConfirmationMail\x12\x15\n\rsubmission_id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\x12\n\nfrom_email\x18\x03 \x01(\t\x12\x11\n\tfrom_name\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0c\n\x04html\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t\x12\x13\n\x0bsealed_body\x18\x08 \x01(\x0c:4\xaa\xb5\x18\x30\x66lownurture.contacts.work.send_confirmation_mailb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/contacts/v1/events.proto\x12\x17\x66lownurture.contacts.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&flownurture/contacts/v1/contacts.proto\x1a\"flownurture/options/v1/event.proto\"\xbf\x01\n\x0f\x43ontactsCreated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x36\n\x06source\x18\x02 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource\x12\x15\n\rconnection_id\x18\x03 \x01(\x0c:)\xaa\xb5\x18%flownurture.contacts.contacts_created\"\xc0\x01\n\x0f\x43ontactsUpdated\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x37\n\x07\x63hanged\x18\x02 \x03(\x0b\x32&.flownurture.contacts.v1.ChangedFields\x12\x15\n\rconnection_id\x18\x03 \x01(\x0c:)\xaa\xb5\x18%flownurture.contacts.contacts_updated\"\x1e\n\rChangedFields\x12\r\n\x05names\x18\x01 \x03(\t\"h\n\x0f\x43ontactsDeleted\x12\x13\n\x0b\x63ontact_ids\x18\x01 \x03(\t\x12\x15\n\remail_digests\x18\x02 \x03(\x0c:)\xaa\xb5\x18%flownurture.contacts.contacts_deleted\"v\n\x12\x43ontactsSubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:,\xaa\xb5\x18(flownurture.contacts.contacts_subscribed\"z\n\x14\x43ontactsUnsubscribed\x12\x32\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32 .flownurture.contacts.v1.Contact:.\xaa\xb5\x18*flownurture.contacts.contacts_unsubscribed\"\x90\x01\n\nListJoined\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.list_joined\"\x8c\x01\n\x08ListLeft\x12\x0f\n\x07list_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.list_left\"\x8b\x01\n\x08TagAdded\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:\"\xaa\xb5\x18\x1e\x66lownurture.contacts.tag_added\"\x8f\x01\n\nTagRemoved\x12\x0e\n\x06tag_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:$\xaa\xb5\x18 flownurture.contacts.tag_removed\"c\n\x0eSegmentEntered\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontact_ids\x18\x02 \x03(\t:(\xaa\xb5\x18$flownurture.contacts.segment_entered\"\x93\x01\n\rFormSubmitted\x12\x0f\n\x07\x66orm_id\x18\x01 \x01(\t\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x31\n\x07\x63ontact\x18\x03 \x01(\x0b\x32 .flownurture.contacts.v1.Contact:\'\xaa\xb5\x18#flownurture.contacts.form_submitted\"\x98\x01\n\x0fImportCompleted\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x18\n\x10\x63reated_contacts\x18\x02 \x01(\r\x12\x18\n\x10updated_contacts\x18\x03 \x01(\r\x12\x13\n\x0b\x66\x61iled_rows\x18\x04 \x01(\r:)\xaa\xb5\x18%flownurture.contacts.import_completed\"\xb1\x01\n\x13\x41\x64\x64ressResubscribed\x12\x14\n\x0c\x65mail_digest\x18\x01 \x01(\x0c\x12\x30\n\x0c\x63onfirmed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x0f\n\x07\x66orm_id\x18\x04 \x01(\t:-\xaa\xb5\x18)flownurture.contacts.address_resubscribed\"\x82\x01\n\x0e\x41\x64\x64ressChanged\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x18\n\x10old_email_digest\x18\x02 \x01(\x0c\x12\x18\n\x10new_email_digest\x18\x03 \x01(\x0c:(\xaa\xb5\x18$flownurture.contacts.address_changed\"\xd8\x01\n\x14SendConfirmationMail\x12\x15\n\rsubmission_id\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\x12\n\nfrom_email\x18\x03 \x01(\t\x12\x11\n\tfrom_name\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0c\n\x04html\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t\x12\x13\n\x0bsealed_body\x18\x08 \x01(\x0c:4\xaa\xb5\x18\x30\x66lownurture.contacts.work.send_confirmation_mailb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,35 +65,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDCONFIRMATIONMAIL']._loaded_options = None
   _globals['_SENDCONFIRMATIONMAIL']._serialized_options = b'\252\265\0300flownurture.contacts.work.send_confirmation_mail'
   _globals['_CONTACTSCREATED']._serialized_start=175
-  _globals['_CONTACTSCREATED']._serialized_end=343
-  _globals['_CONTACTSUPDATED']._serialized_start=346
-  _globals['_CONTACTSUPDATED']._serialized_end=515
-  _globals['_CHANGEDFIELDS']._serialized_start=517
-  _globals['_CHANGEDFIELDS']._serialized_end=547
-  _globals['_CONTACTSDELETED']._serialized_start=549
-  _globals['_CONTACTSDELETED']._serialized_end=653
-  _globals['_CONTACTSSUBSCRIBED']._serialized_start=655
-  _globals['_CONTACTSSUBSCRIBED']._serialized_end=773
-  _globals['_CONTACTSUNSUBSCRIBED']._serialized_start=775
-  _globals['_CONTACTSUNSUBSCRIBED']._serialized_end=897
-  _globals['_LISTJOINED']._serialized_start=900
-  _globals['_LISTJOINED']._serialized_end=1044
-  _globals['_LISTLEFT']._serialized_start=1047
-  _globals['_LISTLEFT']._serialized_end=1187
-  _globals['_TAGADDED']._serialized_start=1190
-  _globals['_TAGADDED']._serialized_end=1329
-  _globals['_TAGREMOVED']._serialized_start=1332
-  _globals['_TAGREMOVED']._serialized_end=1475
-  _globals['_SEGMENTENTERED']._serialized_start=1477
-  _globals['_SEGMENTENTERED']._serialized_end=1576
-  _globals['_FORMSUBMITTED']._serialized_start=1579
-  _globals['_FORMSUBMITTED']._serialized_end=1726
-  _globals['_IMPORTCOMPLETED']._serialized_start=1729
-  _globals['_IMPORTCOMPLETED']._serialized_end=1881
-  _globals['_ADDRESSRESUBSCRIBED']._serialized_start=1884
-  _globals['_ADDRESSRESUBSCRIBED']._serialized_end=2061
-  _globals['_ADDRESSCHANGED']._serialized_start=2064
-  _globals['_ADDRESSCHANGED']._serialized_end=2194
-  _globals['_SENDCONFIRMATIONMAIL']._serialized_start=2197
-  _globals['_SENDCONFIRMATIONMAIL']._serialized_end=2413
+  _globals['_CONTACTSCREATED']._serialized_end=366
+  _globals['_CONTACTSUPDATED']._serialized_start=369
+  _globals['_CONTACTSUPDATED']._serialized_end=561
+  _globals['_CHANGEDFIELDS']._serialized_start=563
+  _globals['_CHANGEDFIELDS']._serialized_end=593
+  _globals['_CONTACTSDELETED']._serialized_start=595
+  _globals['_CONTACTSDELETED']._serialized_end=699
+  _globals['_CONTACTSSUBSCRIBED']._serialized_start=701
+  _globals['_CONTACTSSUBSCRIBED']._serialized_end=819
+  _globals['_CONTACTSUNSUBSCRIBED']._serialized_start=821
+  _globals['_CONTACTSUNSUBSCRIBED']._serialized_end=943
+  _globals['_LISTJOINED']._serialized_start=946
+  _globals['_LISTJOINED']._serialized_end=1090
+  _globals['_LISTLEFT']._serialized_start=1093
+  _globals['_LISTLEFT']._serialized_end=1233
+  _globals['_TAGADDED']._serialized_start=1236
+  _globals['_TAGADDED']._serialized_end=1375
+  _globals['_TAGREMOVED']._serialized_start=1378
+  _globals['_TAGREMOVED']._serialized_end=1521
+  _globals['_SEGMENTENTERED']._serialized_start=1523
+  _globals['_SEGMENTENTERED']._serialized_end=1622
+  _globals['_FORMSUBMITTED']._serialized_start=1625
+  _globals['_FORMSUBMITTED']._serialized_end=1772
+  _globals['_IMPORTCOMPLETED']._serialized_start=1775
+  _globals['_IMPORTCOMPLETED']._serialized_end=1927
+  _globals['_ADDRESSRESUBSCRIBED']._serialized_start=1930
+  _globals['_ADDRESSRESUBSCRIBED']._serialized_end=2107
+  _globals['_ADDRESSCHANGED']._serialized_start=2110
+  _globals['_ADDRESSCHANGED']._serialized_end=2240
+  _globals['_SENDCONFIRMATIONMAIL']._serialized_start=2243
+  _globals['_SENDCONFIRMATIONMAIL']._serialized_end=2459
 # @@protoc_insertion_point(module_scope)

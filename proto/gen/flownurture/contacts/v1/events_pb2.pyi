@@ -28,7 +28,10 @@ class ContactsCreated(_message.Message):
 
     CONTACTS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
     source: _contacts_pb2.ContactSource.ValueType
+    connection_id: _builtins.bytes
+    """Of a sync: the connection by which it came, 16 bytes. Empty otherwise."""
     @_builtins.property
     def contacts(self) -> _containers.RepeatedCompositeFieldContainer[_contacts_pb2.Contact]: ...
     def __init__(
@@ -36,10 +39,11 @@ class ContactsCreated(_message.Message):
         *,
         contacts: _abc.Iterable[_contacts_pb2.Contact] | None = ...,
         source: _contacts_pb2.ContactSource.ValueType = ...,
+        connection_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "contacts", b"contacts", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -51,6 +55,9 @@ class ContactsUpdated(_message.Message):
 
     CONTACTS_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_NUMBER: _builtins.int
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    connection_id: _builtins.bytes
+    """Of a sync, as of those that are created."""
     @_builtins.property
     def contacts(self) -> _containers.RepeatedCompositeFieldContainer[_contacts_pb2.Contact]: ...
     @_builtins.property
@@ -62,10 +69,11 @@ class ContactsUpdated(_message.Message):
         *,
         contacts: _abc.Iterable[_contacts_pb2.Contact] | None = ...,
         changed: _abc.Iterable[Global___ChangedFields] | None = ...,
+        connection_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "contacts", b"contacts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "connection_id", b"connection_id", "contacts", b"contacts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
