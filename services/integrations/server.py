@@ -22,6 +22,7 @@ from services.integrations.api.copilot import CopilotApi
 from services.integrations.api.crm_posts import CrmPostApi
 from services.integrations.api.field_mappings import FieldMappingApi
 from services.integrations.api.held_credentials import HeldCredentialApi
+from services.integrations.api.syncs import SyncApi
 from services.integrations.api.usage import AiUsageApi
 from services.integrations.api.writing import WritingApi
 from services.integrations.authorizations import ForgetUnfinished, States
@@ -91,6 +92,7 @@ async def serve(settings: IntegrationsSettings) -> None:
             HeldCredentialApi(vault),
             FieldMappingApi(mapping),
             CrmPostApi(apps, settings.public_url, nudges),
+            SyncApi(offers, runner.wake.set),
             DeadLetterService(relay, "integrations"),
         )
         await process.serve(server)

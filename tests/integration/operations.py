@@ -310,6 +310,10 @@ BODIES: dict[str, Body] = {
     },
     "integrations.v1.FieldMappingService.PreviewFieldMappings": _nothing,
     "integrations.v1.AuthorizationService.BeginAuthorization": _nothing,
+    "integrations.v1.SyncService.StartSync": _nothing,
+    "integrations.v1.SyncService.GetSync": _nothing,
+    "integrations.v1.SyncService.ListSyncs": _nothing,
+    "integrations.v1.SyncService.ListSyncProblems": _nothing,
     "integrations.v1.HeldCredentialService.ListHeldCredentials": _nothing,
     "integrations.v1.HeldCredentialService.RevokeHeldCredential": _nothing,
     "suppression.v1.SuppressionService.CreateSuppression": lambda _: {

@@ -138,6 +138,18 @@ async def connection_of(tenant: Tenant, house: House) -> str:
     return str(connection)
 
 
+async def sync_of(tenant: Tenant, connection_id: str, house: House) -> str:
+    """A sync of it that has ended."""
+    sync = new_id()
+    async with await psycopg.AsyncConnection.connect(house.facts["database_url"]) as connected:
+        await connected.execute(
+            "INSERT INTO integrations.syncs (organization_id, id, connection_id, trigger, status, finished_at)"
+            " VALUES (%s, %s, %s, 'schedule', 'completed', now())",
+            (UUID(tenant.organization_id), sync, UUID(connection_id)),
+        )
+    return str(sync)
+
+
 async def furnish(tenant: Tenant, house: House) -> Belongings:
     """Make one of everything."""
     key = tenant.key
@@ -180,6 +192,7 @@ async def furnish(tenant: Tenant, house: House) -> Belongings:
     made["delivery"] = await key.post(f"{endpoint}/test", {})
     made["replay"] = await key.post(f"{endpoint}/replays", {"since": "2026-01-01T00:00:00Z"})
     made["connection"] = {"id": await connection_of(tenant, house)}
+    made["sync"] = {"id": await sync_of(tenant, made["connection"]["id"], house)}
     made["api_key"] = (await make_key(tenant.owner, ["contacts:read"]))["api_key"]
     made["invitation"] = await tenant.owner.post(
         "/v1/team/invitations", {"email": "joan@example.test", "role": "MEMBER"}

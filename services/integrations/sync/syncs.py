@@ -13,8 +13,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from chassis.database import TenantSession
-from chassis.errors import NotFound
+from chassis.errors import Conflict, NotFound
 from chassis.identifiers import new_id
+from services.integrations.connections import Connection, Status
+from services.integrations.sync import positions
 from services.integrations.sync.settling import Problem
 from services.integrations.tables import connections, sync_problems, syncs
 
@@ -98,6 +100,16 @@ async def start(session: TenantSession, connection_id: UUID, trigger: Trigger) -
         .returning(syncs)
     )
     return begun.one()
+
+
+async def request(session: TenantSession, connection: Connection) -> Row[Any]:
+    """Begin a sync at once, or answer the one that is under way. The connection must be held. Raises Conflict."""
+    if connection.status is not Status.ACTIVE:
+        raise Conflict("The CRM takes its credentials no more: connect the account again first.")
+    found = await start(session, connection.id, Trigger.REQUEST)
+    if found.status == SyncStatus.PENDING:
+        await positions.wait_for_the_end(session, connection.id)
+    return found
 
 
 async def claim(session: TenantSession, sync_id: UUID) -> tuple[Lease, Row[Any]] | None:

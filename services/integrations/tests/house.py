@@ -1,5 +1,6 @@
 """The integrations process' own parts, put together on real servers for a test, and organizations that call it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -28,12 +29,14 @@ from flownurture.integrations.v1 import (
     crm_posts_pb2,
     field_mappings_pb2,
     held_credentials_pb2,
+    syncs_pb2,
 )
 from services.integrations.api.authorizations import AuthorizationApi
 from services.integrations.api.connections import ConnectionApi
 from services.integrations.api.crm_posts import CrmPostApi
 from services.integrations.api.field_mappings import FieldMappingApi
 from services.integrations.api.held_credentials import HeldCredentialApi
+from services.integrations.api.syncs import SyncApi
 from services.integrations.authorizations import States
 from services.integrations.connecting import Connecting
 from services.integrations.connections import get_connection
@@ -58,6 +61,7 @@ _RPC_OF = {
         crm_posts_pb2,
         field_mappings_pb2,
         held_credentials_pb2,
+        syncs_pb2,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
     for method in service.methods
@@ -94,6 +98,8 @@ class House:
     identity: IdentityPeer
     http: HttpClient
     contacts: KnownContacts
+    # Set where a runner would be woken.
+    wake: asyncio.Event
     crms: Mapping[str, LocalCrm]
     gateway: Peer
 
@@ -258,6 +264,7 @@ async def house(
             OpenAccounts(database, credentials, http),
             Contacts(await asked("contacts", contacts), NOBODY),
         )
+        wake = asyncio.Event()
         states = States(settings.authorization_state_keys, settings.public_url)
         server = RpcServer(
             "integrations",
@@ -271,6 +278,7 @@ async def house(
             HeldCredentialApi(vault),
             FieldMappingApi(mapping),
             CrmPostApi(apps, settings.public_url, nudges),
+            SyncApi(offers, wake.set),
         )
         await stack.enter_async_context(server)
         gateway = await stack.enter_async_context(
@@ -288,6 +296,7 @@ async def house(
             of_plans,
             http,
             contacts,
+            wake,
             crms,
             gateway,
         )
