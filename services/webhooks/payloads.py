@@ -16,6 +16,8 @@ from chassis.identifiers import derived_id, milliseconds_of
 from flownurture.contacts.v1 import events_pb2 as contacts
 from flownurture.contacts.v1.contacts_pb2 import CONTACT_STATUS_SUBSCRIBED
 from flownurture.delivery.v1 import events_pb2 as delivery
+from flownurture.integrations.v1 import events_pb2 as integrations
+from flownurture.integrations.v1.connections_pb2 import Provider
 from flownurture.sending.v1 import events_pb2 as sending
 from flownurture.sending.v1.messages_pb2 import (
     MESSAGE_STATUS_BOUNCED,
@@ -48,6 +50,7 @@ FACTS: dict[str, tuple[type[Message], ...]] = {
     "SUPPRESSION": (suppression.SendsVetoed,),
     "DELIVERY": (delivery.MessagesSettled,),
     "WORKFLOWS": (workflows.ContactsEnrolled, workflows.EnrollmentsEnded),
+    "INTEGRATIONS": (integrations.SyncCompleted, integrations.SyncFailed),
     "WEBHOOKS": (WebhookEndpointDisabled,),
 }
 
@@ -323,6 +326,36 @@ def _(event: workflows.EnrollmentsEnded) -> Iterator[_Telling]:
             reason=ended.reason,
         )
         yield _Telling(payload, ended.contact_id, ended.ended_at)
+
+
+@_tellings_of.register
+def _(event: integrations.SyncCompleted) -> Iterator[_Telling]:
+    yield _Telling(
+        payloads.IntegrationSynced(
+            connection_id=event.connection_id,
+            provider=_crm(event.provider),
+            sync_id=event.sync_id,
+            counts=event.counts,
+        )
+    )
+
+
+@_tellings_of.register
+def _(event: integrations.SyncFailed) -> Iterator[_Telling]:
+    yield _Telling(
+        payloads.IntegrationFailed(
+            connection_id=event.connection_id,
+            provider=_crm(event.provider),
+            sync_id=event.sync_id,
+            counts=event.counts,
+            error=event.error,
+        )
+    )
+
+
+def _crm(provider: Provider.ValueType) -> str:
+    """As the API names it."""
+    return Provider.Name(provider).removeprefix("PROVIDER_").lower()
 
 
 @_tellings_of.register

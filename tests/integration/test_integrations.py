@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
+from standardwebhooks.webhooks import Webhook
 
 from deploy.demo.waiting import until
 from services.integrations.crm.tests.servers.hubspot import HubSpotAccount
@@ -17,6 +18,7 @@ from tests.integration.house import House
 from tests.integration.second_processes import second_gateway, second_integrations
 from tests.integration.team import member_of
 from tests.integration.tenants import Tenant, authorization, problem, sign_up, subscribe
+from tests.integration.test_webhooks import Post, receiving
 
 CONNECTIONS = "/v1/integrations/connections"
 CREDENTIALS = "/v1/integrations/credentials"
@@ -112,10 +114,23 @@ async def _now(revoked: list[str]) -> list[str]:
     return list(revoked)
 
 
+async def synced(
+    platform: Platform, tenant: Tenant, connection: dict[str, object]
+) -> list[dict[str, object]]:
+    """A connection's syncs, once its last one has come to its end."""
+    return await until(
+        lambda: get(platform, tenant.secret, f"{CONNECTIONS}/{connection['id']}/syncs"),
+        lambda found: bool(found) and found[0]["status"] == "completed",
+        seconds=30,
+    )
+
+
 async def test_fields_are_mapped_by_what_there_is_on_both_sides(platform: Platform) -> None:
     tenant, account = await platform.subscribed(), HubSpotAccount()
+    platform.crms["hubspot"].hubspot.contacts.clear()
     await platform.connect(tenant.access_token)
     (connection,) = await get(platform, tenant.secret, CONNECTIONS)
+    await synced(platform, tenant, connection)
     account.tokens |= platform.crms["hubspot"].grants.access_tokens
     await tenant.key.post("/v1/custom-fields", {"key": "points", "type": "number"})
     ada = {"email": "ada@example.test", "custom_fields": {"points": 3}}
@@ -162,6 +177,53 @@ async def test_fields_are_mapped_by_what_there_is_on_both_sides(platform: Platfo
         }
 
 
+async def test_a_connected_crm_is_synced_by_its_credential_and_webhooks_are_told(platform: Platform) -> None:
+    tenant, crm = await platform.subscribed(), platform.crms["hubspot"]
+    crm.hubspot.contacts.clear()
+    crm.hubspot.calls.clear()
+    crm.hubspot.add("byron@example.test", firstname="Byron")
+    await tenant.key.post("/v1/contacts", {"email": "ada@example.test"})
+    async with receiving() as (url, posts):
+        endpoint = await tenant.owner.post(
+            "/v1/webhook-endpoints", {"url": url, "event_types": ["integration.*"]}
+        )
+        await platform.connect(tenant.access_token)
+        (connection,) = await get(platform, tenant.access_token, CONNECTIONS)
+        (first,) = await synced(platform, tenant, connection)
+        assert (first["trigger"], first["error"]) == ("schedule", "")
+        everybody = {"ada@example.test", "byron@example.test"}
+        assert {each["email"] for each in (await tenant.key.get("/v1/contacts"))["contacts"]} == everybody
+        assert {each["email"] for each in crm.hubspot.contacts.values()} == everybody
+        # Each of these calls showed a token that was given for this account; others are let in by no CRM.
+        assert crm.hubspot.calls
+        assert crm.grants.access_tokens == crm.hubspot.tokens
+
+        async def arrived() -> list[Post]:
+            return posts
+
+        ((headers, body),) = await until(arrived, bool, seconds=20)
+        event = Webhook(endpoint["secret"]).verify(body, headers)
+        assert event["type"] == "integration.synced"
+        assert event["data"] == {
+            "connection_id": connection["id"],
+            "provider": "hubspot",
+            "sync_id": first["id"],
+            "counts": first["counts"],
+        }
+
+        crm.hubspot.add("clara@example.test")
+        asked = await platform.api.post(
+            f"{CONNECTIONS}/{connection['id']}/sync", headers=authorization(tenant.secret), json={}
+        )
+        assert asked.status_code == 202, asked.text
+        assert asked.json()["trigger"] == "request"
+
+        async def ours() -> set[str]:
+            return {each["email"] for each in (await tenant.key.get("/v1/contacts"))["contacts"]}
+
+        await until(ours, lambda found: "clara@example.test" in found, seconds=30)
+
+
 async def test_a_code_or_state_of_somebody_elses_making_connects_nothing(platform: Platform) -> None:
     for query in ("state=AAAA&code=x", "code=x", "state=%00&code=x"):
         answer = await platform.api.get(f"/v1/integrations/hubspot/callback?{query}")
@@ -186,6 +248,8 @@ async def test_below_the_plan_every_path_is_refused_and_shows_nothing(platform: 
         lambda by: platform.api.get(f"{somewhere}/field-mappings", headers=by),
         lambda by: platform.api.put(f"{somewhere}/field-mappings", headers=by, json={}),
         lambda by: platform.api.post(f"{somewhere}/field-mappings/preview", headers=by, json={}),
+        lambda by: platform.api.post(f"{somewhere}/sync", headers=by, json={}),
+        lambda by: platform.api.get(f"{somewhere}/syncs", headers=by),
     ]
     for by in headers:
         for ask in asked:

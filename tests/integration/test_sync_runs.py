@@ -30,6 +30,7 @@ from flownurture.contacts.v1 import contacts_pb2
 from flownurture.contacts.v1.contacts_pb2_grpc import ContactServiceStub
 from flownurture.identity.v1 import plans_pb2
 from flownurture.integrations.v1 import connections_pb2
+from flownurture.integrations.v1.events_pb2 import SyncCompleted, SyncFailed
 from services.contacts.api.contacts import ContactApi
 from services.contacts.api.synced_contacts import SyncedContactApi
 from services.contacts.identity_peer import IdentityPeer
@@ -197,6 +198,9 @@ async def test_an_account_that_is_connected_is_synced_both_ways_by_its_own_crede
     (sync,) = await shop.syncs()
     assert (sync.status, sync.trigger, sync.error) == ("completed", "schedule", "")
     assert (sync.records_read, sync.contacts_created, sync.records_created) == (2, 2, 1)
+    (told,) = await shop.tenant.published(SyncCompleted)
+    assert (told.sync_id, told.connection_id) == (str(sync.id), shop.connection_id)
+    assert (told.counts.records_read, told.counts.records_created) == (2, 1)
     connection = await shop.connection()
     assert connection.HasField("last_sync_at")
     assert connection.last_error == ""
@@ -262,6 +266,8 @@ async def test_a_crm_that_stays_broken_fails_the_sync_and_is_tried_again_later(s
         await shop.turn()
     (sync,) = await shop.syncs()
     assert (sync.status, sync.error) == ("failed", "The CRM answered 500.")
+    (told,) = await shop.tenant.published(SyncFailed)
+    assert (told.sync_id, told.error) == (str(sync.id), sync.error)
     assert (await shop.connection()).last_error == "The CRM answered 500."
     assert not await shop.is_due()
     await shop.time_passes()

@@ -10,13 +10,17 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from traceback import extract_tb
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
+
+from sqlalchemy import Row
 
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
-from chassis.errors import NotFound, Unavailable
+from chassis.errors import DeadlineExceeded, NotFound, Unavailable
 from chassis.logs import about, logger
+from flownurture.integrations.v1.events_pb2 import SyncCompleted, SyncFailed
+from flownurture.integrations.v1.syncs_pb2 import SyncCounts
 from services.integrations import connections
 from services.integrations.connections import Connection, Status
 from services.integrations.credentials import Credentials, Disconnected
@@ -95,7 +99,7 @@ class Turns:
         """How long nothing may be done, if so."""
         try:
             return None if await self._identity.may_connect(context) else jittered(BELOW_PLAN_PAUSE)
-        except Unavailable:
+        except (Unavailable, DeadlineExceeded):
             return jittered(_IDENTITY_AWAY_PAUSE)
 
     async def _go_on(
@@ -169,7 +173,7 @@ class Turns:
         """Look whether the plan includes it still. Raises BelowPlan."""
         while True:
             await asyncio.sleep(PLAN_SECONDS)
-            with suppress(Unavailable):
+            with suppress(Unavailable, DeadlineExceeded):
                 if not await self._identity.may_connect(context):
                     raise BelowPlan
 
@@ -200,20 +204,23 @@ class Turns:
                 raise LeaseLost
             await syncs.fence(session, lease)
             await syncs.add_problems(session, lease, problems)
-            await syncs.finish(session, lease, failure=failed.why if failed else "")
+            ended = await syncs.finish(session, lease, failure=failed.why if failed else "")
+            session.publish(_told(connection, ended))
             if failed is None:
                 await connections.note_synced(session, connection.id)
-                pause = self._every
+                await positions.come_again(session, connection.id, jittered(self._every))
             else:
-                # Whoever has connected again meanwhile is not told that what was there before is refused.
-                if failed.refused and present.updated_at == connection.updated_at:
-                    await connections.ask_for_authorization(session, connection.id, failed.why)
-                    return
-                if present.status is Status.NEEDS_AUTHORIZATION:
-                    return
-                await connections.note_failure(session, connection.id, failed.why)
-                pause = self._longer(present)
-            await positions.come_again(session, connection.id, jittered(pause))
+                await self._fail(session, connection, present, failed)
+
+    async def _fail(
+        self, session: TenantSession, connection: Connection, present: Connection, failed: Failed
+    ) -> None:
+        # Whoever has connected again meanwhile is not told that what was there before is refused.
+        if failed.refused and present.updated_at == connection.updated_at:
+            await connections.ask_for_authorization(session, connection.id, failed.why)
+        elif present.status is Status.ACTIVE:
+            await connections.note_failure(session, connection.id, failed.why)
+            await positions.come_again(session, connection.id, jittered(self._longer(present)))
 
     def _longer(self, connection: Connection) -> timedelta:
         """The pause after a failure: as long as nothing has gone well."""
@@ -241,6 +248,17 @@ async def _taken(session: TenantSession, connection_id: UUID) -> tuple[Connectio
         return None
     lease, row = claimed
     return connection, lease, row.attempts
+
+
+def _told(connection: Connection, ended: Row[Any]) -> SyncCompleted | SyncFailed:
+    counts = SyncCounts(**{name: getattr(ended, name) for name in syncs.COUNTS})
+    about_it: dict[str, Any] = {
+        "sync_id": str(ended.id),
+        "connection_id": str(connection.id),
+        "provider": connections.provider_value(connection.provider),
+        "counts": counts,
+    }
+    return SyncFailed(**about_it, error=ended.error) if ended.error else SyncCompleted(**about_it)
 
 
 async def _first_to_end(*works: Work) -> None:

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from flownurture.audit.v1 import acts_pb2 as flownurture_dot_audit_dot_v1_dot_acts__pb2
 from flownurture.integrations.v1 import connections_pb2 as flownurture_dot_integrations_dot_v1_dot_connections__pb2
+from flownurture.integrations.v1 import syncs_pb2 as flownurture_dot_integrations_dot_v1_dot_syncs__pb2
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(flownurture/integrations/v1/events.proto\x12\x1b\x66lownurture.integrations.v1\x1a\x1f\x66lownurture/audit/v1/acts.proto\x1a-flownurture/integrations/v1/connections.proto\x1a\"flownurture/options/v1/event.proto\"\xc1\x01\n\x15\x43onnectionEstablished\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x37\n\x08provider\x18\x02 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12\x14\n\x0c\x61\x63\x63ount_name\x18\x03 \x01(\t\x12\r\n\x05\x61gain\x18\x04 \x01(\x08:3\xaa\xb5\x18/flownurture.integrations.connection_established\"\xb4\x01\n\x16\x43onnectionDisconnected\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x37\n\x08provider\x18\x02 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12\x14\n\x0c\x61\x63\x63ount_name\x18\x03 \x01(\t:4\xaa\xb5\x18\x30\x66lownurture.integrations.connection_disconnected\"\xd9\x01\n\x1c\x43onnectionNeedsAuthorization\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x37\n\x08provider\x18\x02 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12\x14\n\x0c\x61\x63\x63ount_name\x18\x03 \x01(\t\x12\x16\n\x0eprovider_title\x18\x04 \x01(\t:;\xaa\xb5\x18\x37\x66lownurture.integrations.connection_needs_authorization\"\x80\x01\n\x17IntegrationActCommitted\x12-\n\x03\x61\x63t\x18\x01 \x01(\x0b\x32 .flownurture.audit.v1.AuditedAct:6\xaa\xb5\x18\x32\x66lownurture.integrations.integration_act_committedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(flownurture/integrations/v1/events.proto\x12\x1b\x66lownurture.integrations.v1\x1a\x1f\x66lownurture/audit/v1/acts.proto\x1a-flownurture/integrations/v1/connections.proto\x1a\'flownurture/integrations/v1/syncs.proto\x1a\"flownurture/options/v1/event.proto\"\xc1\x01\n\x15\x43onnectionEstablished\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x37\n\x08provider\x18\x02 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12\x14\n\x0c\x61\x63\x63ount_name\x18\x03 \x01(\t\x12\r\n\x05\x61gain\x18\x04 \x01(\x08:3\xaa\xb5\x18/flownurture.integrations.connection_established\"\xb4\x01\n\x16\x43onnectionDisconnected\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x37\n\x08provider\x18\x02 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12\x14\n\x0c\x61\x63\x63ount_name\x18\x03 \x01(\t:4\xaa\xb5\x18\x30\x66lownurture.integrations.connection_disconnected\"\xd9\x01\n\x1c\x43onnectionNeedsAuthorization\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x37\n\x08provider\x18\x02 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12\x14\n\x0c\x61\x63\x63ount_name\x18\x03 \x01(\t\x12\x16\n\x0eprovider_title\x18\x04 \x01(\t:;\xaa\xb5\x18\x37\x66lownurture.integrations.connection_needs_authorization\"\xd6\x01\n\rSyncCompleted\x12\x0f\n\x07sync_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x37\n\x08provider\x18\x03 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12\x37\n\x06\x63ounts\x18\x04 \x01(\x0b\x32\'.flownurture.integrations.v1.SyncCounts:+\xaa\xb5\x18\'flownurture.integrations.sync_completed\"\xdf\x01\n\nSyncFailed\x12\x0f\n\x07sync_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x37\n\x08provider\x18\x03 \x01(\x0e\x32%.flownurture.integrations.v1.Provider\x12\x37\n\x06\x63ounts\x18\x04 \x01(\x0b\x32\'.flownurture.integrations.v1.SyncCounts\x12\r\n\x05\x65rror\x18\x05 \x01(\t:(\xaa\xb5\x18$flownurture.integrations.sync_failed\"\x80\x01\n\x17IntegrationActCommitted\x12-\n\x03\x61\x63t\x18\x01 \x01(\x0b\x32 .flownurture.audit.v1.AuditedAct:6\xaa\xb5\x18\x32\x66lownurture.integrations.integration_act_committedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,14 +41,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTIONDISCONNECTED']._serialized_options = b'\252\265\0300flownurture.integrations.connection_disconnected'
   _globals['_CONNECTIONNEEDSAUTHORIZATION']._loaded_options = None
   _globals['_CONNECTIONNEEDSAUTHORIZATION']._serialized_options = b'\252\265\0307flownurture.integrations.connection_needs_authorization'
+  _globals['_SYNCCOMPLETED']._loaded_options = None
+  _globals['_SYNCCOMPLETED']._serialized_options = b'\252\265\030\'flownurture.integrations.sync_completed'
+  _globals['_SYNCFAILED']._loaded_options = None
+  _globals['_SYNCFAILED']._serialized_options = b'\252\265\030$flownurture.integrations.sync_failed'
   _globals['_INTEGRATIONACTCOMMITTED']._loaded_options = None
   _globals['_INTEGRATIONACTCOMMITTED']._serialized_options = b'\252\265\0302flownurture.integrations.integration_act_committed'
-  _globals['_CONNECTIONESTABLISHED']._serialized_start=190
-  _globals['_CONNECTIONESTABLISHED']._serialized_end=383
-  _globals['_CONNECTIONDISCONNECTED']._serialized_start=386
-  _globals['_CONNECTIONDISCONNECTED']._serialized_end=566
-  _globals['_CONNECTIONNEEDSAUTHORIZATION']._serialized_start=569
-  _globals['_CONNECTIONNEEDSAUTHORIZATION']._serialized_end=786
-  _globals['_INTEGRATIONACTCOMMITTED']._serialized_start=789
-  _globals['_INTEGRATIONACTCOMMITTED']._serialized_end=917
+  _globals['_CONNECTIONESTABLISHED']._serialized_start=231
+  _globals['_CONNECTIONESTABLISHED']._serialized_end=424
+  _globals['_CONNECTIONDISCONNECTED']._serialized_start=427
+  _globals['_CONNECTIONDISCONNECTED']._serialized_end=607
+  _globals['_CONNECTIONNEEDSAUTHORIZATION']._serialized_start=610
+  _globals['_CONNECTIONNEEDSAUTHORIZATION']._serialized_end=827
+  _globals['_SYNCCOMPLETED']._serialized_start=830
+  _globals['_SYNCCOMPLETED']._serialized_end=1044
+  _globals['_SYNCFAILED']._serialized_start=1047
+  _globals['_SYNCFAILED']._serialized_end=1270
+  _globals['_INTEGRATIONACTCOMMITTED']._serialized_start=1273
+  _globals['_INTEGRATIONACTCOMMITTED']._serialized_end=1401
 # @@protoc_insertion_point(module_scope)

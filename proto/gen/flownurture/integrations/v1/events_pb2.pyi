@@ -5,6 +5,7 @@ isort:skip_file
 
 from flownurture.audit.v1 import acts_pb2 as _acts_pb2
 from flownurture.integrations.v1 import connections_pb2 as _connections_pb2
+from flownurture.integrations.v1 import syncs_pb2 as _syncs_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 import builtins as _builtins
@@ -106,6 +107,71 @@ class ConnectionNeedsAuthorization(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConnectionNeedsAuthorization: _TypeAlias = ConnectionNeedsAuthorization  # noqa: Y015
+
+@_typing.final
+class SyncCompleted(_message.Message):
+    """A sync has come to its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYNC_ID_FIELD_NUMBER: _builtins.int
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    sync_id: _builtins.str
+    connection_id: _builtins.str
+    provider: _connections_pb2.Provider.ValueType
+    @_builtins.property
+    def counts(self) -> _syncs_pb2.SyncCounts: ...
+    def __init__(
+        self,
+        *,
+        sync_id: _builtins.str = ...,
+        connection_id: _builtins.str = ...,
+        provider: _connections_pb2.Provider.ValueType = ...,
+        counts: _syncs_pb2.SyncCounts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "counts", b"counts", "provider", b"provider", "sync_id", b"sync_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncCompleted: _TypeAlias = SyncCompleted  # noqa: Y015
+
+@_typing.final
+class SyncFailed(_message.Message):
+    """A sync was given up. The next one goes on where it ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYNC_ID_FIELD_NUMBER: _builtins.int
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    sync_id: _builtins.str
+    connection_id: _builtins.str
+    provider: _connections_pb2.Provider.ValueType
+    error: _builtins.str
+    @_builtins.property
+    def counts(self) -> _syncs_pb2.SyncCounts: ...
+    def __init__(
+        self,
+        *,
+        sync_id: _builtins.str = ...,
+        connection_id: _builtins.str = ...,
+        provider: _connections_pb2.Provider.ValueType = ...,
+        counts: _syncs_pb2.SyncCounts | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "counts", b"counts", "error", b"error", "provider", b"provider", "sync_id", b"sync_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SyncFailed: _TypeAlias = SyncFailed  # noqa: Y015
 
 @_typing.final
 class IntegrationActCommitted(_message.Message):

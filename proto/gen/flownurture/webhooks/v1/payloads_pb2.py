@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from flownurture.contacts.v1 import contacts_pb2 as flownurture_dot_contacts_dot_v1_dot_contacts__pb2
+from flownurture.integrations.v1 import syncs_pb2 as flownurture_dot_integrations_dot_v1_dot_syncs__pb2
 from flownurture.options.v1 import example_pb2 as flownurture_dot_options_dot_v1_dot_example__pb2
 from flownurture.options.v1 import webhook_pb2 as flownurture_dot_options_dot_v1_dot_webhook__pb2
 from flownurture.sending.v1 import messages_pb2 as flownurture_dot_sending_dot_v1_dot_messages__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flownurture/webhooks/v1/payloads.proto\x12\x17\x66lownurture.webhooks.v1\x1a&flownurture/contacts/v1/contacts.proto\x1a$flownurture/options/v1/example.proto\x1a$flownurture/options/v1/webhook.proto\x1a%flownurture/sending/v1/messages.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x01\n\x0cWebhookEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x04type\x18\x02 \x01(\tB\x13\xca\xb5\x18\x0f\x63ontact.created\x12#\n\x0b\x61pi_version\x18\x03 \x01(\tB\x0e\xca\xb5\x18\n2026-11-28\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12\x17\n\x0forganization_id\x18\x06 \x01(\t\"\x9e\x01\n\x0e\x43ontactCreated\x12\x31\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x36\n\x06source\x18\x02 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:!\xc2\xb5\x18\x1d\n\x0f\x63ontact.created\x12\n2026-11-28\"\x8e\x01\n\x0e\x43ontactUpdated\x12\x31\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .flownurture.contacts.v1.Contact\x12&\n\x0e\x63hanged_fields\x18\x02 \x03(\tB\x0e\xca\xb5\x18\nfirst_name:!\xc2\xb5\x18\x1d\n\x0f\x63ontact.updated\x12\n2026-11-28\"G\n\x0e\x43ontactDeleted\x12\x12\n\ncontact_id\x18\x01 \x01(\t:!\xc2\xb5\x18\x1d\n\x0f\x63ontact.deleted\x12\n2026-11-28\"l\n\x11\x43ontactSubscribed\x12\x31\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .flownurture.contacts.v1.Contact:$\xc2\xb5\x18 \n\x12\x63ontact.subscribed\x12\n2026-11-28\"\x99\x01\n\x13\x43ontactUnsubscribed\x12Z\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .flownurture.contacts.v1.ContactB\'\xca\xb5\x18#status: CONTACT_STATUS_UNSUBSCRIBED:&\xc2\xb5\x18\"\n\x14\x63ontact.unsubscribed\x12\n2026-11-28\"\x8c\x01\n\rFormSubmitted\x12\x0f\n\x07\x66orm_id\x18\x01 \x01(\t\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x31\n\x07\x63ontact\x18\x03 \x01(\x0b\x32 .flownurture.contacts.v1.Contact: \xc2\xb5\x18\x1c\n\x0e\x66orm.submitted\x12\n2026-11-28\"f\n\tEmailSent\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t:\x1c\xc2\xb5\x18\x18\n\nemail.sent\x12\n2026-11-28\"p\n\x0e\x45mailDelivered\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t:!\xc2\xb5\x18\x1d\n\x0f\x65mail.delivered\x12\n2026-11-28\"\x9c\x01\n\x0c\x45mailBounced\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12.\n\nsmtp_reply\x18\x04 \x01(\tB\x1a\xca\xb5\x18\x16\x35\x35\x30 5.1.1 No such user:\x1f\xc2\xb5\x18\x1b\n\remail.bounced\x12\n2026-11-28\"r\n\x0f\x45mailComplained\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t:\"\xc2\xb5\x18\x1e\n\x10\x65mail.complained\x12\n2026-11-28\"\xa5\x01\n\x0b\x45mailVetoed\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x39\n\x06reason\x18\x04 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason:\x1e\xc2\xb5\x18\x1a\n\x0c\x65mail.vetoed\x12\n2026-11-28\"\xa7\x01\n\x0b\x45mailOpened\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x04 \x01(\t\x12\x15\n\renrollment_id\x18\x05 \x01(\t\x12\x0f\n\x07step_id\x18\x06 \x01(\t:\x1e\xc2\xb5\x18\x1a\n\x0c\x65mail.opened\x12\n2026-11-28\"\xd6\x01\n\x0c\x45mailClicked\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12+\n\x03url\x18\x04 \x01(\tB\x1e\xca\xb5\x18\x1ahttps://example.com/spring\x12\x13\n\x0bworkflow_id\x18\x05 \x01(\t\x12\x15\n\renrollment_id\x18\x06 \x01(\t\x12\x0f\n\x07step_id\x18\x07 \x01(\t:\x1f\xc2\xb5\x18\x1b\n\remail.clicked\x12\n2026-11-28\"f\n\x10\x43\x61mpaignLaunched\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xca\xb5\x18\x06Spring:#\xc2\xb5\x18\x1f\n\x11\x63\x61mpaign.launched\x12\n2026-11-28\"\xb6\x01\n\x11\x43\x61mpaignCompleted\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\r\x12\x0c\n\x04sent\x18\x03 \x01(\r\x12\x0e\n\x06vetoed\x18\x04 \x01(\r\x12\x0f\n\x07\x62ounced\x18\x05 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\r\x12\x15\n\rindeterminate\x18\x07 \x01(\r:$\xc2\xb5\x18 \n\x12\x63\x61mpaign.completed\x12\n2026-11-28\"\x88\x01\n\x10WorkflowEnrolled\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x15\n\renrollment_id\x18\x03 \x01(\t\x12\x12\n\ncontact_id\x18\x04 \x01(\t:#\xc2\xb5\x18\x1f\n\x11workflow.enrolled\x12\n2026-11-28\"\xa2\x01\n\x11WorkflowCompleted\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x15\n\renrollment_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x17\n\x05\x63\x61use\x18\x04 \x01(\tB\x08\xca\xb5\x18\x04goal\x12\x0e\n\x06reason\x18\x05 \x01(\t:$\xc2\xb5\x18 \n\x12workflow.completed\x12\n2026-11-28\"\xa8\x01\n\x16WorkflowEndpointCalled\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x15\n\renrollment_id\x18\x02 \x01(\t\x12\"\n\x07step_id\x18\x03 \x01(\tB\x11\xca\xb5\x18\rtell-the-shop\x12\x12\n\ncontact_id\x18\x04 \x01(\t:*\xc2\xb5\x18&\n\x18workflow.endpoint_called\x12\n2026-11-28\"o\n\x11IntegrationSynced\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x1d\n\x08provider\x18\x02 \x01(\tB\x0b\xca\xb5\x18\x07hubspot:$\xc2\xb5\x18 \n\x12integration.synced\x12\n2026-11-28\"o\n\x11IntegrationFailed\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x1d\n\x08provider\x18\x02 \x01(\tB\x0b\xca\xb5\x18\x07hubspot:$\xc2\xb5\x18 \n\x12integration.failed\x12\n2026-11-28\"\xd0\x01\n\x10\x45ndpointDisabled\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12*\n\x03url\x18\x02 \x01(\tB\x1d\xca\xb5\x18\x19https://example.com/hooks\x12\x1b\n\x06reason\x18\x03 \x01(\tB\x0b\xca\xb5\x18\x07\x66\x61iling\x12\x31\n\rfailing_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:+\xc2\xb5\x18\'\n\x19webhook_endpoint.disabled\x12\n2026-11-28b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flownurture/webhooks/v1/payloads.proto\x12\x17\x66lownurture.webhooks.v1\x1a&flownurture/contacts/v1/contacts.proto\x1a\'flownurture/integrations/v1/syncs.proto\x1a$flownurture/options/v1/example.proto\x1a$flownurture/options/v1/webhook.proto\x1a%flownurture/sending/v1/messages.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x01\n\x0cWebhookEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x04type\x18\x02 \x01(\tB\x13\xca\xb5\x18\x0f\x63ontact.created\x12#\n\x0b\x61pi_version\x18\x03 \x01(\tB\x0e\xca\xb5\x18\n2026-11-28\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12\x17\n\x0forganization_id\x18\x06 \x01(\t\"\x9e\x01\n\x0e\x43ontactCreated\x12\x31\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .flownurture.contacts.v1.Contact\x12\x36\n\x06source\x18\x02 \x01(\x0e\x32&.flownurture.contacts.v1.ContactSource:!\xc2\xb5\x18\x1d\n\x0f\x63ontact.created\x12\n2026-11-28\"\x8e\x01\n\x0e\x43ontactUpdated\x12\x31\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .flownurture.contacts.v1.Contact\x12&\n\x0e\x63hanged_fields\x18\x02 \x03(\tB\x0e\xca\xb5\x18\nfirst_name:!\xc2\xb5\x18\x1d\n\x0f\x63ontact.updated\x12\n2026-11-28\"G\n\x0e\x43ontactDeleted\x12\x12\n\ncontact_id\x18\x01 \x01(\t:!\xc2\xb5\x18\x1d\n\x0f\x63ontact.deleted\x12\n2026-11-28\"l\n\x11\x43ontactSubscribed\x12\x31\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .flownurture.contacts.v1.Contact:$\xc2\xb5\x18 \n\x12\x63ontact.subscribed\x12\n2026-11-28\"\x99\x01\n\x13\x43ontactUnsubscribed\x12Z\n\x07\x63ontact\x18\x01 \x01(\x0b\x32 .flownurture.contacts.v1.ContactB\'\xca\xb5\x18#status: CONTACT_STATUS_UNSUBSCRIBED:&\xc2\xb5\x18\"\n\x14\x63ontact.unsubscribed\x12\n2026-11-28\"\x8c\x01\n\rFormSubmitted\x12\x0f\n\x07\x66orm_id\x18\x01 \x01(\t\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x31\n\x07\x63ontact\x18\x03 \x01(\x0b\x32 .flownurture.contacts.v1.Contact: \xc2\xb5\x18\x1c\n\x0e\x66orm.submitted\x12\n2026-11-28\"f\n\tEmailSent\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t:\x1c\xc2\xb5\x18\x18\n\nemail.sent\x12\n2026-11-28\"p\n\x0e\x45mailDelivered\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t:!\xc2\xb5\x18\x1d\n\x0f\x65mail.delivered\x12\n2026-11-28\"\x9c\x01\n\x0c\x45mailBounced\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12.\n\nsmtp_reply\x18\x04 \x01(\tB\x1a\xca\xb5\x18\x16\x35\x35\x30 5.1.1 No such user:\x1f\xc2\xb5\x18\x1b\n\remail.bounced\x12\n2026-11-28\"r\n\x0f\x45mailComplained\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t:\"\xc2\xb5\x18\x1e\n\x10\x65mail.complained\x12\n2026-11-28\"\xa5\x01\n\x0b\x45mailVetoed\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x39\n\x06reason\x18\x04 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason:\x1e\xc2\xb5\x18\x1a\n\x0c\x65mail.vetoed\x12\n2026-11-28\"\xa7\x01\n\x0b\x45mailOpened\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x04 \x01(\t\x12\x15\n\renrollment_id\x18\x05 \x01(\t\x12\x0f\n\x07step_id\x18\x06 \x01(\t:\x1e\xc2\xb5\x18\x1a\n\x0c\x65mail.opened\x12\n2026-11-28\"\xd6\x01\n\x0c\x45mailClicked\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12+\n\x03url\x18\x04 \x01(\tB\x1e\xca\xb5\x18\x1ahttps://example.com/spring\x12\x13\n\x0bworkflow_id\x18\x05 \x01(\t\x12\x15\n\renrollment_id\x18\x06 \x01(\t\x12\x0f\n\x07step_id\x18\x07 \x01(\t:\x1f\xc2\xb5\x18\x1b\n\remail.clicked\x12\n2026-11-28\"f\n\x10\x43\x61mpaignLaunched\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xca\xb5\x18\x06Spring:#\xc2\xb5\x18\x1f\n\x11\x63\x61mpaign.launched\x12\n2026-11-28\"\xb6\x01\n\x11\x43\x61mpaignCompleted\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\r\x12\x0c\n\x04sent\x18\x03 \x01(\r\x12\x0e\n\x06vetoed\x18\x04 \x01(\r\x12\x0f\n\x07\x62ounced\x18\x05 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\r\x12\x15\n\rindeterminate\x18\x07 \x01(\r:$\xc2\xb5\x18 \n\x12\x63\x61mpaign.completed\x12\n2026-11-28\"\x88\x01\n\x10WorkflowEnrolled\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x15\n\renrollment_id\x18\x03 \x01(\t\x12\x12\n\ncontact_id\x18\x04 \x01(\t:#\xc2\xb5\x18\x1f\n\x11workflow.enrolled\x12\n2026-11-28\"\xa2\x01\n\x11WorkflowCompleted\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x15\n\renrollment_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x17\n\x05\x63\x61use\x18\x04 \x01(\tB\x08\xca\xb5\x18\x04goal\x12\x0e\n\x06reason\x18\x05 \x01(\t:$\xc2\xb5\x18 \n\x12workflow.completed\x12\n2026-11-28\"\xa8\x01\n\x16WorkflowEndpointCalled\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x15\n\renrollment_id\x18\x02 \x01(\t\x12\"\n\x07step_id\x18\x03 \x01(\tB\x11\xca\xb5\x18\rtell-the-shop\x12\x12\n\ncontact_id\x18\x04 \x01(\t:*\xc2\xb5\x18&\n\x18workflow.endpoint_called\x12\n2026-11-28\"\xb9\x01\n\x11IntegrationSynced\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x1d\n\x08provider\x18\x02 \x01(\tB\x0b\xca\xb5\x18\x07hubspot\x12\x0f\n\x07sync_id\x18\x03 \x01(\t\x12\x37\n\x06\x63ounts\x18\x04 \x01(\x0b\x32\'.flownurture.integrations.v1.SyncCounts:$\xc2\xb5\x18 \n\x12integration.synced\x12\n2026-11-28\"\xe3\x01\n\x11IntegrationFailed\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x1d\n\x08provider\x18\x02 \x01(\tB\x0b\xca\xb5\x18\x07hubspot\x12\x0f\n\x07sync_id\x18\x03 \x01(\t\x12\x37\n\x06\x63ounts\x18\x04 \x01(\x0b\x32\'.flownurture.integrations.v1.SyncCounts\x12(\n\x05\x65rror\x18\x05 \x01(\tB\x19\xca\xb5\x18\x15The CRM answered 500.:$\xc2\xb5\x18 \n\x12integration.failed\x12\n2026-11-28\"\xd0\x01\n\x10\x45ndpointDisabled\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12*\n\x03url\x18\x02 \x01(\tB\x1d\xca\xb5\x18\x19https://example.com/hooks\x12\x1b\n\x06reason\x18\x03 \x01(\tB\x0b\xca\xb5\x18\x07\x66\x61iling\x12\x31\n\rfailing_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:+\xc2\xb5\x18\'\n\x19webhook_endpoint.disabled\x12\n2026-11-28b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -96,6 +97,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTEGRATIONSYNCED']._serialized_options = b'\302\265\030 \n\022integration.synced\022\n2026-11-28'
   _globals['_INTEGRATIONFAILED'].fields_by_name['provider']._loaded_options = None
   _globals['_INTEGRATIONFAILED'].fields_by_name['provider']._serialized_options = b'\312\265\030\007hubspot'
+  _globals['_INTEGRATIONFAILED'].fields_by_name['error']._loaded_options = None
+  _globals['_INTEGRATIONFAILED'].fields_by_name['error']._serialized_options = b'\312\265\030\025The CRM answered 500.'
   _globals['_INTEGRATIONFAILED']._loaded_options = None
   _globals['_INTEGRATIONFAILED']._serialized_options = b'\302\265\030 \n\022integration.failed\022\n2026-11-28'
   _globals['_ENDPOINTDISABLED'].fields_by_name['url']._loaded_options = None
@@ -104,48 +107,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDPOINTDISABLED'].fields_by_name['reason']._serialized_options = b'\312\265\030\007failing'
   _globals['_ENDPOINTDISABLED']._loaded_options = None
   _globals['_ENDPOINTDISABLED']._serialized_options = b'\302\265\030\'\n\031webhook_endpoint.disabled\022\n2026-11-28'
-  _globals['_WEBHOOKEVENT']._serialized_start=256
-  _globals['_WEBHOOKEVENT']._serialized_end=444
-  _globals['_CONTACTCREATED']._serialized_start=447
-  _globals['_CONTACTCREATED']._serialized_end=605
-  _globals['_CONTACTUPDATED']._serialized_start=608
-  _globals['_CONTACTUPDATED']._serialized_end=750
-  _globals['_CONTACTDELETED']._serialized_start=752
-  _globals['_CONTACTDELETED']._serialized_end=823
-  _globals['_CONTACTSUBSCRIBED']._serialized_start=825
-  _globals['_CONTACTSUBSCRIBED']._serialized_end=933
-  _globals['_CONTACTUNSUBSCRIBED']._serialized_start=936
-  _globals['_CONTACTUNSUBSCRIBED']._serialized_end=1089
-  _globals['_FORMSUBMITTED']._serialized_start=1092
-  _globals['_FORMSUBMITTED']._serialized_end=1232
-  _globals['_EMAILSENT']._serialized_start=1234
-  _globals['_EMAILSENT']._serialized_end=1336
-  _globals['_EMAILDELIVERED']._serialized_start=1338
-  _globals['_EMAILDELIVERED']._serialized_end=1450
-  _globals['_EMAILBOUNCED']._serialized_start=1453
-  _globals['_EMAILBOUNCED']._serialized_end=1609
-  _globals['_EMAILCOMPLAINED']._serialized_start=1611
-  _globals['_EMAILCOMPLAINED']._serialized_end=1725
-  _globals['_EMAILVETOED']._serialized_start=1728
-  _globals['_EMAILVETOED']._serialized_end=1893
-  _globals['_EMAILOPENED']._serialized_start=1896
-  _globals['_EMAILOPENED']._serialized_end=2063
-  _globals['_EMAILCLICKED']._serialized_start=2066
-  _globals['_EMAILCLICKED']._serialized_end=2280
-  _globals['_CAMPAIGNLAUNCHED']._serialized_start=2282
-  _globals['_CAMPAIGNLAUNCHED']._serialized_end=2384
-  _globals['_CAMPAIGNCOMPLETED']._serialized_start=2387
-  _globals['_CAMPAIGNCOMPLETED']._serialized_end=2569
-  _globals['_WORKFLOWENROLLED']._serialized_start=2572
-  _globals['_WORKFLOWENROLLED']._serialized_end=2708
-  _globals['_WORKFLOWCOMPLETED']._serialized_start=2711
-  _globals['_WORKFLOWCOMPLETED']._serialized_end=2873
-  _globals['_WORKFLOWENDPOINTCALLED']._serialized_start=2876
-  _globals['_WORKFLOWENDPOINTCALLED']._serialized_end=3044
-  _globals['_INTEGRATIONSYNCED']._serialized_start=3046
-  _globals['_INTEGRATIONSYNCED']._serialized_end=3157
-  _globals['_INTEGRATIONFAILED']._serialized_start=3159
-  _globals['_INTEGRATIONFAILED']._serialized_end=3270
-  _globals['_ENDPOINTDISABLED']._serialized_start=3273
-  _globals['_ENDPOINTDISABLED']._serialized_end=3481
+  _globals['_WEBHOOKEVENT']._serialized_start=297
+  _globals['_WEBHOOKEVENT']._serialized_end=485
+  _globals['_CONTACTCREATED']._serialized_start=488
+  _globals['_CONTACTCREATED']._serialized_end=646
+  _globals['_CONTACTUPDATED']._serialized_start=649
+  _globals['_CONTACTUPDATED']._serialized_end=791
+  _globals['_CONTACTDELETED']._serialized_start=793
+  _globals['_CONTACTDELETED']._serialized_end=864
+  _globals['_CONTACTSUBSCRIBED']._serialized_start=866
+  _globals['_CONTACTSUBSCRIBED']._serialized_end=974
+  _globals['_CONTACTUNSUBSCRIBED']._serialized_start=977
+  _globals['_CONTACTUNSUBSCRIBED']._serialized_end=1130
+  _globals['_FORMSUBMITTED']._serialized_start=1133
+  _globals['_FORMSUBMITTED']._serialized_end=1273
+  _globals['_EMAILSENT']._serialized_start=1275
+  _globals['_EMAILSENT']._serialized_end=1377
+  _globals['_EMAILDELIVERED']._serialized_start=1379
+  _globals['_EMAILDELIVERED']._serialized_end=1491
+  _globals['_EMAILBOUNCED']._serialized_start=1494
+  _globals['_EMAILBOUNCED']._serialized_end=1650
+  _globals['_EMAILCOMPLAINED']._serialized_start=1652
+  _globals['_EMAILCOMPLAINED']._serialized_end=1766
+  _globals['_EMAILVETOED']._serialized_start=1769
+  _globals['_EMAILVETOED']._serialized_end=1934
+  _globals['_EMAILOPENED']._serialized_start=1937
+  _globals['_EMAILOPENED']._serialized_end=2104
+  _globals['_EMAILCLICKED']._serialized_start=2107
+  _globals['_EMAILCLICKED']._serialized_end=2321
+  _globals['_CAMPAIGNLAUNCHED']._serialized_start=2323
+  _globals['_CAMPAIGNLAUNCHED']._serialized_end=2425
+  _globals['_CAMPAIGNCOMPLETED']._serialized_start=2428
+  _globals['_CAMPAIGNCOMPLETED']._serialized_end=2610
+  _globals['_WORKFLOWENROLLED']._serialized_start=2613
+  _globals['_WORKFLOWENROLLED']._serialized_end=2749
+  _globals['_WORKFLOWCOMPLETED']._serialized_start=2752
+  _globals['_WORKFLOWCOMPLETED']._serialized_end=2914
+  _globals['_WORKFLOWENDPOINTCALLED']._serialized_start=2917
+  _globals['_WORKFLOWENDPOINTCALLED']._serialized_end=3085
+  _globals['_INTEGRATIONSYNCED']._serialized_start=3088
+  _globals['_INTEGRATIONSYNCED']._serialized_end=3273
+  _globals['_INTEGRATIONFAILED']._serialized_start=3276
+  _globals['_INTEGRATIONFAILED']._serialized_end=3503
+  _globals['_ENDPOINTDISABLED']._serialized_start=3506
+  _globals['_ENDPOINTDISABLED']._serialized_end=3714
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from flownurture.contacts.v1 import contacts_pb2 as _contacts_pb2
+from flownurture.integrations.v1 import syncs_pb2 as _syncs_pb2
 from flownurture.sending.v1 import messages_pb2 as _messages_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -600,23 +601,30 @@ Global___WorkflowEndpointCalled: _TypeAlias = WorkflowEndpointCalled  # noqa: Y0
 
 @_typing.final
 class IntegrationSynced(_message.Message):
-    """A connection to another system was synchronized. Not told yet."""
+    """Contacts and a connected CRM are in step, but for what `counts.problems` counts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONNECTION_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    SYNC_ID_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
     connection_id: _builtins.str
     provider: _builtins.str
+    sync_id: _builtins.str
+    @_builtins.property
+    def counts(self) -> _syncs_pb2.SyncCounts: ...
     def __init__(
         self,
         *,
         connection_id: _builtins.str = ...,
         provider: _builtins.str = ...,
+        sync_id: _builtins.str = ...,
+        counts: _syncs_pb2.SyncCounts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "counts", b"counts", "provider", b"provider", "sync_id", b"sync_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -624,23 +632,35 @@ Global___IntegrationSynced: _TypeAlias = IntegrationSynced  # noqa: Y015
 
 @_typing.final
 class IntegrationFailed(_message.Message):
-    """A connection to another system could not be synchronized. Not told yet."""
+    """Contacts and a connected CRM could not be brought in step. The next sync goes on where this one ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONNECTION_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    SYNC_ID_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     connection_id: _builtins.str
     provider: _builtins.str
+    sync_id: _builtins.str
+    error: _builtins.str
+    @_builtins.property
+    def counts(self) -> _syncs_pb2.SyncCounts:
+        """What it had come to by then."""
+
     def __init__(
         self,
         *,
         connection_id: _builtins.str = ...,
         provider: _builtins.str = ...,
+        sync_id: _builtins.str = ...,
+        counts: _syncs_pb2.SyncCounts | None = ...,
+        error: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_id", b"connection_id", "counts", b"counts", "error", b"error", "provider", b"provider", "sync_id", b"sync_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
