@@ -189,3 +189,17 @@ async def test_an_account_at_an_address_of_its_own_is_found_there(connecting: Co
     connecting.grants.extra[field] = own
     tokens = await connecting.authorization.exchange(*await connecting.consent(), BACK)
     assert tokens.base_url == own
+
+
+@pytest.mark.parametrize("provider", list(PROVIDERS.values()), ids=lambda provider: str(provider.name))
+def test_every_crm_is_reached_over_https(provider: Provider) -> None:
+    public, endpoints = provider.public, provider.endpoints(provider.public)
+    reached = (
+        public.consent,
+        public.tokens,
+        public.api,
+        endpoints.authorize,
+        endpoints.token,
+        endpoints.revoke,
+    )
+    assert all(url.startswith("https://") for url in reached)
