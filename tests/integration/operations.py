@@ -302,6 +302,7 @@ BODIES: dict[str, Body] = {
     },
     "integrations.v1.ConnectionService.GetConnection": _nothing,
     "integrations.v1.ConnectionService.ListConnections": _nothing,
+    "integrations.v1.ConnectionService.UpdateConnection": lambda _: {"log_activities": False},
     "integrations.v1.ConnectionService.DeleteConnection": _nothing,
     "integrations.v1.FieldMappingService.GetMappableFields": _nothing,
     "integrations.v1.FieldMappingService.GetFieldMappings": _nothing,
