@@ -14,6 +14,8 @@ from services.integrations.ai.mail_checks import MailChecks
 from services.integrations.ai.tests.model_server import ModelServer, serving
 from services.integrations.ai.tests.neighbours import Sending
 from services.integrations.ai.tests.tenant import Tenant
+from services.integrations.ai.tools import Tools
+from services.integrations.api.copilot import CopilotApi
 from services.integrations.api.usage import AiUsageApi
 from services.integrations.api.writing import WritingApi
 from services.integrations.settings import IntegrationsSettings
@@ -102,7 +104,9 @@ def _serving(settings: IntegrationsSettings, database: Database, sending: Peer) 
     verifier = StampVerifier("integrations", settings.stamp_trusted_keys)
     server = RpcServer("integrations", "127.0.0.1:0", verifier, database)
     model = LanguageModel(settings)
-    return server.add(WritingApi(database, model, MailChecks(sending)), AiUsageApi())
+    # Nobody is there to read from but who looks at drafts.
+    copilot = CopilotApi(database, model, Tools(sending, sending))
+    return server.add(WritingApi(database, model, MailChecks(sending)), copilot, AiUsageApi())
 
 
 def _peer(server: RpcServer, process: str, service_environment: Environment) -> Peer:

@@ -36,14 +36,21 @@ class HangsUp:
     """The connection ends without an answer."""
 
 
-class Asks:
-    """An answer that asks for tools, each by its name and its arguments."""
+@dataclass(frozen=True)
+class Raw:
+    """An answer of 200 with this for a body, whatever that is."""
 
-    def __init__(self, *calls: tuple[str, Json]) -> None:
+    body: str
+
+
+class Asks:
+    """An answer that asks for tools, each by its name and its arguments, which may be no JSON."""
+
+    def __init__(self, *calls: tuple[str, Json | str]) -> None:
         self.calls = calls
 
 
-Turn: TypeAlias = Says | Asks | Fails | HangsUp
+Turn: TypeAlias = Says | Asks | Fails | HangsUp | Raw
 # What the model does with what it is asked.
 Mind: TypeAlias = Callable[[Json], Turn]
 
@@ -89,7 +96,12 @@ class ModelServer:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, turn: Turn) -> None:
         asked = self.asked[-1]
-        if not asked.get("stream") and isinstance(turn, Says | Asks):
+        if isinstance(turn, Raw):
+            _write_whole(writer, turn.body)
+            await writer.drain()
+        elif not asked.get("stream") and isinstance(turn, Says | Asks):
+            if isinstance(turn, Says) and turn.until is not None:
+                await self._held(reader, turn.until)
             _reply(writer, turn)
             await writer.drain()
         elif isinstance(turn, Says):
@@ -140,7 +152,10 @@ def _reply(writer: asyncio.StreamWriter, turn: Says | Asks) -> None:
             {
                 "id": f"call-{number}",
                 "type": "function",
-                "function": {"name": name, "arguments": json.dumps(arguments)},
+                "function": {
+                    "name": name,
+                    "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments),
+                },
             }
             for number, (name, arguments) in enumerate(turn.calls)
         ]
@@ -148,9 +163,12 @@ def _reply(writer: asyncio.StreamWriter, turn: Says | Asks) -> None:
     tokens = turn.tokens if isinstance(turn, Says) else 100
     if tokens is not None:
         answer["usage"] = {"prompt_tokens": 1, "completion_tokens": tokens - 1, "total_tokens": tokens}
-    body = json.dumps(answer).encode()
+    _write_whole(writer, json.dumps(answer))
+
+
+def _write_whole(writer: asyncio.StreamWriter, body: str) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n")
-    writer.write(b"content-length: %d\r\n\r\n%b" % (len(body), body))
+    writer.write(b"content-length: %d\r\n\r\n%b" % (len(body.encode()), body.encode()))
 
 
 def all_that_was_given(request: Json) -> str:

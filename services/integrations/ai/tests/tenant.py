@@ -5,10 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from sqlalchemy import text
+
 from chassis.context import ActorKind, RequestContext, Role
+from chassis.database import Database
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
-from flownurture.integrations.v1 import usage_pb2, writing_pb2
+from flownurture.integrations.v1 import copilot_pb2, usage_pb2, writing_pb2
+from flownurture.integrations.v1.copilot_pb2_grpc import CopilotServiceStub
 from flownurture.integrations.v1.usage_pb2_grpc import AiUsageServiceStub
 from flownurture.integrations.v1.writing_pb2_grpc import WritingServiceStub
 
@@ -57,6 +61,18 @@ class Tenant:
         assert last.WhichOneof("event") == "mail"
         return last.mail
 
+    def steps(self, question: str = "What is there?") -> AsyncGenerator[copilot_pb2.AskCopilotEvent, None]:
+        """What happens while a question is answered."""
+        stub = CopilotServiceStub(self.gateway.channel)
+        request = copilot_pb2.AskCopilotRequest(question=question)
+        return self.gateway.stream(stub.AskCopilot, request, self.context, timeout=30)
+
+    async def ask(self, question: str = "What is there?") -> copilot_pb2.CopilotAnswer:
+        """The answer that comes of it."""
+        *_, last = [event async for event in self.steps(question)]
+        assert last.WhichOneof("event") == "answer"
+        return last.answer
+
     async def counted(self, identity: Peer) -> int:
         """How many tokens count, as identity is told."""
         request = usage_pb2.CountTokensRequest()
@@ -64,3 +80,15 @@ class Tenant:
         caller = RequestContext.of_process("identity", self.context.organization)
         answer = await identity.call(AiUsageServiceStub(identity.channel).CountTokens, request, caller)
         return int(answer.tokens)
+
+
+async def spent(tenant: Tenant, database: Database) -> int:
+    """How many tokens count."""
+    async with database.tenant_transaction(tenant.context) as session:
+        return int(await session.scalar(text("SELECT coalesce(sum(tokens), 0) FROM ai_usage")))
+
+
+async def held(tenant: Tenant, database: Database) -> int:
+    """How many requests have tokens set aside."""
+    async with database.tenant_transaction(tenant.context) as session:
+        return int(await session.scalar(text("SELECT count(*) FROM ai_tokens_set_aside")))

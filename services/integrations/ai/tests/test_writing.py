@@ -17,22 +17,12 @@ from chassis.tests.deadlines import until
 from services.integrations.ai.tests.conftest import KEY
 from services.integrations.ai.tests.model_server import Fails, HangsUp, ModelServer, Says, a_mail
 from services.integrations.ai.tests.neighbours import Sending
-from services.integrations.ai.tests.tenant import CYCLE, Tenant
+from services.integrations.ai.tests.tenant import CYCLE, Tenant, held, spent
 from services.integrations.ai.writing import Brief, cost_at_most
 
 GOOD = Says(a_mail())
 WRONG = Says(a_mail("<p>{{ wrong.name }}</p>"))
 A_BRIEF = Brief("Tell of spring", "", "", "", "", 150, "")
-
-
-async def spent(tenant: Tenant, database: Database) -> int:
-    async with database.tenant_transaction(tenant.context) as session:
-        return int(await session.scalar(text("SELECT coalesce(sum(tokens), 0) FROM ai_usage")))
-
-
-async def held(tenant: Tenant, database: Database) -> int:
-    async with database.tenant_transaction(tenant.context) as session:
-        return int(await session.scalar(text("SELECT count(*) FROM ai_tokens_set_aside")))
 
 
 async def test_a_brief_becomes_a_mail_whose_parts_were_looked_at(
