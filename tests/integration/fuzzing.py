@@ -11,7 +11,8 @@ from pathlib import Path
 # What a description cannot say, it cannot be held to: that a list exists, a password is right, a key was used before.
 _EXCLUDED_CHECKS = "positive_data_acceptance"
 # Operations that end the session that all of the run uses, and those that answer 503 where no operator has a language model.
-_LEFT_OUT = "^/v1/auth/(logout|logout-everywhere|switch)$|^/v1/team/leave$|^/v1/ai/"
+_ENDING = "^/v1/auth/(logout|logout-everywhere|switch)$|^/v1/team/leave$"
+AI = "^/v1/ai/"
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Fuzzer:
     paths: str = ".*"
     # Whether each bound of each schema is tried besides what is made at random; one who gets as far as the others is enough for that.
     covers: bool = True
+    # Whether there is a language model to be asked.
+    has_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ async def fuzz(url: str, fuzzer: Fuzzer, *, examples: int, seed: int, folder: Pa
         "--include-path-regex",
         fuzzer.paths,
         "--exclude-path-regex",
-        _LEFT_OUT,
+        _ENDING if fuzzer.has_model else f"{_ENDING}|{AI}",
         "--warnings",
         "off",
         "--no-color",

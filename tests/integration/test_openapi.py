@@ -10,10 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.demo.client import Client
+from deploy.demo.client import Client, Json
 from services.identity.scopes import SCOPES
-from tests.integration.fuzzing import Fuzzer, fuzz
+from services.integrations.ai.tests.model_server import Asks, ModelServer, Says, Turn, a_mail, serving
+from tests.integration.fuzzing import AI, Fuzzer, fuzz
 from tests.integration.house import House
+from tests.integration.second_processes import second_gateway, second_integrations
 from tests.integration.tenants import make_key, sign_up
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2"))
@@ -50,3 +52,36 @@ async def test_every_answer_is_one_that_the_description_knows_and_none_is_a_fail
     verdict = await fuzz(house.gateway_url, fuzzers[name], examples=EXAMPLES, seed=SEED, folder=tmp_path)
     record_property("figure", f"schemathesis as {name}, seed {SEED}: {verdict.figure}")
     assert verdict.passed, verdict.report
+
+
+@pytest.fixture
+async def with_a_model(house: House) -> AsyncIterator[tuple[str, ModelServer]]:
+    """A gateway of which the operator has a language model, which looks at something before it answers."""
+
+    def mind(request: Json) -> Turn:
+        if "response_format" in request:
+            return Says(a_mail())
+        return Says("Well.") if request["messages"][-1]["role"] == "tool" else Asks(("list_contacts", {}))
+
+    async with (
+        serving() as model,
+        second_integrations(house, AI_BASE_URL=model.url, AI_MODEL="scripted") as integrations,
+        second_gateway(house, INTEGRATIONS_TARGET=integrations) as url,
+    ):
+        model.mind = mind
+        yield url, model
+
+
+@pytest.mark.slow
+async def test_so_does_every_answer_that_takes_a_language_model(
+    fuzzers: dict[str, Fuzzer],
+    with_a_model: tuple[str, ModelServer],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    url, model = with_a_model
+    fuzzer = Fuzzer(fuzzers["an ORG_ADMIN"].credential, paths=AI, has_model=True)
+    verdict = await fuzz(url, fuzzer, examples=EXAMPLES, seed=SEED, folder=tmp_path)
+    record_property("figure", f"schemathesis with a language model, seed {SEED}: {verdict.figure}")
+    assert verdict.passed, verdict.report
+    assert {"response_format" in asked for asked in model.asked} == {True, False}
