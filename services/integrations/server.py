@@ -13,6 +13,7 @@ from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.vault.settings import wrapping_of
 from chassis.vault.vault import Vault
+from services.integrations.ai.earlier_mails import EarlierMails
 from services.integrations.ai.language_model import LanguageModel
 from services.integrations.ai.mail_checks import MailChecks
 from services.integrations.ai.tools import Tools
@@ -84,7 +85,7 @@ async def serve(settings: IntegrationsSettings) -> None:
         process.start(runner)
         server = RpcServer("integrations", settings.listen, process.verifier, database)
         server.add(
-            WritingApi(database, model, MailChecks(sending)),
+            WritingApi(database, model, MailChecks(sending), EarlierMails(sending)),
             CopilotApi(database, model, Tools(contacts, sending)),
             AiUsageApi(),
             ConnectionApi(vault, connecting),

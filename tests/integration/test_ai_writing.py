@@ -64,6 +64,30 @@ async def test_a_mail_is_written_that_a_campaign_can_be_launched_with(
     assert {"limit": "ai_tokens_per_cycle", "used": 1_500, "allowed": 2_000_000} in usage["limits"]
 
 
+async def test_it_goes_by_a_template_that_whoever_asks_may_read_and_by_no_other(
+    api: httpx.AsyncClient, model: ModelServer
+) -> None:
+    tenant, rival = await sign_up(api), await sign_up(api)
+    await subscribe(api, tenant, "pro")
+    ours, theirs = [
+        (await each.key.post("/v1/templates", {"name": "Spring", "html": "<p>CROCUS</p>"}))["id"]
+        for each in (tenant, rival)
+    ]
+    asked = len(model.asked)
+
+    async def write(credential: str, **more: str) -> httpx.Response:
+        return await api.post("/v1/ai/write", headers=authorization(credential), json=BRIEF | more)
+
+    problem(await write(tenant.secret, based_on_template_id=theirs), 404, "not-found")
+    blind = (await make_key(tenant.owner, {"ai:write"}))["secret"]
+    problem(await write(blind, based_on_template_id=ours), 403, "insufficient-scope")
+    problem(await write(tenant.secret, based_on_template_id=ours, based_on="x"), 422, "invalid-request")
+    assert len(model.asked) == asked
+    model.does(Says(a_mail()))
+    assert (await write(tenant.secret, based_on_template_id=ours)).status_code == 200
+    assert "CROCUS" in model.asked[-1]["messages"][-1]["content"]
+
+
 async def test_it_is_told_as_it_is_written(api: httpx.AsyncClient, model: ModelServer) -> None:
     tenant = await sign_up(api)
     await subscribe(api, tenant, "pro")

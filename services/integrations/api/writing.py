@@ -5,7 +5,9 @@ from contextlib import aclosing
 
 from chassis.context import RequestContext
 from chassis.database import Database
+from chassis.errors import FieldViolation, InvalidRequest
 from flownurture.integrations.v1 import writing_pb2 as pb
+from services.integrations.ai.earlier_mails import EarlierMails
 from services.integrations.ai.language_model import LanguageModel
 from services.integrations.ai.mail_checks import MailChecks
 from services.integrations.ai.spending import Spending, spending
@@ -24,17 +26,20 @@ class WritingApi:
 
     service = pb.DESCRIPTOR.services_by_name["WritingService"]
 
-    def __init__(self, database: Database, model: LanguageModel, checks: MailChecks) -> None:
+    def __init__(
+        self, database: Database, model: LanguageModel, checks: MailChecks, earlier: EarlierMails
+    ) -> None:
         self._database = database
         self._model = model
         self._checks = checks
+        self._earlier = earlier
 
     async def write_mail(
         self, request: pb.WriteMailRequest, context: RequestContext
     ) -> AsyncGenerator[pb.WriteMailEvent, None]:
         """What comes of the draft, then the mail; UNAVAILABLE, or PLAN_LIMIT_EXCEEDED before anything is asked."""
         self._model.require()
-        brief = _brief(request)
+        brief = _brief(request, await self._based_on(request, context))
         async with (
             spending(self._database, context, cost_at_most(brief)) as spent,
             aclosing(write(brief, self._model, self._checks, context, spent)) as written,
@@ -47,8 +52,17 @@ class WritingApi:
         # Whoever has it sees it counted.
         yield pb.WriteMailEvent(mail=_mail_message(mail, spent))
 
+    async def _based_on(self, request: pb.WriteMailRequest, context: RequestContext) -> str:
+        if not request.based_on_template_id:
+            return request.based_on
+        if request.based_on:
+            raise InvalidRequest(
+                FieldViolation("based_on_template_id", "is not for a mail that is based on another")
+            )
+        return await self._earlier.of_template(context, request.based_on_template_id)
 
-def _brief(request: pb.WriteMailRequest) -> Brief:
+
+def _brief(request: pb.WriteMailRequest, based_on: str) -> Brief:
     return Brief(
         goal=request.goal,
         audience=request.audience,
@@ -57,7 +71,7 @@ def _brief(request: pb.WriteMailRequest) -> Brief:
         brand_notes=request.brand_notes,
         # A length that this build does not know yet is no length.
         words=_WORDS.get(request.length, _WORDS[pb.MAIL_LENGTH_UNSPECIFIED]),
-        based_on=request.based_on,
+        based_on=based_on,
     )
 
 

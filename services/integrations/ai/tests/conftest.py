@@ -9,6 +9,7 @@ from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
+from services.integrations.ai.earlier_mails import EarlierMails
 from services.integrations.ai.language_model import LanguageModel
 from services.integrations.ai.mail_checks import MailChecks
 from services.integrations.ai.tests.model_server import ModelServer, serving
@@ -106,7 +107,9 @@ def _serving(settings: IntegrationsSettings, database: Database, sending: Peer) 
     model = LanguageModel(settings)
     # Nobody is there to read from but who looks at drafts.
     copilot = CopilotApi(database, model, Tools(sending, sending))
-    return server.add(WritingApi(database, model, MailChecks(sending)), copilot, AiUsageApi())
+    return server.add(
+        WritingApi(database, model, MailChecks(sending), EarlierMails(sending)), copilot, AiUsageApi()
+    )
 
 
 def _peer(server: RpcServer, process: str, service_environment: Environment) -> Peer:

@@ -27,7 +27,7 @@ from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)flownurture/integrations/v1/writing.proto\x12\x1b\x66lownurture.integrations.v1\x1a\x1cgoogle/api/annotations.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xee\x01\n\x10WriteMailRequest\x12\x17\n\x04goal\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xd0\x0f\x12\x19\n\x08\x61udience\x18\x02 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07\x12\x17\n\x04tone\x18\x03 \x01(\tB\t\x92\xb5\x18\x05\x18\xc8\x01H\x01\x12\x1a\n\x08language\x18\x04 \x01(\tB\x08\x92\xb5\x18\x04\x18\x32H\x01\x12\x1c\n\x0b\x62rand_notes\x18\x05 \x01(\tB\x07\x92\xb5\x18\x03\x18\xa0\x1f\x12\x37\n\x06length\x18\x06 \x01(\x0e\x32\'.flownurture.integrations.v1.MailLength\x12\x1a\n\x08\x62\x61sed_on\x18\x07 \x01(\tB\x08\x92\xb5\x18\x04\x18\xd0\x86\x03\"\x8c\x01\n\x0eWriteMailEvent\x12\x37\n\x05\x64raft\x18\x01 \x01(\x0b\x32&.flownurture.integrations.v1.MailPieceH\x00\x12\x38\n\x04mail\x18\x02 \x01(\x0b\x32(.flownurture.integrations.v1.WrittenMailH\x00\x42\x07\n\x05\x65vent\"*\n\tMailPiece\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12\x0c\n\x04html\x18\x02 \x01(\t\"z\n\x0bWrittenMail\x12?\n\rsubject_lines\x18\x01 \x03(\x0b\x32(.flownurture.integrations.v1.SubjectLine\x12\x0c\n\x04html\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06tokens\x18\x04 \x01(\x04\"1\n\x0bSubjectLine\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpreheader\x18\x02 \x01(\t*n\n\nMailLength\x12\x1b\n\x17MAIL_LENGTH_UNSPECIFIED\x10\x00\x12\x15\n\x11MAIL_LENGTH_SHORT\x10\x01\x12\x16\n\x12MAIL_LENGTH_MEDIUM\x10\x02\x12\x14\n\x10MAIL_LENGTH_LONG\x10\x03\x32\xbb\x01\n\x0eWritingService\x12\xa8\x01\n\tWriteMail\x12-.flownurture.integrations.v1.WriteMailRequest\x1a+.flownurture.integrations.v1.WriteMailEvent\"=\x8a\xb5\x18\x1a\x08\x02\x10\x01\x1a\x08\x61i:write\"\nai_writing\xd2\xb5\x18\x04mail\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/ai/write:\x01*0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)flownurture/integrations/v1/writing.proto\x12\x1b\x66lownurture.integrations.v1\x1a\x1cgoogle/api/annotations.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"\xb2\x02\n\x10WriteMailRequest\x12\x17\n\x04goal\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xd0\x0f\x12\x19\n\x08\x61udience\x18\x02 \x01(\tB\x07\x92\xb5\x18\x03\x18\xe8\x07\x12\x17\n\x04tone\x18\x03 \x01(\tB\t\x92\xb5\x18\x05\x18\xc8\x01H\x01\x12\x1a\n\x08language\x18\x04 \x01(\tB\x08\x92\xb5\x18\x04\x18\x32H\x01\x12\x1c\n\x0b\x62rand_notes\x18\x05 \x01(\tB\x07\x92\xb5\x18\x03\x18\xa0\x1f\x12\x37\n\x06length\x18\x06 \x01(\x0e\x32\'.flownurture.integrations.v1.MailLength\x12\x1a\n\x08\x62\x61sed_on\x18\x07 \x01(\tB\x08\x92\xb5\x18\x04\x18\xd0\x86\x03\x12)\n\x14\x62\x61sed_on_template_id\x18\x08 \x01(\tB\x06\x92\xb5\x18\x02\x38\x01H\x00\x88\x01\x01\x42\x17\n\x15_based_on_template_id\"\x8c\x01\n\x0eWriteMailEvent\x12\x37\n\x05\x64raft\x18\x01 \x01(\x0b\x32&.flownurture.integrations.v1.MailPieceH\x00\x12\x38\n\x04mail\x18\x02 \x01(\x0b\x32(.flownurture.integrations.v1.WrittenMailH\x00\x42\x07\n\x05\x65vent\"*\n\tMailPiece\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12\x0c\n\x04html\x18\x02 \x01(\t\"z\n\x0bWrittenMail\x12?\n\rsubject_lines\x18\x01 \x03(\x0b\x32(.flownurture.integrations.v1.SubjectLine\x12\x0c\n\x04html\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06tokens\x18\x04 \x01(\x04\"1\n\x0bSubjectLine\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpreheader\x18\x02 \x01(\t*n\n\nMailLength\x12\x1b\n\x17MAIL_LENGTH_UNSPECIFIED\x10\x00\x12\x15\n\x11MAIL_LENGTH_SHORT\x10\x01\x12\x16\n\x12MAIL_LENGTH_MEDIUM\x10\x02\x12\x14\n\x10MAIL_LENGTH_LONG\x10\x03\x32\xbb\x01\n\x0eWritingService\x12\xa8\x01\n\tWriteMail\x12-.flownurture.integrations.v1.WriteMailRequest\x1a+.flownurture.integrations.v1.WriteMailEvent\"=\x8a\xb5\x18\x1a\x08\x02\x10\x01\x1a\x08\x61i:write\"\nai_writing\xd2\xb5\x18\x04mail\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/ai/write:\x01*0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,20 +46,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WRITEMAILREQUEST'].fields_by_name['brand_notes']._serialized_options = b'\222\265\030\003\030\240\037'
   _globals['_WRITEMAILREQUEST'].fields_by_name['based_on']._loaded_options = None
   _globals['_WRITEMAILREQUEST'].fields_by_name['based_on']._serialized_options = b'\222\265\030\004\030\320\206\003'
+  _globals['_WRITEMAILREQUEST'].fields_by_name['based_on_template_id']._loaded_options = None
+  _globals['_WRITEMAILREQUEST'].fields_by_name['based_on_template_id']._serialized_options = b'\222\265\030\0028\001'
   _globals['_WRITINGSERVICE'].methods_by_name['WriteMail']._loaded_options = None
   _globals['_WRITINGSERVICE'].methods_by_name['WriteMail']._serialized_options = b'\212\265\030\032\010\002\020\001\032\010ai:write\"\nai_writing\322\265\030\004mail\202\323\344\223\002\021\"\014/v1/ai/write:\001*'
-  _globals['_MAILLENGTH']._serialized_start=780
-  _globals['_MAILLENGTH']._serialized_end=890
+  _globals['_MAILLENGTH']._serialized_start=848
+  _globals['_MAILLENGTH']._serialized_end=958
   _globals['_WRITEMAILREQUEST']._serialized_start=178
-  _globals['_WRITEMAILREQUEST']._serialized_end=416
-  _globals['_WRITEMAILEVENT']._serialized_start=419
-  _globals['_WRITEMAILEVENT']._serialized_end=559
-  _globals['_MAILPIECE']._serialized_start=561
-  _globals['_MAILPIECE']._serialized_end=603
-  _globals['_WRITTENMAIL']._serialized_start=605
-  _globals['_WRITTENMAIL']._serialized_end=727
-  _globals['_SUBJECTLINE']._serialized_start=729
-  _globals['_SUBJECTLINE']._serialized_end=778
-  _globals['_WRITINGSERVICE']._serialized_start=893
-  _globals['_WRITINGSERVICE']._serialized_end=1080
+  _globals['_WRITEMAILREQUEST']._serialized_end=484
+  _globals['_WRITEMAILEVENT']._serialized_start=487
+  _globals['_WRITEMAILEVENT']._serialized_end=627
+  _globals['_MAILPIECE']._serialized_start=629
+  _globals['_MAILPIECE']._serialized_end=671
+  _globals['_WRITTENMAIL']._serialized_start=673
+  _globals['_WRITTENMAIL']._serialized_end=795
+  _globals['_SUBJECTLINE']._serialized_start=797
+  _globals['_SUBJECTLINE']._serialized_end=846
+  _globals['_WRITINGSERVICE']._serialized_start=961
+  _globals['_WRITINGSERVICE']._serialized_end=1148
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,7 @@ class WriteMailRequest(_message.Message):
     BRAND_NOTES_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
     BASED_ON_FIELD_NUMBER: _builtins.int
+    BASED_ON_TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     goal: _builtins.str
     """What the mail is to bring about."""
     audience: _builtins.str
@@ -69,6 +70,8 @@ class WriteMailRequest(_message.Message):
     """Medium, if not given."""
     based_on: _builtins.str
     """An earlier mail to go by."""
+    based_on_template_id: _builtins.str
+    """A template of the organization's to go by instead, which whoever asks may read."""
     def __init__(
         self,
         *,
@@ -79,12 +82,15 @@ class WriteMailRequest(_message.Message):
         brand_notes: _builtins.str = ...,
         length: Global___MailLength.ValueType = ...,
         based_on: _builtins.str = ...,
+        based_on_template_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_based_on_template_id", b"_based_on_template_id", "based_on_template_id", b"based_on_template_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "based_on", b"based_on", "brand_notes", b"brand_notes", "goal", b"goal", "language", b"language", "length", b"length", "tone", b"tone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_based_on_template_id", b"_based_on_template_id", "audience", b"audience", "based_on", b"based_on", "based_on_template_id", b"based_on_template_id", "brand_notes", b"brand_notes", "goal", b"goal", "language", b"language", "length", b"length", "tone", b"tone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__based_on_template_id: _TypeAlias = _typing.Literal["based_on_template_id"]  # noqa: Y015
+    _WhichOneofArgType__based_on_template_id: _TypeAlias = _typing.Literal["_based_on_template_id", b"_based_on_template_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__based_on_template_id) -> _WhichOneofReturnType__based_on_template_id | None: ...
 
 Global___WriteMailRequest: _TypeAlias = WriteMailRequest  # noqa: Y015
 
