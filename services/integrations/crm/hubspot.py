@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from html import escape
 from itertools import takewhile
 from typing import Any
 
@@ -303,11 +304,13 @@ def _upsert(change: Change) -> dict[str, Any]:
 
 
 def _note(activity: Activity) -> dict[str, Any]:
+    """Its body is HTML."""
+    said = escape(f"{activity.title}\n{activity.text}").replace("\n", "<br>")
     association = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": _NOTE_TO_CONTACT}
     return {
         "properties": {
             "hs_timestamp": str(milliseconds(activity.at)),
-            "hs_note_body": f"{activity.title}\n{activity.text}\n[FlowNurture {activity.id}]",
+            "hs_note_body": f"{said}<br>[FlowNurture {activity.id}]",
         },
         "associations": [{"to": {"id": activity.contact_id}, "types": [association]}],
     }

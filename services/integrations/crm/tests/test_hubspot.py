@@ -18,6 +18,7 @@ from services.integrations.crm.errors import (
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.crm.hubspot import HubSpot
 from services.integrations.crm.records import (
+    Activity,
     Change,
     Kind,
     Outcome,
@@ -150,6 +151,15 @@ async def test_a_hundred_at_most_go_in_one_call(account: HubSpotAccount, hubspot
     for email in emails[100:]:
         account.add(email)
     assert len(await hubspot.find(emails, NAMES)) == 250
+
+
+async def test_a_note_holds_no_markup_of_others(account: HubSpotAccount, hubspot: HubSpot) -> None:
+    ada = account.add("ada@example.com")
+    at = datetime(2026, 11, 29, 8, 30, tzinfo=UTC)
+    await hubspot.log([Activity("event-1", ada, "<b>Clicked", "<img src=x>\nhttps://x.test/?a&b", at)])
+    (shown,) = account.notes
+    expected = "&lt;b&gt;Clicked<br>&lt;img src=x&gt;<br>https://x.test/?a&amp;b<br>[FlowNurture event-1]"
+    assert shown["properties"]["hs_note_body"] == expected
 
 
 async def test_an_opt_out_that_the_crm_does_not_take_keeps_no_other_waiting(
