@@ -116,7 +116,6 @@ async def change_mappings(
     # Before the position, as whoever works on it does.
     await syncs.interrupt(session, connection_id)
     if after.last > before.last:
-        await syncs.interrupt(session, connection_id)
         await positions.move(
             session, connection_id, cursor=None, contacts_until=None, told_all_contacts=False
         )
