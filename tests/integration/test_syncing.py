@@ -450,6 +450,24 @@ async def test_an_opt_out_reaches_a_record_by_the_address_that_it_has_there(
     assert (contact.email, record.email) == ("Moved.To@example.test", "Moved.To@example.test")
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["a record linked before", "a record of the same page"])
+async def test_an_opt_out_counts_in_each_record_that_has_the_address(build: Build, *, before: bool) -> None:
+    house = await build("scripted", 0)
+    await house.connect()
+    house.theirs.add("ada@example.test", given="Ada", points=None)
+    if before:
+        await house.settle()
+    another = house.theirs.add("Ada@example.test", given="Ada again", points=None)
+    house.theirs.say_opted_out(another)
+    await house.settle()
+    (contact,) = (await house.everybody()).values()
+    assert contact.status == contacts_pb2.CONTACT_STATUS_UNSUBSCRIBED
+    # The other record is told, and so that the CRM has said it is known when the person comes back.
+    assert all(record.opted_out for record in house.theirs.live())
+    (link,) = [link for link in await house.links() if not link.is_cut]
+    assert link.contact_id == UUID(contact.id)
+
+
 async def test_what_came_from_a_crm_is_told_to_others_alone(
     build: Build,
 ) -> None:

@@ -21,6 +21,8 @@ class Paired:
     pairs: Sequence[Pair]
     cut: Sequence[Link] = ()
     problems: Sequence[Problem] = ()
+    # Addresses of records that are in no pair, and whose people have opted out there.
+    opted_out: Sequence[str] = ()
 
 
 class Pairing:
@@ -59,7 +61,7 @@ class Pairing:
             Pair(found[place], record, link) for place, (record, link) in enumerate(linked) if place in found
         ]
         met = await self._meet(context, strangers)
-        return Paired([*known, *met.pairs], archived, met.problems)
+        return Paired([*known, *met.pairs], archived, met.problems, met.opted_out)
 
     async def of_contacts(self, context: RequestContext, contacts: Sequence[OurContact]) -> Paired:
         """The records of contacts. Nobody gets one who has opted out."""
@@ -107,28 +109,32 @@ class Pairing:
         return Paired(pairs, (), problems)
 
     async def _meet(self, context: RequestContext, strangers: Sequence[Record]) -> Paired:
-        """Records that have no link yet, with the contacts that have their addresses."""
-        problems, by_email = [], dict[str, Record]()
+        """Records that have no link yet, with the contacts that have their addresses. An opt-out counts in each of several, too."""
+        problems, by_email, others = [], dict[str, Record](), list[tuple[str, Record]]()
         for record in strangers:
             email = (record.email or "").strip().lower()
             if not email:
                 problems.append(Problem(None, record.id, "It has no e-mail address."))
             elif email in by_email:
                 problems.append(Problem(None, record.id, "Another record has the same e-mail address."))
+                others.append((email, record))
             else:
                 by_email[email] = record
-        emails = list(by_email)
-        found = await self._contacts.find(context, emails, self._fields.names)
+        found = await self._contacts.find(context, list(by_email), self._fields.names)
         links = await self._links(context, contacts=[contact.id for contact in found.values()])
         pairs = []
-        for email in emails:
-            contact, record = found.get(email), by_email[email]
+        for email, record in by_email.items():
+            contact = found.get(email)
             link = links.by_contact.get(contact.id) if contact else None
             if link is None or link.is_cut:
                 pairs.append(Pair(contact, record))
             else:
                 problems.append(Problem(link.contact_id, record.id, "Another record is that contact's."))
-        return Paired(pairs, (), problems)
+                others.append((email, record))
+        opted_out = [
+            email for email, record in others if record.opted_out and _is_news(found.get(email), links)
+        ]
+        return Paired(pairs, (), problems, opted_out)
 
     async def _links(
         self, context: RequestContext, *, contacts: Sequence[UUID] = (), records: Sequence[str] = ()
@@ -140,3 +146,11 @@ class Pairing:
 
     async def _records(self, ids: Sequence[str]) -> Mapping[str, Record]:
         return await self._crm.read(ids, self._fields.properties) if ids else {}
+
+
+def _is_news(contact: OurContact | None, links: Links) -> bool:
+    """Whether the CRM has not said before that this person has opted out: who came back here since is not opted out again."""
+    if contact is None:
+        return True
+    link = links.by_contact.get(contact.id)
+    return not contact.opted_out and not (link is not None and link.agreement.crm_opted_out)

@@ -69,7 +69,7 @@ class Run:
                 await self._commit(Phase.RECORDS, Paired([]), Settled(), self._at(cursor=None))
                 continue
             paired = await self._pairing.of_records(self._context, page.records)
-            settled = await self._settling.settle(self._context, paired.pairs)
+            settled = await self._settling.settle(self._context, paired.pairs, paired.opted_out)
             settled.tally["records_read"] += len(page.records)
             await self._commit(Phase.RECORDS, paired, settled, self._at(cursor=page.cursor))
             if page.wait:

@@ -75,13 +75,18 @@ class Settling:
         self._fields = fields
         self._note = note
 
-    async def settle(self, context: RequestContext, pairs: Sequence[Pair]) -> Settled:
-        """Write on both sides what is to be written. Raises what the CRM and our services raise when they cannot be asked, and Busy."""
+    async def settle(
+        self, context: RequestContext, pairs: Sequence[Pair], opted_out: Sequence[str] = ()
+    ) -> Settled:
+        """Write on both sides what is to be written, and that these addresses, of no pair, have opted out as well.
+
+        Raises what the CRM and our services raise when they cannot be asked, and Busy.
+        """
         settled = Settled()
         merged = [self._merged(pair) for pair in pairs]
         settled.problems += [each.problem(why) for each in merged for why in each.merge.unfit.values()]
         # Before anybody is made a contact, and whatever else of a pair cannot be written.
-        await self._opt_out(context, merged, settled)
+        await self._opt_out(context, merged, opted_out, settled)
         together = await self._write_ours(context, merged, settled)
         together = await self._write_theirs(together, settled)
         settled.links += [each.link() for each in together]
@@ -163,9 +168,13 @@ class Settling:
         return await self._crm.write(changes, self._fields.properties)
 
     async def _opt_out(
-        self, context: RequestContext, together: Sequence["_Together"], settled: Settled
+        self,
+        context: RequestContext,
+        together: Sequence["_Together"],
+        others: Sequence[str],
+        settled: Settled,
     ) -> None:
-        here = [each.email for each in together if each.merge.opt_out_ours]
+        here = list(dict.fromkeys([*(each.email for each in together if each.merge.opt_out_ours), *others]))
         there = [
             (each, Person(each.record_id, each.their_email)) for each in together if each.merge.opt_out_crm
         ]
