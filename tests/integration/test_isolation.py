@@ -80,6 +80,9 @@ NOT_SET_UP = {
     "integrations.v1.AuthorizationService.BeginAuthorization": (409,),
 }
 
+# What a CRM has to be asked for, and these shops' have none that would answer.
+OF_A_CRM = {"integrations.v1.FieldMappingService.GetMappableFields"}
+
 
 @dataclass(frozen=True)
 class Shop:
@@ -390,7 +393,7 @@ async def test_what_strangers_tried_to_change_is_as_it_was(
     clients: httpx.AsyncClient, shop: Shop, rival: Shop
 ) -> None:
     async def everything() -> list[object]:
-        readable = [name for name in BY_ID if ENDPOINTS[name].verb == "GET"]
+        readable = [name for name in BY_ID if ENDPOINTS[name].verb == "GET" and name not in OF_A_CRM]
         answers = [
             await operation(name).call(clients, shop.tenant.access_token, shop.own)
             for name in (*readable, *LISTS)
