@@ -65,6 +65,7 @@ def test_what_is_encoded_decodes_to_the_same_message(endpoint: Endpoint, data: s
     assert decoded == message
 
 
+@settings(max_examples=25)
 @pytest.mark.parametrize("endpoint", JSON_REQUESTS, ids=_name)
 @given(body=JSON | st.binary(max_size=30), query=st.text(st.characters(codec="ascii"), max_size=20))
 def test_any_input_is_read_or_refused_field_by_field(endpoint: Endpoint, body: Any, query: str) -> None:
