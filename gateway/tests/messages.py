@@ -77,7 +77,9 @@ def _one(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if kind is not None:
         return _WELL_KNOWN[kind.full_name] if kind.full_name in _WELL_KNOWN else _deferred(kind)
     if field.enum_type is not None:
-        numbers = [value.number for value in field.enum_type.values if value.number or not field.is_repeated]
+        # Where it tells whether something is given, as in a list, JSON has no name for what is none of its values.
+        has_nothing = not field.is_repeated and not field.has_presence
+        numbers = [value.number for value in field.enum_type.values if value.number or has_nothing]
         return st.sampled_from(numbers)
     return _SCALARS[field.type]
 
