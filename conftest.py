@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -108,6 +108,14 @@ def servers(request: pytest.FixtureRequest) -> Servers:
 def service_environment(servers: Servers) -> Callable[[str], dict[str, str]]:
     """The complete environment of a process, by its name, against the servers of this run."""
     return lambda process: process_environment(process, servers.addresses, servers.secrets)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_has_to_notice() -> Iterator[None]:
+    """Servers of single tests end at once: there is no load balancer that has to notice before they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chassis.rpc.server._NOTICE", 0.0)
+        yield
 
 
 def _start(run: _Run) -> None:
