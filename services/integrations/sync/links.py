@@ -82,23 +82,23 @@ async def keep(session: TenantSession, connection_id: UUID, agreed: Sequence[Lin
     """
     if not agreed:
         return
-    await session.driver.execute(
-        _KEEP,
-        (
-            [connection_id] * len(agreed),
-            [link.contact_id for link in agreed],
-            [link.record_id for link in agreed],
-            [orjson.dumps(dict(link.agreement.fingerprints)).decode() for link in agreed],
-            [link.agreement.crm_opted_out for link in agreed],
-            [link.is_cut for link in agreed],
-        ),
-    )
+    told = [
+        {
+            "contact_id": link.contact_id,
+            "record_id": link.record_id,
+            "fingerprints": link.agreement.fingerprints,
+            "crm_opted_out": link.agreement.crm_opted_out,
+            "is_cut": link.is_cut,
+        }
+        for link in agreed
+    ]
+    await session.driver.execute(_KEEP, {"connection_id": connection_id, "told": orjson.dumps(told).decode()})
 
 
 _KEEP = """
     WITH given AS (
-        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::boolean[], %s::boolean[])
-            AS given (connection_id, contact_id, record_id, fingerprints, crm_opted_out, is_cut)
+        SELECT %(connection_id)s::uuid AS connection_id, told.* FROM jsonb_to_recordset(%(told)s::jsonb)
+            AS told (contact_id uuid, record_id text, fingerprints jsonb, crm_opted_out boolean, is_cut boolean)
     ), parted AS (
         DELETE FROM links WHERE ctid = ANY(ARRAY(
             SELECT held.place FROM given, LATERAL (
@@ -108,7 +108,7 @@ _KEEP = """
         ))
     )
     INSERT INTO links (connection_id, contact_id, record_id, fingerprints, crm_opted_out, is_cut)
-    SELECT connection_id, contact_id, record_id, fingerprints::jsonb, crm_opted_out, is_cut FROM given
+    SELECT connection_id, contact_id, record_id, fingerprints, crm_opted_out, is_cut FROM given
     ON CONFLICT (organization_id, connection_id, contact_id) DO UPDATE SET
         record_id = excluded.record_id, fingerprints = excluded.fingerprints,
         crm_opted_out = excluded.crm_opted_out, is_cut = excluded.is_cut

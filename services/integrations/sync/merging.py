@@ -117,7 +117,8 @@ def merge(link_id: UUID, ours: Copy, crm: Copy, agreed: Agreement, rules: Sequen
     unfit: dict[str, str] = {}
     for rule in rules:
         pair = _Pair.of(link_id, rule, ours, crm, agreed)
-        match pair.holder():
+        holder = pair.holder()
+        match holder:
             case Holder.OURS:
                 if rule.field in ours.unfit:
                     unfit[rule.field] = ours.unfit[rule.field]
@@ -128,7 +129,7 @@ def merge(link_id: UUID, ours: Copy, crm: Copy, agreed: Agreement, rules: Sequen
                     unfit[rule.field] = crm.unfit[rule.field]
                     continue
                 to_ours[rule.field] = pair.crm
-        held[rule.field] = pair.held()
+        held[rule.field] = pair.held(holder)
     said_there = crm.opted_out and not agreed.crm_opted_out
     return Merge(
         to_ours=to_ours,
@@ -159,27 +160,23 @@ class Holder(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """The values of one field."""
+    """The values of one field, and the fingerprint of what was agreed upon."""
 
+    link_id: UUID
     rule: Rule
     ours: Value
     crm: Value
-    ours_changed: bool
-    crm_changed: bool
-    is_new: bool
+    known: str | None
     ours_is_newer: bool
 
     @classmethod
     def of(cls, link_id: UUID, rule: Rule, ours: Copy, crm: Copy, agreed: Agreement) -> "_Pair":
-        our_value, crm_value = ours.values.get(rule.field), crm.values.get(rule.field)
-        known = agreed.fingerprints.get(rule.name)
         return cls(
+            link_id,
             rule,
-            our_value,
-            crm_value,
-            ours_changed=known != fingerprint(link_id, rule.name, our_value),
-            crm_changed=known != fingerprint(link_id, rule.name, crm_value),
-            is_new=known is None,
+            ours.values.get(rule.field),
+            crm.values.get(rule.field),
+            agreed.fingerprints.get(rule.name),
             ours_is_newer=ours.changed_at > crm.changed_at,
         )
 
@@ -189,27 +186,31 @@ class _Pair:
             return Holder.NOBODY
         match self.rule.direction:
             case Direction.TO_CRM:
-                return Holder.OURS if self._tells(self.ours, self.ours_changed) else Holder.NOBODY
+                return Holder.OURS if self._tells(self.ours) else Holder.NOBODY
             case Direction.FROM_CRM:
-                return Holder.CRM if self._tells(self.crm, self.crm_changed) else Holder.NOBODY
-        if self.ours_changed != self.crm_changed:
-            return Holder.OURS if self.ours_changed else Holder.CRM
-        if self.is_new and None in {self.ours, self.crm}:
+                return Holder.CRM if self._tells(self.crm) else Holder.NOBODY
+        ours_changed = self._changed(self.ours)
+        if ours_changed != self._changed(self.crm):
+            return Holder.OURS if ours_changed else Holder.CRM
+        if self.known is None and None in {self.ours, self.crm}:
             return Holder.CRM if self.ours is None else Holder.OURS
         return self._winner()
 
-    def _tells(self, value: Value, changed: bool) -> bool:
-        """Whether there is news in it. Of two who have just met, who knows nothing yet has none."""
-        return changed and not (self.is_new and value is None)
-
-    def held(self) -> Value:
+    def held(self, holder: Holder) -> Value:
         """What both have afterwards; where each keeps its own, that of the side whose changes count."""
-        match self.holder():
+        match holder:
             case Holder.OURS:
                 return self.ours
             case Holder.CRM:
                 return self.crm
         return self.crm if self.rule.direction is Direction.FROM_CRM else self.ours
+
+    def _changed(self, value: Value) -> bool:
+        return self.known is None or self.known != fingerprint(self.link_id, self.rule.name, value)
+
+    def _tells(self, value: Value) -> bool:
+        """Whether there is news in it. Of two who have just met, who knows nothing yet has none."""
+        return value is not None if self.known is None else self._changed(value)
 
     def _winner(self) -> Holder:
         match self.rule.winner:

@@ -60,12 +60,13 @@ class Run:
         await self._changed_contacts()
 
     async def _records(self) -> None:
+        cursor = (await self._position()).cursor
         is_last = False
         while not is_last:
-            cursor = (await self._position()).cursor
             try:
                 page = await self._scene.crm.changed(cursor, self._scene.fields.properties, PAGE)
             except CursorLost:
+                cursor = None
                 await self._commit(Phase.RECORDS, Paired([]), Settled(), self._at(cursor=None))
                 continue
             paired = await self._pairing.of_records(self._context, page.records)
@@ -74,7 +75,7 @@ class Run:
             await self._commit(Phase.RECORDS, paired, settled, self._at(cursor=page.cursor))
             if page.wait:
                 raise RateLimited(page.wait)
-            is_last = page.is_last
+            cursor, is_last = page.cursor, page.is_last
 
     async def _all_contacts(self) -> None:
         position = await self._position()

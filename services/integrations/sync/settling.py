@@ -254,11 +254,11 @@ class _Together:
 
     def known_as(self, contact_id: UUID | None) -> "_Together":
         """The same, with the contact that it has become."""
-        return replace(self, contact_id=contact_id)
+        return _Together(self.pair, self.merge, contact_id, self.record_id)
 
     def recorded_as(self, record_id: str) -> "_Together":
         """The same, with the record that it has become."""
-        return replace(self, record_id=record_id)
+        return _Together(self.pair, self.merge, self.contact_id, record_id)
 
     def link(self) -> Link:
         """What holds once everything is written. Both are there then."""
