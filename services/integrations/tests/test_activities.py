@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from random import Random
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -140,7 +141,9 @@ class Scene:
         return [
             (
                 note["associations"][0]["to"]["id"],
-                note["properties"]["hs_note_body"].rpartition("\n[")[0].strip(),
+                unescape(
+                    note["properties"]["hs_note_body"].rpartition("<br>[")[0].replace("<br>", "\n")
+                ).strip(),
             )
             for note in self.account.notes
         ]
