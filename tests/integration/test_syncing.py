@@ -489,3 +489,28 @@ async def test_what_came_from_a_crm_is_told_to_others_alone(
     async with house.database.tenant_transaction(house.context, read_only=True) as session:
         waiting = (await session.execute(text("SELECT connection_id FROM outgoing_changes"))).scalars().all()
     assert waiting == [other]
+
+
+async def test_an_opt_out_by_what_is_no_address_keeps_nobody_waiting(build: Build) -> None:
+    house = await build("scripted", 0)
+    await house.connect()
+    for email in ("n/a", "ada@", " ada@example.test ", "ben@example.test"):
+        house.theirs.say_opted_out(house.theirs.add(email, given="Ada", points=None))
+    assert await house.sync()
+    async with house.outboxes["sending"].tenant_transaction(house.context, read_only=True) as session:
+        suppressed = (await session.execute(text("SELECT email FROM suppressions"))).scalars().all()
+    assert sorted(suppressed) == ["ada@example.test", "ben@example.test"]
+
+
+async def test_a_record_that_no_contact_can_be_keeps_no_other_waiting(build: Build) -> None:
+    house = await build("scripted", 0)
+    await house.connect()
+    too_long = f"{'x' * 400}@example.test"
+    for email in ("ada@example.test", "ben@example.test", too_long, "zoe@example.test"):
+        house.theirs.add(email, given="Ada", points=None)
+    assert await house.sync()
+    everybody = (await house.everybody()).values()
+    assert sorted(contact.email[:3] for contact in everybody) == ["ada", "ben", "zoe"]
+    async with house.database.tenant_transaction(house.context, read_only=True) as session:
+        refused = (await session.execute(text("SELECT record_id FROM sync_problems"))).scalars().all()
+    assert refused == ["3"]

@@ -10,6 +10,7 @@ import orjson
 
 from chassis.context import RequestContext
 from chassis.email_address import EmailAddress
+from chassis.errors import InvalidRequest
 from chassis.rpc.client import Peer
 from flownurture.contacts.v1 import contacts_pb2
 from flownurture.contacts.v1 import synced_contacts_pb2 as pb
@@ -28,6 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALL_SECONDS = 30.0
 _STREAM_SECONDS = 3_600.0
 _BATCH = 500
+_NO_CONTACT = "No contact can have what the CRM has of it."
 # Who does not want mail, in whichever way that became known: the CRM is told. A mailbox that does not exist has said nothing.
 _OPTED_OUT = {contacts_pb2.CONTACT_STATUS_UNSUBSCRIBED, contacts_pb2.CONTACT_STATUS_COMPLAINED}
 
@@ -145,9 +147,29 @@ class Contacts:
     async def write(
         self, context: RequestContext, connection_id: UUID, writes: Sequence[ToWrite]
     ) -> list[WriteOutcome]:
-        """Write them; what became of each, in their order."""
+        """Write them; what became of each, in their order. One that no contact can be is refused, and holds up no other."""
         if not writes:
             return []
+        try:
+            return await self._written(context, connection_id, writes)
+        except InvalidRequest:
+            # The request is refused as a whole, and does not say for which of them.
+            if len(writes) == 1:
+                return [WriteOutcome(Written.REFUSED, writes[0].contact_id, _NO_CONTACT)]
+        half = len(writes) // 2
+        first = await self.write(context, connection_id, writes[:half])
+        return first + await self.write(context, connection_id, writes[half:])
+
+    async def opt_out(self, context: RequestContext, emails: Sequence[str], note: str) -> None:
+        """Put people on the suppression list who have opted out in the CRM. What is no address is nobody's."""
+        if valid := [bare for email in emails if _is_address(bare := email.strip())]:
+            stub = ReportedOptOutServiceStub(self._suppression.channel)
+            request = TakeOptOutsRequest(emails=valid, note=note)
+            await self._suppression.call(stub.TakeOptOuts, request, context, _CALL_SECONDS)
+
+    async def _written(
+        self, context: RequestContext, connection_id: UUID, writes: Sequence[ToWrite]
+    ) -> list[WriteOutcome]:
         stub = SyncedContactServiceStub(self._contacts.channel)
         request = pb.WriteContactsRequest(contacts=map(_write, writes), source_id=connection_id.bytes)
         answer = await self._contacts.call(stub.WriteContacts, request, context, _CALL_SECONDS)
@@ -159,13 +181,6 @@ class Contacts:
             )
             for outcome in answer.outcomes
         ]
-
-    async def opt_out(self, context: RequestContext, emails: Sequence[str], note: str) -> None:
-        """Put people on the suppression list who have opted out in the CRM."""
-        if emails:
-            stub = ReportedOptOutServiceStub(self._suppression.channel)
-            request = TakeOptOutsRequest(emails=emails, note=note)
-            await self._suppression.call(stub.TakeOptOuts, request, context, _CALL_SECONDS)
 
 
 def _field(told: pb.SyncedField) -> OurField:
