@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(
-    condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10, *, pause: float = 0.01
+    condition: Callable[[], bool | Awaitable[bool]], seconds: float = 30, *, pause: float = 0.01
 ) -> None:
     """Return as soon as the condition holds; raises TimeoutError when it does not in time. It is asked after each `pause`."""
     async with asyncio.timeout(seconds):

@@ -33,6 +33,8 @@ from services.sending.tests.tenant import Tenant
 from services.sending.tests.test_veto import suppression_of
 
 READER, OTHER = "reader@example.com", "other@example.com"
+# Nothing is linked while a transaction runs that began before it, and other tests have some of minutes at the same server.
+PATIENCE_SECONDS = 120
 
 
 def today() -> date:
@@ -55,7 +57,7 @@ async def link_until(tenant: Tenant, length: int) -> None:
         await link_all(tenant)
         return verify(await export(tenant)).length == length
 
-    await until(is_as_long)
+    await until(is_as_long, PATIENCE_SECONDS)
 
 
 async def version(tenant: Tenant) -> int:
@@ -168,7 +170,7 @@ async def test_chains_that_have_something_to_link_are_found(
         await linking.round()
         return verify(await export(tenant)).length == 1
 
-    await until(is_linked)
+    await until(is_linked, PATIENCE_SECONDS)
 
 
 def edited(lines: list[bytes], place: int) -> list[bytes]:
@@ -272,7 +274,7 @@ async def decided_on(tenant: Tenant, day: date) -> date:
     async def is_linked() -> bool:
         return await link_all(tenant, day) == 1
 
-    await until(is_linked)
+    await until(is_linked, PATIENCE_SECONDS)
     return day
 
 
