@@ -12,14 +12,13 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, text
+from sqlalchemy import delete, func, insert
 
 from chassis.context import RequestContext
-from chassis.database import RoleDatabase, TenantSession
+from chassis.database import TenantSession
 from chassis.errors import NotFound
 from chassis.identifiers import new_id
 from chassis.links import LinkSigner
-from chassis.scheduler import Periodic
 from chassis.secret import Secret
 from chassis.vault.keyring import Keyring
 from chassis.vault.wrapping import DoesNotOpen
@@ -32,8 +31,6 @@ LIFETIME = timedelta(minutes=10)
 _TABLE = "authorizations"
 _COLUMN = "sealed_verifier"
 _ID_BYTES = 16
-
-_FORGET = text("DELETE FROM integrations.authorizations WHERE expires_at < now() - interval '1 hour'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +107,6 @@ async def take(session: TenantSession, keyring: Keyring, authorization_id: UUID)
     except DoesNotOpen:
         return None
     return Returned(Connector(row.asked_by, ConnectorKind(row.asked_by_kind)), verifier)
-
-
-class ForgetUnfinished:
-    """Forgets, every hour, what nobody came back with, through the scheduler's role."""
-
-    def __init__(self, database: RoleDatabase) -> None:
-        self._database = database
-
-    async def run(self) -> None:
-        """Run until cancelled."""
-        await Periodic(timedelta(hours=1), self.round).run()
-
-    async def round(self) -> None:
-        """Forget what is too old now."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_FORGET)
 
 
 def _purpose(provider: str) -> str:

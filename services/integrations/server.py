@@ -26,7 +26,7 @@ from services.integrations.api.held_credentials import HeldCredentialApi
 from services.integrations.api.syncs import SyncApi
 from services.integrations.api.usage import AiUsageApi
 from services.integrations.api.writing import WritingApi
-from services.integrations.authorizations import ForgetUnfinished, States
+from services.integrations.authorizations import States
 from services.integrations.connecting import Connecting
 from services.integrations.consumers import contacts_consumer
 from services.integrations.credentials import Credentials
@@ -37,11 +37,11 @@ from services.integrations.mapping_fields import MappingFields
 from services.integrations.nudges import Nudges
 from services.integrations.offers import offers_of
 from services.integrations.open_accounts import OpenAccounts
+from services.integrations.retention import Forgetting
 from services.integrations.revocations import Revoker
 from services.integrations.settings import IntegrationsSettings
-from services.integrations.sync.activities import ForgetOldActivities
 from services.integrations.sync.contacts import Contacts
-from services.integrations.sync.runner import ForgetOldSyncs, Runner
+from services.integrations.sync.runner import Runner
 from services.integrations.sync.turns import Turns
 
 
@@ -77,11 +77,9 @@ async def serve(settings: IntegrationsSettings) -> None:
             process.start(consumer)
         process.start(Replays(relay, consumers))
         process.start(Prune(scheduler))
-        process.start(ForgetUnfinished(scheduler))
-        process.start(ForgetOldActivities(scheduler))
+        process.start(Forgetting(scheduler))
         process.start(nudges)
         process.start(Revoker(database, scheduler, vault, offers))
-        process.start(ForgetOldSyncs(scheduler))
         process.start(runner)
         server = RpcServer("integrations", settings.listen, process.verifier, database)
         server.add(

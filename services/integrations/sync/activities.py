@@ -13,16 +13,13 @@ from uuid import UUID
 from sqlalchemy import any_, delete, literal, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from chassis.database import RoleDatabase, TenantSession
+from chassis.database import TenantSession
 from chassis.identifiers import derived_id
-from chassis.scheduler import Periodic
 from services.integrations.crm.records import Activity
 from services.integrations.tables import campaign_names, outgoing_activities
 
 # What no CRM has taken by then is not shown any more.
 GIVEN_UP_AFTER = timedelta(days=7)
-# Longer than anybody's mail is opened for.
-_NAMES_KEPT = timedelta(days=180)
 _MOST_CHARACTERS_OF_A_DETAIL = 2_000
 
 
@@ -101,12 +98,6 @@ _DROP_UNLINKED = text("""
         WHERE link.connection_id = activity.connection_id AND link.contact_id = activity.contact_id AND NOT link.is_cut
     )
 """)
-_FORGET_OLD = text(
-    "DELETE FROM integrations.outgoing_activities WHERE occurred_at < now() - CAST(:after AS interval)"
-)
-_FORGET_NAMES = text(
-    "DELETE FROM integrations.campaign_names WHERE launched_at < now() - CAST(:after AS interval)"
-)
 
 
 async def note(session: TenantSession, happened: Sequence[Happened]) -> None:
@@ -176,23 +167,6 @@ async def wait_again(session: TenantSession, connection_id: UUID, ids: Collectio
     await session.execute(
         update(outgoing_activities).where(*_among(connection_id, ids)).values(handed_at=None)
     )
-
-
-class ForgetOldActivities:
-    """Forgets, every hour, what happened too long ago, through the scheduler's role."""
-
-    def __init__(self, scheduler: RoleDatabase) -> None:
-        self._scheduler = scheduler
-
-    async def run(self) -> None:
-        """Run until cancelled."""
-        await Periodic(timedelta(hours=1), self.round).run()
-
-    async def round(self) -> None:
-        """Forget what is too old now."""
-        async with self._scheduler.transaction() as connection:
-            await connection.execute(_FORGET_OLD, {"after": GIVEN_UP_AFTER})
-            await connection.execute(_FORGET_NAMES, {"after": _NAMES_KEPT})
 
 
 def _among(connection_id: UUID, ids: Collection[str]) -> tuple[Any, Any]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -13,7 +12,6 @@ from chassis.context import RequestContext
 from chassis.database import RoleDatabase
 from chassis.errors import Unavailable
 from chassis.logs import logger
-from chassis.scheduler import Periodic
 
 # Most of a turn is waiting for a CRM.
 _AT_A_TIME = 8
@@ -45,8 +43,6 @@ _TO_GO_ON_WITH = text("""
     SELECT organization_id, connection_id FROM waiting
     ORDER BY row_number() OVER (PARTITION BY organization_id ORDER BY since), since LIMIT :most
 """)
-KEPT = timedelta(days=90)
-_FORGET = text("DELETE FROM integrations.syncs WHERE finished_at < now() - CAST(:kept AS interval)")
 
 
 class TurnTaker(Protocol):
@@ -123,19 +119,3 @@ class Runner:
                 await self.wake.wait()
         except TimeoutError:
             return
-
-
-class ForgetOldSyncs:
-    """Forgets, every hour, syncs that ended long ago, with their problems, through the scheduler's role."""
-
-    def __init__(self, scheduler: RoleDatabase) -> None:
-        self._scheduler = scheduler
-
-    async def run(self) -> None:
-        """Run until cancelled."""
-        await Periodic(timedelta(hours=1), self.round).run()
-
-    async def round(self) -> None:
-        """Forget what is too old now."""
-        async with self._scheduler.transaction() as connection:
-            await connection.execute(_FORGET, {"kept": KEPT})

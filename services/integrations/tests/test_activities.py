@@ -33,8 +33,8 @@ from services.integrations.crm.tests.servers.hubspot import HubSpotAccount
 from services.integrations.crm.tests.servers.keys import Key
 from services.integrations.crm.tests.servers.serving import serving
 from services.integrations.mail_events import mail_consumers
+from services.integrations.retention import Forgetting
 from services.integrations.sync import syncs
-from services.integrations.sync.activities import ForgetOldActivities
 from services.integrations.sync.handing_over import HandingOver
 from services.integrations.sync.settling import Problem
 from services.integrations.sync.syncs import Lease, LeaseLost, Trigger
@@ -311,7 +311,7 @@ async def test_what_no_crm_has_taken_for_a_week_is_given_up(scene: Scene) -> Non
         "UPDATE outgoing_activities SET occurred_at = now() - interval '8 days'"
         " WHERE id = (SELECT min(id::text)::uuid FROM outgoing_activities)"
     )
-    await ForgetOldActivities(scene.tenant.house.scheduler).round()
+    await Forgetting(scene.tenant.house.scheduler).round()
     assert await scene.waiting() == 1
 
 

@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToJson
 from starlette.responses import JSONResponse, Response
 
 from chassis.context import Role
+from chassis.database import RoleDatabase
 from chassis.errors import DomainError, InvalidRequest, NotFound, PermissionDenied, Unavailable
 from flownurture.audit.v1.acts_pb2 import AuditedAct
 from flownurture.context.v1.context_pb2 import Actor
@@ -22,6 +23,7 @@ from flownurture.integrations.v1 import connections_pb2 as pb
 from flownurture.integrations.v1.events_pb2 import ConnectionEstablished, IntegrationActCommitted
 from services.integrations.connecting import Connecting
 from services.integrations.offers import NotSetUp, Offers
+from services.integrations.retention import Forgetting
 from services.integrations.tests.house import ANYBODY, House, Tenant
 from services.integrations.tests.local_crm import KEY, NAMES
 
@@ -195,6 +197,17 @@ async def test_what_comes_back_late_is_refused(tenant: Tenant) -> None:
     page = await tenant.come_back(location)
     assert "older than ten minutes" in said(page)
     assert tenant.house.crms["hubspot"].grants.access_tokens == set()
+
+
+async def test_who_never_comes_back_is_forgotten(tenant: Tenant, scheduler: RoleDatabase) -> None:
+    for provider in ("hubspot", "salesforce"):
+        await tenant.begin(provider)
+    await tenant.execute(
+        "UPDATE authorizations SET expires_at = now() - interval '61 minutes'"
+        " WHERE id = (SELECT min(id::text)::uuid FROM authorizations)"
+    )
+    await Forgetting(scheduler).round()
+    assert len(await tenant.rows("SELECT id FROM authorizations")) == 1
 
 
 def every_byte_changed(state: str) -> list[str]:

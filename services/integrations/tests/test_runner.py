@@ -12,8 +12,9 @@ from sqlalchemy import insert, text
 from chassis.context import RequestContext
 from chassis.database import RoleDatabase
 from chassis.identifiers import new_id
+from services.integrations.retention import SYNCS_KEPT, Forgetting
 from services.integrations.sync import positions, syncs
-from services.integrations.sync.runner import KEPT, ForgetOldSyncs, Runner
+from services.integrations.sync.runner import Runner
 from services.integrations.sync.syncs import Trigger
 from services.integrations.tables import connections
 from services.integrations.tests.house import House, Tenant
@@ -142,7 +143,7 @@ async def test_syncs_that_ended_long_ago_are_forgotten_with_their_problems(
     tenant = scene.house.tenant()
     (connection_id,) = await scene.connections(tenant, 1)
     async with scene.house.database.tenant_transaction(tenant.context) as session:
-        for age in (KEPT * 1.1, KEPT * 0.9):
+        for age in (SYNCS_KEPT * 1.1, SYNCS_KEPT * 0.9):
             sync = await syncs.start(session, connection_id, Trigger.SCHEDULE)
             await session.execute(
                 text("UPDATE syncs SET status = 'completed', finished_at = now() - :age WHERE id = :id"),
@@ -154,7 +155,7 @@ async def test_syncs_that_ended_long_ago_are_forgotten_with_their_problems(
                 ),
                 {"id": new_id(), "sync": sync.id},
             )
-    await ForgetOldSyncs(scheduler).round()
+    await Forgetting(scheduler).round()
     (left,) = await tenant.rows("SELECT id FROM syncs")
     assert left.id == sync.id
     assert len(await tenant.rows("SELECT id FROM sync_problems")) == 1
