@@ -13,7 +13,6 @@ from services.integrations.crm.adapter import Access
 from services.integrations.crm.batches import of_one_kind
 from services.integrations.crm.calls import Calls, listed, published_form
 from services.integrations.crm.errors import (
-    Broken,
     CrmError,
     CursorLost,
     Forbidden,
@@ -24,22 +23,15 @@ from services.integrations.crm.errors import (
 from services.integrations.crm.http_client import Answer, HttpClient
 from services.integrations.crm.oauth import Endpoints, told_by
 from services.integrations.crm.pipedrive_values import (
-    FIRST_NAME,
-    LAST_NAME,
-    NAME,
     OWN_PROPERTIES,
-    PHONE,
     custom_keys,
-    custom_values,
     moment_of,
     moment_text,
-    names_of,
     primary,
     property_of,
     values_of,
-    whole_name,
-    with_primary,
 )
+from services.integrations.crm.pipedrive_writing import PERSONS, Writer, data_of, outcome_of
 from services.integrations.crm.provider import Addresses, Provider
 from services.integrations.crm.records import (
     Account,
@@ -50,13 +42,12 @@ from services.integrations.crm.records import (
     Person,
     Property,
     Record,
-    Value,
 )
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
-_PERSONS, _ACTIVITIES, _FIELDS = "/api/v2/persons", "/api/v2/activities", "/api/v2/personFields"
+_ACTIVITIES, _FIELDS = "/api/v2/activities", "/api/v2/personFields"
 # In which header a key of the account's own goes.
 _KEY_HEADER = "x-api-token"
 _MOST_OF_A_LIST = 500
@@ -128,7 +119,7 @@ class Pipedrive:
 
     async def account(self) -> Account:
         """By the company of who connects it (https://developers.pipedrive.com/docs/api/v1/Users#getCurrentUser)."""
-        told = _data(await self._calls.send("GET", "/api/v1/users/me"))
+        told = data_of(await self._calls.send("GET", "/api/v1/users/me"))
         with published_form():
             return Account(str(told["company_id"]), str(told["company_name"]))
 
@@ -149,7 +140,7 @@ class Pipedrive:
             "limit": str(min(limit, _MOST_OF_A_LIST)),
             **_asked_keys(properties, opt_outs),
         }
-        told = (await self._calls.send("GET", _PERSONS, query=query)).object()
+        told = (await self._calls.send("GET", PERSONS, query=query)).object()
         return [_record(each, properties, opt_outs) for each in listed(told.get("data"))]
 
     async def changed(self, cursor: str | None, properties: Sequence[Property], limit: int) -> Page:
@@ -164,7 +155,7 @@ class Pipedrive:
             **place.query(),
         }
         try:
-            answer = await self._calls.send("GET", _PERSONS, query=query)
+            answer = await self._calls.send("GET", PERSONS, query=query)
         except Rejected:
             if not place.at:
                 raise
@@ -203,7 +194,7 @@ class Pipedrive:
         hits = [] if some[0].id else await self._owners_unless_nobodys([each.email for each in some])
         ids = [each.id for each in some if each.id] + [id_ for known in hits for id_ in known]
         persons = await self._persons(ids, {})
-        writer = _Writer(self._calls, properties, persons)
+        writer = Writer(self._calls, properties, persons)
 
         async def write(place: int) -> Outcome:
             return await writer.write(some[place], hits[place] if hits else [str(some[place].id)])
@@ -219,11 +210,11 @@ class Pipedrive:
             return [Outcome(None, error=error) for _ in some]
 
         async def write(person: Person) -> Outcome:
-            answer = await self._calls.send("PATCH", f"{_PERSONS}/{person.id}", json=opt_outs.change())
-            told = _data(answer)
+            answer = await self._calls.send("PATCH", f"{PERSONS}/{person.id}", json=opt_outs.change())
+            told = data_of(answer)
             # Pipedrive lets a status be changed once, and says nothing where it does not.
             if opt_outs.said_by(told):
-                return _outcome(told)
+                return outcome_of(told)
             return Outcome(None, error="The CRM left the marketing status as it was.")
 
         return await self._outcomes(some, write)
@@ -232,7 +223,7 @@ class Pipedrive:
         """As activities that are done, each with a mark by which it is found again."""
 
         async def write(activity: Activity) -> Outcome:
-            return _outcome(_data(await self._calls.send("POST", _ACTIVITIES, json=_activity(activity))))
+            return outcome_of(data_of(await self._calls.send("POST", _ACTIVITIES, json=_activity(activity))))
 
         return await self._outcomes(activities[:_MOST_OF_A_BATCH], write)
 
@@ -276,7 +267,7 @@ class Pipedrive:
         persons: dict[str, Mapping[str, Any]] = {}
         for start in range(0, len(known), _MOST_IDS):
             asked = {"ids": ",".join(known[start : start + _MOST_IDS]), **query}
-            told = await self._list(_PERSONS, asked)
+            told = await self._list(PERSONS, asked)
             with published_form():
                 persons |= {str(each["id"]): each for each in told if not each.get("is_deleted")}
         return persons
@@ -299,7 +290,7 @@ class Pipedrive:
         query = {"sort_by": "id", "sort_direction": "asc", "limit": str(_MOST_OF_A_LIST)}
         following: dict[str, str] = {}
         for _ in range(len(emails) * _PAGES_OF_A_SEARCH):
-            told = (await self._calls.send("GET", _PERSONS, query=query | following)).object()
+            told = (await self._calls.send("GET", PERSONS, query=query | following)).object()
             with published_form():
                 for each in listed(told.get("data")):
                     for email in {str(entry.get("value")).lower() for entry in each["emails"]}:
@@ -314,7 +305,7 @@ class Pipedrive:
     async def _search(self, email: str) -> list[str]:
         """The ids of those who have an address among theirs, the oldest first."""
         query = {"term": email, "fields": "email", "exact_match": "true", "limit": str(_MOST_OF_A_LIST)}
-        told = _data(await self._calls.send("GET", f"{_PERSONS}/search", query=query))
+        told = data_of(await self._calls.send("GET", f"{PERSONS}/search", query=query))
         items = [each.get("item") or {} for each in listed(told.get("items"))]
         return sorted((str(item["id"]) for item in items if item.get("id")), key=int)
 
@@ -346,65 +337,6 @@ class Pipedrive:
                     raise failures[0]
                 break
         return outcomes
-
-
-class _Writer:
-    """Writes persons of one batch, who were read just now."""
-
-    def __init__(
-        self, calls: Calls, properties: Sequence[Property], persons: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        self._calls = calls
-        self._properties = properties
-        self._persons = persons
-
-    async def write(self, change: Change, ids: Sequence[str]) -> Outcome:
-        """Into the first of these that it may be; for a change that goes by its address, a new one where it is nobody's."""
-        held = [self._persons[id_] for id_ in ids if id_ in self._persons]
-        if change.id is None:
-            theirs = [each for each in held if _email(each).lower() == change.email.lower()]
-            if held and not theirs:
-                return Outcome(
-                    None, error="A person has this as one of several addresses, and not as the primary one."
-                )
-            held = theirs
-        elif not held:
-            return Outcome(None, error="The person is not there any more.")
-        try:
-            return await (self._update(held[0], change) if held else self._create(change))
-        except ValueError as wrong:
-            return Outcome(None, error=f"{wrong}.")
-
-    async def _create(self, change: Change) -> Outcome:
-        wanted = {name: value for name, value in self._wanted({}, change).items() if value not in ({}, [])}
-        return _outcome(_data(await self._calls.send("POST", _PERSONS, json=wanted)))
-
-    async def _update(self, person: Mapping[str, Any], change: Change) -> Outcome:
-        wanted = self._wanted(person, change)
-        custom = person.get("custom_fields") or {}
-        changed = {name: value for name, value in wanted.items() if value != person.get(name)}
-        changed["custom_fields"] = {
-            key: value for key, value in wanted["custom_fields"].items() if value != custom.get(key)
-        }
-        if not changed["custom_fields"]:
-            del changed["custom_fields"]
-        if not changed:
-            return _outcome(person)
-        return _outcome(_data(await self._calls.send("PATCH", f"{_PERSONS}/{person['id']}", json=changed)))
-
-    def _wanted(self, person: Mapping[str, Any], change: Change) -> dict[str, Any]:
-        """What is to stand there of what the change says. Raises ValueError."""
-        values = change.properties
-        wanted: dict[str, Any] = {"custom_fields": custom_values(values, self._properties)}
-        if _email(person) != change.email:
-            wanted["emails"] = with_primary(person.get("emails") or [], change.email)
-        if PHONE in values and primary(person.get("phones")) != values[PHONE]:
-            wanted["phones"] = with_primary(person.get("phones") or [], str(values[PHONE] or ""))
-        first, last = names_of(person)
-        asked = _in_line(values.get(FIRST_NAME, first)), _in_line(values.get(LAST_NAME, last))
-        if not person or asked != (first, last):
-            wanted[NAME] = whole_name(*asked, change.email)
-        return wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,22 +421,6 @@ def _following(told: Mapping[str, Any]) -> str | None:
         return (told.get("additional_data") or {}).get("next_cursor") or None
 
 
-def _data(answer: Answer) -> dict[str, Any]:
-    told = answer.object().get("data")
-    if not isinstance(told, dict):
-        raise Broken("The CRM answered with JSON of another form than it publishes.")
-    return told
-
-
-def _in_line(value: Value) -> str:
-    """A text with single spaces between its words."""
-    return " ".join(str(value or "").split())
-
-
-def _email(person: Mapping[str, Any]) -> str:
-    return primary(person.get("emails")) or ""
-
-
 def _record(told: Any, properties: Sequence[Property], opt_outs: _OptOuts) -> Record:
     with published_form():
         return Record(
@@ -515,11 +431,6 @@ def _record(told: Any, properties: Sequence[Property], opt_outs: _OptOuts) -> Re
             modified_at=moment_of(told["update_time"]),
             is_archived=bool(told.get("is_deleted")),
         )
-
-
-def _outcome(told: Mapping[str, Any]) -> Outcome:
-    with published_form():
-        return Outcome(str(told["id"]), moment_of(told["update_time"]))
 
 
 def _mark(activity: Activity) -> str:
