@@ -32,6 +32,7 @@ from chassis.vault.data_keys import (
     stored_keys,
 )
 from chassis.vault.keyring import DataKey, Keyring
+from chassis.vault.shared_openings import SharedOpenings
 from chassis.vault.wrapping import Wrapped, Wrapping
 
 _DATA_KEY_BYTES = 32
@@ -62,7 +63,7 @@ class Vault:
         self._pace = pace
         self._clock = clock
         self._known: OrderedDict[UUID, tuple[float, Keyring]] = OrderedDict()
-        self._opening: dict[UUID, asyncio.Future[DataKey]] = {}
+        self._opening: SharedOpenings[UUID, DataKey] = SharedOpenings()
         # A key that is not committed is its own transaction's only: were it remembered and the transaction undone,
         # others would have sealed with a key that there is not.
         self._uncommitted: WeakKeyDictionary[TenantSession, Keyring] = WeakKeyDictionary()
@@ -148,12 +149,7 @@ class Vault:
         return Keyring(self._schema, organization, keys, sealing, self._former)
 
     async def _data_key(self, organization: UUID, key: StoredKey) -> DataKey:
-        """The key, opened once for all who ask for it meanwhile."""
-        opening = self._opening.get(key.id)
-        if opening is None:
-            opening = self._opening[key.id] = asyncio.ensure_future(self._unwrapped(organization, key))
-            opening.add_done_callback(lambda _: self._opening.pop(key.id, None))
-        return await asyncio.shield(opening)
+        return await self._opening.opened(key.id, lambda: self._unwrapped(organization, key))
 
     async def _unwrapped(self, organization: UUID, key: StoredKey) -> DataKey:
         context = self._context(organization, key.id, key.version)

@@ -56,10 +56,14 @@ class VaultTransit:
 
     async def unwrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
         """Decrypt by the key that is stored with it. Raises DoesNotOpen, Unavailable."""
+        try:
+            ciphertext = wrapped.ciphertext.decode()
+        except UnicodeDecodeError:
+            raise DoesNotOpen from None
         answer = await self._asked(
             "decrypt_data",
             wrapped.key.rpartition(":")[0],
-            ciphertext=wrapped.ciphertext.decode(),
+            ciphertext=ciphertext,
             associated_data=_associated(context),
         )
         return b64decode(answer["data"]["plaintext"])

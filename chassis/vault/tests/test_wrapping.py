@@ -2,6 +2,8 @@
 
 import socket
 from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +15,7 @@ from chassis.settings import load
 from chassis.tests.probe import Probe
 from chassis.vault.aws_kms import AwsKms
 from chassis.vault.data_keys import stored_keys
+from chassis.vault.envelopes import Envelopes, beginning
 from chassis.vault.file_wrapping import FileWrapping
 from chassis.vault.settings import VaultSettings, wrapping_of
 from chassis.vault.tests.conftest import key_encryption_key
@@ -84,7 +87,8 @@ async def test_with_another_context_it_does_not_open(wrapping: Wrapping, context
 async def test_what_is_changed_or_cut_off_does_not_open(wrapping: Wrapping) -> None:
     wrapped = await wrapping.wrap(PLAIN, CONTEXT)
     changed = bytes((*wrapped.ciphertext[:-6], wrapped.ciphertext[-6] ^ 1, *wrapped.ciphertext[-5:]))
-    for ciphertext in (changed, wrapped.ciphertext[:-4], wrapped.ciphertext[:16]):
+    no_text = b"\xff" + wrapped.ciphertext[1:]
+    for ciphertext in (changed, no_text, wrapped.ciphertext[:-4], wrapped.ciphertext[:16]):
         with pytest.raises(DoesNotOpen):
             await wrapping.unwrap(Wrapped(wrapped.key, ciphertext), CONTEXT)
 
@@ -100,6 +104,18 @@ async def test_a_data_key_of_each_keeper_seals_in_one_process_and_opens_in_anoth
         keyring = await Vault(probe.schema, wrapping).keyring(session)
         assert keyring.open(sealed, table="things", row=row, column="secret").reveal() == "plain"
         assert [key.wrapped.key for key in await stored_keys(session)] == [await wrapping.current_key()]
+
+
+async def test_an_envelope_of_each_keeper_is_sealed_in_one_process_and_opened_in_another(
+    wrapping: Wrapping,
+) -> None:
+    row = uuid4()
+    column: Any = {"schema": "probe", "table": "things", "column": "secret"}
+    sealed = await Envelopes(wrapping, **column).seal(PLAIN, row=row)
+    assert sealed.startswith(beginning(await wrapping.current_key()))
+    assert (await Envelopes(wrapping, **column).open(sealed, row=row)).reveal() == PLAIN
+    with pytest.raises(DoesNotOpen):
+        await Envelopes(wrapping, **column | {"column": "other"}).open(sealed, row=row)
 
 
 async def test_a_key_of_kms_is_known_by_its_arn_however_it_is_named(kms: Kms) -> None:
