@@ -18,6 +18,7 @@ import uvloop
 from chassis.settings import MigrationSettings, ProcessSettings, RelaySettings, load
 
 if TYPE_CHECKING:
+    from chassis.vault.envelope_columns import EnvelopeColumn
     from chassis.vault.sealed_columns import SealedColumn
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
@@ -33,10 +34,12 @@ def service_command(
     *,
     owns: str | None = None,
     seals: "Sequence[SealedColumn] | None" = None,
+    encloses: "Sequence[EnvelopeColumn]" = (),
 ) -> typer.Typer:
     """The command line of a process.
 
-    `owns` is the package whose migrations make the process' schema; `seals` are all columns of it that a vault seals.
+    `owns` is the package whose migrations make the process' schema; `seals` are all columns of it that a vault seals, and
+    `encloses` those that hold envelopes.
     """
     app = typer.Typer(
         name=process,
@@ -63,7 +66,7 @@ def service_command(
     if seals is not None:
         from chassis.vault.command import add_key_commands  # noqa: PLC0415 - not every process has a database
 
-        add_key_commands(app, process, seals)
+        add_key_commands(app, process, seals, encloses)
     return app
 
 

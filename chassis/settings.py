@@ -112,14 +112,6 @@ class EventsSettings(EnvironmentSettings):
     nats_password: Secret = Field(description="that user's password")
 
 
-class SealingSettings(EnvironmentSettings):
-    """What a process that stores secrets, or reads them again, needs."""
-
-    sealing_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
-        description="the keys of what is stored sealed: JSON, key id to 32 bytes in base64; the first one seals"
-    )
-
-
 class SealedMailSettings(EnvironmentSettings):
     """What a process that writes mails with links that let their holders in, or hands them over, needs."""
 

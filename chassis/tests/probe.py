@@ -19,7 +19,9 @@ THINGS = '''
 
 from alembic import op
 
-from chassis.migrations.ddl import ORGANIZATION_ID, create_chassis_tables, create_data_keys, open_to, protect, schema
+from chassis.migrations.ddl import (
+    ORGANIZATION_ID, create_chassis_tables, create_data_keys, open_to, platform_table, protect, schema
+)
 
 revision = "0001"
 down_revision = None
@@ -41,6 +43,9 @@ def upgrade():
     """)
     protect("things")
     open_to(f"{schema()}_scheduler", "things", "SELECT", columns=["organization_id", "id", "due_at"])
+    # Of nobody's organization.
+    op.execute("CREATE TABLE seeds (id uuid PRIMARY KEY, sealed_seed bytea NOT NULL)")
+    platform_table("seeds", {f"{schema()}_scheduler": "SELECT, INSERT, UPDATE, DELETE"})
 '''
 
 

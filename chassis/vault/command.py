@@ -1,6 +1,6 @@
 """The operator's commands about keys: `rewrap-keys`, `rotate-data-keys`, `destroy-data-keys`.
 
-    python -m services.webhooks rewrap-keys        # after another key-encryption key was named
+    python -m services.webhooks rewrap-keys        # after another key-encryption key was named; values in envelopes too
     python -m services.webhooks rotate-data-keys   # from time to time, and when a process' memory may have been seen
 
 The first two run beside the processes, tell how far they are, and go on with the rest when they are started once more.
@@ -23,6 +23,9 @@ from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.errors import Unavailable
 from chassis.settings import DatabaseSettings, load
+from chassis.vault.envelope_columns import EnvelopeColumn
+from chassis.vault.envelopes import Envelopes
+from chassis.vault.resealing import Resealing
 from chassis.vault.rewrapping import Rewrapped, Rewrapping
 from chassis.vault.rotation import Rotated, Rotation
 from chassis.vault.sealed_columns import SealedColumn
@@ -46,13 +49,18 @@ Organization = Annotated[UUID, typer.Argument(help="Whose keys are destroyed.")]
 Sure = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
-def add_key_commands(app: typer.Typer, schema: str, columns: Sequence[SealedColumn]) -> None:
+def add_key_commands(
+    app: typer.Typer,
+    schema: str,
+    columns: Sequence[SealedColumn],
+    envelope_columns: Sequence[EnvelopeColumn] = (),
+) -> None:
     """Give a process' command line the commands about the keys of its schema, and of these columns of it."""
 
     @app.command("rewrap-keys")
     def rewrap_keys() -> None:
         """Wrap all data keys again by the key-encryption key that wraps now; then others can be given up."""
-        _run(schema, _rewrap)
+        _run(schema, lambda keys: _rewrap(keys, envelope_columns))
 
     @app.command("rotate-data-keys")
     def rotate_data_keys(made_before: MadeBefore = None) -> None:
@@ -75,6 +83,7 @@ class _Keys:
     database: Database
     scheduler: RoleDatabase
     vault: Vault
+    envelopes_of: Callable[[EnvelopeColumn], Envelopes]
 
 
 @asynccontextmanager
@@ -83,11 +92,10 @@ async def _opened(schema: str, settings: KeySettings) -> AsyncIterator[_Keys]:
         Database(settings.database_url, schema=schema) as database,
         RoleDatabase(settings.database_scheduler_url) as scheduler,
     ):
+        wrapping, former = wrapping_of(settings), former_sealer(schema, settings)
         # It remembers nothing, since it makes the keys that others are to hear of.
-        vault = Vault(
-            schema, wrapping_of(settings), former=former_sealer(schema, settings), known_organizations=0
-        )
-        yield _Keys(database, scheduler, vault)
+        vault = Vault(schema, wrapping, former=former, known_organizations=0)
+        yield _Keys(database, scheduler, vault, lambda column: column.envelopes(schema, wrapping, former))
 
 
 def _run(schema: str, order: Callable[[_Keys], Coroutine[Any, Any, bool]]) -> None:
@@ -105,15 +113,24 @@ def _run(schema: str, order: Callable[[_Keys], Coroutine[Any, Any, bool]]) -> No
     raise typer.Exit(0 if is_whole else 1)
 
 
-async def _rewrap(keys: _Keys) -> bool:
+async def _rewrap(keys: _Keys, envelope_columns: Sequence[EnvelopeColumn]) -> bool:
     progress = _Progress()
 
-    def tell(so_far: Rewrapped) -> None:
-        progress.tell(f"{so_far.done} of {so_far.of} keys wrapped again")
+    def telling(done: str) -> Callable[[Rewrapped], None]:
+        return lambda so_far: progress.tell(f"{so_far.done} of {so_far.of} {done}")
 
-    rewrapped = await Rewrapping(keys.database, keys.scheduler, keys.vault, tell=tell).run()
-    print(f"{rewrapped.done} of {rewrapped.of} keys wrapped again, {rewrapped.did_not_open} did not open")
-    return not rewrapped.did_not_open
+    def told(so_far: Rewrapped, done: str) -> bool:
+        print(f"{so_far.done} of {so_far.of} {done}, {so_far.did_not_open} did not open")
+        return not so_far.did_not_open
+
+    done = "keys wrapped again"
+    rewrapping = Rewrapping(keys.database, keys.scheduler, keys.vault, tell=telling(done))
+    is_whole = told(await rewrapping.run(), done)
+    for column in envelope_columns:
+        done = f"values of {column.table.name}.{column.column} sealed again"
+        resealing = Resealing(keys.scheduler, keys.envelopes_of(column), column, tell=telling(done))
+        is_whole &= told(await resealing.run(), done)
+    return is_whole
 
 
 async def _rotate(keys: _Keys, columns: Sequence[SealedColumn], made_before: datetime) -> bool:

@@ -63,8 +63,8 @@ class FormerlySealedSettings(VaultSettings):
 
     sealing_keys: Json[Keys] | None = Field(
         None,
-        description="the keys of what was sealed before there were data keys: JSON, key id to 32 bytes in base64; of no "
-        "use any more once rotate-data-keys has run",
+        description="the keys of what was sealed before there were data keys and envelopes: JSON, key id to 32 bytes in "
+        "base64; of no use any more once rotate-data-keys and rewrap-keys have run",
     )
 
 

@@ -15,9 +15,8 @@ from chassis.rpc.client import Peer
 from chassis.rpc.methods import Servicer
 from chassis.rpc.server import RpcServer
 from chassis.scheduler import Scheduler
-from chassis.sealing import Sealer
 from chassis.stamp import Stamper
-from chassis.vault.settings import wrapping_of
+from chassis.vault.settings import former_sealer, wrapping_of
 from chassis.vault.vault import Vault
 from services.identity.access_tokens import AccessTokens
 from services.identity.account_mails import AccountMails
@@ -46,7 +45,7 @@ from services.identity.passwords import Passwords
 from services.identity.platform import Platform
 from services.identity.proof import Proof
 from services.identity.redis_connections import redis_at
-from services.identity.second_factors import SecondFactors
+from services.identity.second_factors import SEEDS, SecondFactors
 from services.identity.settings import IdentitySettings
 from services.identity.signing_keys import SigningKeys
 from services.identity.subscriptions import CHANGES_TO_SETTLE, Settlement
@@ -97,9 +96,8 @@ async def servicers(
     passwords = await enter(Passwords())
     redis = await enter(redis_at(settings.redis_url))
     grants, throttle = Grants(redis), Throttle(redis)
-    # What belongs to a person is sealed by the schema's own key, since no organization has a person to itself.
-    sealer = Sealer("identity", settings.sealing_keys)
-    vault = Vault("identity", wrapping_of(settings), former=sealer)
+    wrapping, former = wrapping_of(settings), former_sealer("identity", settings)
+    vault = Vault("identity", wrapping, former=former)
     if settings.super_admin_email and settings.super_admin_password:
         await ensure_super_admin(
             database,
@@ -123,7 +121,7 @@ async def servicers(
     proof = Proof(
         database=database, lookup=lookup, passwords=passwords, throttle=throttle, afterwards=afterwards
     )
-    factors = SecondFactors(sealer)
+    factors = SecondFactors(SEEDS.envelopes("identity", wrapping, former))
     answers = TokenAnswers(tokens, clock)
     mails = AccountMails(settings.public_url, settings.sealed_mail_keys)
     account = AccountService(

@@ -12,9 +12,8 @@ from chassis.settings import (
     PrivateKey,
     ProcessSettings,
     SealedMailSettings,
-    SealingSettings,
 )
-from chassis.vault.settings import VaultSettings
+from chassis.vault.settings import FormerlySealedSettings
 
 
 class AuditSettings(EnvironmentSettings):
@@ -30,9 +29,8 @@ class IdentitySettings(
     DatabaseSettings,
     EventsSettings,
     AuditSettings,
-    SealingSettings,
     SealedMailSettings,
-    VaultSettings,
+    FormerlySealedSettings,
 ):
     """Everything that `serve` needs."""
 

@@ -14,9 +14,8 @@ from chassis.database import Database, RoleDatabase
 from chassis.derived_key import DerivedKey, chain_key, derive
 from chassis.errors import Unauthenticated
 from chassis.identifiers import new_id
-from chassis.sealing import Sealer
 from chassis.vault.rotation import Rotation
-from chassis.vault.settings import wrapping_of
+from chassis.vault.settings import former_sealer, wrapping_of
 from chassis.vault.vault import Vault
 from chassis.vault.wrapping import DoesNotOpen
 from flownurture.identity.v1 import admission_pb2
@@ -176,7 +175,8 @@ async def test_what_chains_of_before_are_checked_with_is_read_and_sealed_again(
     person = await edge.sign_up()
     made = await create(edge, person)
     place: dict[str, Any] = {"table": "api_keys", "column": "sealed_chain_key"}
-    former, key_id = Sealer("identity", settings.sealing_keys), UUID(made.api_key.id)
+    former, key_id = former_sealer("identity", settings), UUID(made.api_key.id)
+    assert former is not None
     as_before = former.seal(chain_key(made.secret), row=key_id, **place)
     async with database.tenant_transaction(person.context) as session:
         await session.execute(

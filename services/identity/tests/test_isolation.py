@@ -96,6 +96,26 @@ async def test_the_roles_that_see_across_organizations_change_nothing(
             assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT confirmed_at FROM second_factors",
+        "UPDATE second_factors SET confirmed_at = NULL",
+        "UPDATE second_factors SET user_id = gen_random_uuid()",
+        "DELETE FROM second_factors",
+        "SELECT * FROM recovery_codes",
+    ],
+)
+async def test_who_seals_seeds_again_does_nothing_else_with_factors(
+    settings: IdentitySettings, statement: str
+) -> None:
+    async with RoleDatabase(settings.database_scheduler_url) as database:
+        with pytest.raises(exc.ProgrammingError) as refused:
+            async with database.transaction() as connection:
+                await connection.execute(text(statement))
+        assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
+
+
 async def test_the_operators_list_cannot_read_people(settings: IdentitySettings) -> None:
     async with RoleDatabase(settings.database_platform_url) as database:
         with pytest.raises(exc.ProgrammingError):

@@ -2,23 +2,21 @@
 
 import asyncio
 import time
-from base64 import b32decode, b64encode
-from os import urandom
+from base64 import b32decode
 from typing import Any
 from uuid import UUID
 
 import pytest
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from sqlalchemy import text
 
 from chassis.database import Database
 from chassis.errors import Conflict, InvalidRequest, Unauthenticated
-from chassis.sealing import Sealer
-from chassis.secret import Secret
+from chassis.vault.settings import wrapping_of
+from chassis.vault.wrapping import DoesNotOpen
 from flownurture.identity.v1 import auth_pb2, second_factor_pb2
-from services.identity.second_factors import SecondFactors
+from services.identity.second_factors import SEEDS, SecondFactors
 from services.identity.settings import IdentitySettings
 from services.identity.tests.edge import PASSWORD, Edge, Person
 from services.identity.tests.test_accounts import ANOTHER, forgotten, reset
@@ -113,11 +111,12 @@ async def test_recovery_codes_are_ten_of_112_random_bits_at_least_and_stored_as_
     assert not any(code in row or code.encode().hex() in row for code in codes for row in stored)
 
 
-async def test_one_step_of_drift_is_let_pass_and_no_more(edge: Edge, database: Database) -> None:
+async def test_one_step_of_drift_is_let_pass_and_no_more(
+    edge: Edge, database: Database, settings: IdentitySettings
+) -> None:
     ana = await edge.sign_up()
     now = 1_800_000_000 + 7.0
-    sealer = Sealer("identity", {"one": Secret(b64encode(urandom(32)).decode())})
-    factors = SecondFactors(sealer, clock=lambda: now)
+    factors = SecondFactors(SEEDS.envelopes("identity", wrapping_of(settings), None), clock=lambda: now)
     user_id = UUID(ana.answer.user.id)
     async with database.tenant_transaction(ana.context) as session:
         begun = await factors.enrol(session, user_id, account=ana.email)
@@ -145,13 +144,11 @@ async def test_a_seed_is_stored_sealed_and_opens_for_its_owner_alone(
     async with database.tenant_transaction(ana.context) as session:
         sealed = bytes(await session.scalar(text("SELECT sealed_seed FROM second_factors")))
     assert b32decode(begun.secret) not in sealed
-    sealer, place = (
-        Sealer("identity", settings.sealing_keys),
-        {"table": "second_factors", "column": "sealed_seed"},
-    )
-    assert sealer.open(sealed, row=UUID(ana.answer.user.id), **place) == b32decode(begun.secret)
-    with pytest.raises(InvalidTag):
-        sealer.open(sealed, row=UUID(bea.answer.user.id), **place)
+    seeds = SEEDS.envelopes("identity", wrapping_of(settings), None)
+    opened = await seeds.open(sealed, row=UUID(ana.answer.user.id))
+    assert opened.reveal() == b32decode(begun.secret)
+    with pytest.raises(DoesNotOpen):
+        await seeds.open(sealed, row=UUID(bea.answer.user.id))
 
 
 @pytest.mark.parametrize("rpc", ["DisableTotp", "ReplaceRecoveryCodes"])
