@@ -6,6 +6,8 @@ UV := .tools/uv/bin/uv
 LOCKS := aws-kms contacts gateway identity integrations sending webhooks vault-transit local dev
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/proto/gen
+# What is compiled is kept, whatever the shell says: else each process that starts compiles all that it imports, and the tests start hundreds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## List the targets
