@@ -1,6 +1,7 @@
 """Where tests run when several workers share them."""
 
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 _FOLDER = "tests/integration/"
 
@@ -10,6 +11,14 @@ class WholeSystemInOneWorker(LoadScopeScheduling):  # type: ignore[misc]
 
     Own code because the `xdist_group` marks of pytest-xdist 3.8 do nothing under pytest 9.2.
     """
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """Forget what is done: what a worker still has is counted anew, over all it ever had, whenever a test ends."""
+        super().mark_test_complete(node, item_index, duration)
+        units = self.assigned_work[node]
+        unit = self._split_scope(self.registered_collections[node][item_index])
+        if all(units[unit].values()):
+            del units[unit]
 
     def _split_scope(self, nodeid: str) -> str:
         return _FOLDER if nodeid.startswith(_FOLDER) else nodeid
