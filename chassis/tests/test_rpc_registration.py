@@ -25,7 +25,8 @@ from chassis.tests.wire import TRUSTED, Contacts, member, private_key, serving, 
 
 def services() -> Iterator[ServiceDescriptor]:
     """Every service of the contract."""
-    for root in map(Path, flownurture.__path__):
+    # A folder that is named twice where Python looks for modules is named twice here, too.
+    for root in map(Path, dict.fromkeys(flownurture.__path__)):
         for path in sorted(root.rglob("*_pb2.py")):
             name = ".".join(("flownurture", *path.relative_to(root).with_suffix("").parts))
             yield from importlib.import_module(name).DESCRIPTOR.services_by_name.values()
