@@ -6,38 +6,36 @@ It is sealed for the place in which the message will be stored that has the orde
 from collections.abc import Mapping
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-
 from chassis.email_address import EmailAddress
 from chassis.sealing import Sealer
 from chassis.secret import Secret
+from chassis.vault.envelopes import Envelopes
+from chassis.vault.wrapping import DoesNotOpen, Wrapping
 from flownurture.sending.v1.sealed_mail_pb2 import MailBody
 
 
-class DoesNotOpen(Exception):
-    """What is sealed is not this message's, or none of our keys sealed it."""
-
-
 class SealedMails:
-    """Seals and opens what mails say, with the keys that all have who do so, by key id."""
+    """Seals and opens what mails say; `former` are the keys, by id, of those that were sealed before there were envelopes.
 
-    def __init__(self, keys: Mapping[str, Secret]) -> None:
-        self._sealer = Sealer("sending", keys)
+    Both raise Unavailable when the keeper of the key-encryption key does not answer.
+    """
 
-    def seal(self, order_id: UUID, body: MailBody) -> bytes:
+    def __init__(self, wrapping: Wrapping, former: Mapping[str, Secret] | None = None) -> None:
+        self._envelopes = Envelopes(
+            wrapping,
+            schema="sending",
+            table="message_contents",
+            column="sealed_body",
+            former=Sealer("sending", former) if former else None,
+        )
+
+    async def seal(self, order_id: UUID, body: MailBody) -> bytes:
         """What the order with this id carries."""
-        plain = body.SerializeToString()
-        return self._sealer.seal(plain, table="message_contents", row=order_id, column="sealed_body")
+        return await self._envelopes.seal(body.SerializeToString(), row=order_id)
 
-    def open(self, sealed: bytes, order_id: UUID, to: str) -> MailBody:
+    async def open(self, sealed: bytes, order_id: UUID, to: str) -> MailBody:
         """What the mail of this order says to its recipient, whose address is normalized. Raises DoesNotOpen."""
-        try:
-            plain = self._sealer.open(sealed, table="message_contents", row=order_id, column="sealed_body")
-        except KeyError as unknown:
-            raise DoesNotOpen(f"no key has the id {unknown}") from None
-        except (InvalidTag, ValueError):
-            raise DoesNotOpen("it was sealed for another message, or changed") from None
-        body = MailBody.FromString(plain)
+        body = MailBody.FromString((await self._envelopes.open(sealed, row=order_id)).reveal())
         if EmailAddress.parse(body.to).text != to:
-            raise DoesNotOpen("it was sealed for another recipient")
+            raise DoesNotOpen
         return body

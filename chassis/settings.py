@@ -112,15 +112,6 @@ class EventsSettings(EnvironmentSettings):
     nats_password: Secret = Field(description="that user's password")
 
 
-class SealedMailSettings(EnvironmentSettings):
-    """What a process that writes mails with links that let their holders in, or hands them over, needs."""
-
-    sealed_mail_keys: Json[Annotated[dict[str, PrivateKey], Field(min_length=1)]] = Field(
-        description="the keys of mails that are sealed until they are handed over, the same for all that write or hand over: "
-        "JSON, key id to 32 bytes in base64; the first one seals"
-    )
-
-
 Settings = TypeVar("Settings", bound=EnvironmentSettings)
 
 

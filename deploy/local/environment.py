@@ -104,7 +104,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         "SHARED_DOMAIN": SHARED_DOMAIN,
         "SEALING_KEYS": json.dumps({"local-1": secrets.mail_sealing_key}),
     }
-    sealed_mail = {"SEALED_MAIL_KEYS": json.dumps({"local-1": secrets.sealed_mail_key})}
+    sealed_mail = {"MAIL_KEY_ENCRYPTION_KEYS": json.dumps({"local-1": secrets.mail_key_encryption_key})}
     own: dict[str, dict[str, str]] = {
         "gateway": tokens
         | {f"{other.upper()}_TARGET": addresses.listen[other] for other in PROCESSES if other != process},
@@ -150,6 +150,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         | domains
         | sealed_mail
         | {
+            "SEALED_MAIL_KEYS": json.dumps({"local-1": secrets.sealed_mail_key}),
             "SMTP_URL": addresses.smtp_url,
             "MAIL_HOSTNAME": MAIL_HOSTNAME,
             "JOURNAL_FOLDER": addresses.journals,

@@ -46,6 +46,7 @@ class Secrets:
     webhooks_sealing_key: str
     key_encryption_keys: dict[str, str]
     authorization_state_key: str
+    mail_key_encryption_key: str
     sealed_mail_key: str
     super_admin_password: str
 
@@ -65,6 +66,7 @@ class Secrets:
             webhooks_sealing_key=_key(),
             key_encryption_keys={schema: _key() for schema in role_list().schemas},
             authorization_state_key=_key(),
+            mail_key_encryption_key=_key(),
             sealed_mail_key=_key(),
             super_admin_password=token_urlsafe(12),
         )

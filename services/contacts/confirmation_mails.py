@@ -22,8 +22,8 @@ class ConfirmationMails:
         self._links = links
         self._sealed = sealed
 
-    def order(self, session: TenantSession, form: Form, submission: Submission) -> None:
-        """Ask who has submitted the form to confirm it."""
+    async def order(self, session: TenantSession, form: Form, submission: Submission) -> None:
+        """Ask who has submitted the form to confirm it. Raises Unavailable."""
         link = self._links.url(session.context.organization, submission.id)
         opening = f"Please confirm that you want to subscribe: {form.title}"
         html = _HTML.get_template("confirmation_mail.html").render(
@@ -38,7 +38,7 @@ class ConfirmationMails:
                 from_email=form.from_email,
                 from_name=form.from_name,
                 subject=f"Please confirm: {form.title}",
-                sealed_body=self._sealed.seal(order_id, body),
+                sealed_body=await self._sealed.seal(order_id, body),
             ),
             order_id,
         )

@@ -10,6 +10,7 @@ from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
+from chassis.vault.settings import mail_wrapping_of
 from services.contacts.api.audience import AudienceApi
 from services.contacts.api.bulk_changes import BulkChangeApi
 from services.contacts.api.contacts import ContactApi
@@ -79,7 +80,7 @@ async def serve(settings: ContactsSettings) -> None:
                 FormLookup(lookup),
                 links,
                 IdentityPeer(identity),
-                SealedMails(settings.sealed_mail_keys),
+                SealedMails(mail_wrapping_of(settings)),
             ),
             AudienceApi(database),
             ListChoiceApi(),

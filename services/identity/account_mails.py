@@ -3,7 +3,6 @@
 Whoever has the link of one is let in, so what it says is sealed until it is handed over.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 
 from jinja2 import Environment, PackageLoader
@@ -22,17 +21,17 @@ _HTML = Environment(loader=PackageLoader(__package__), autoescape=True, auto_rel
 class AccountMails:
     """Writes mails whose links lead to the pages at `public_url`; each goes out if the session's transaction commits.
 
-    `keys` seal those that have a link, by key id.
+    Those that have a link are sealed, which raises Unavailable when the keeper of the key-encryption key does not answer.
     """
 
-    def __init__(self, public_url: str, keys: Mapping[str, Secret]) -> None:
+    def __init__(self, public_url: str, sealed: SealedMails) -> None:
         self._public_url = public_url.rstrip("/")
         self._pages = f"{self._public_url}/account"
-        self._sealed = SealedMails(keys)
+        self._sealed = sealed
 
-    def verify_email(self, session: TenantSession, to: str, token: Secret) -> None:
+    async def verify_email(self, session: TenantSession, to: str, token: Secret) -> None:
         """Ask for the proof that the address is the person's."""
-        self._send(
+        await self._let_in(
             session,
             to,
             "Please confirm your e-mail address",
@@ -42,9 +41,9 @@ class AccountMails:
             note=f"The link works once, for {_hours(LIFETIMES[Purpose.VERIFY_EMAIL])}. If it was not you, ignore this mail.",
         )
 
-    def reset_password(self, session: TenantSession, to: str, token: Secret) -> None:
+    async def reset_password(self, session: TenantSession, to: str, token: Secret) -> None:
         """Let the person set another password."""
-        self._send(
+        await self._let_in(
             session,
             to,
             "Set a new password",
@@ -56,7 +55,7 @@ class AccountMails:
 
     def password_changed(self, session: TenantSession, to: str) -> None:
         """Tell that it was done, to who should know if it was somebody else."""
-        self._send(
+        self._tell(
             session,
             to,
             "Your password was changed",
@@ -66,7 +65,7 @@ class AccountMails:
 
     def address_taken(self, session: TenantSession, to: str) -> None:
         """Tell that somebody tried to sign up with an address that has an account."""
-        self._send(
+        self._tell(
             session,
             to,
             "You have an account already",
@@ -74,9 +73,9 @@ class AccountMails:
             note="If it was not you, nothing has happened and nothing needs to be done.",
         )
 
-    def invitation(self, session: TenantSession, to: str, organization: str, token: Secret) -> None:
+    async def invitation(self, session: TenantSession, to: str, organization: str, token: Secret) -> None:
         """Invite a person to an organization."""
-        self._send(
+        await self._let_in(
             session,
             to,
             f"You are invited to {organization}",
@@ -90,7 +89,7 @@ class AccountMails:
         self, session: TenantSession, to: str, organization: str, subject: str, text: str
     ) -> None:
         """Tell a member what a workflow of their organization has for them. Its words are not ours: subject and end say whose they are."""
-        self._send(
+        self._tell(
             session,
             to,
             f"{organization}: {subject}",
@@ -103,7 +102,7 @@ class AccountMails:
     ) -> None:
         """Tell an admin that an endpoint of theirs is told of nothing any more, and why."""
         why = "It answered that it is gone (410)." if gone else "It has taken nothing for five days."
-        self._send(
+        self._tell(
             session,
             to,
             f"{organization}: a webhook endpoint was disabled",
@@ -115,7 +114,7 @@ class AccountMails:
         self, session: TenantSession, to: str, organization: str, *, crm: str, account: str, path: str
     ) -> None:
         """Tell an admin that a CRM takes the credentials of an account no longer, and where it is connected again: `path`."""
-        self._send(
+        self._tell(
             session,
             to,
             f"{organization}: a connection to {crm} needs you",
@@ -125,26 +124,32 @@ class AccountMails:
             f" POST {self._public_url}/v1/integrations/connections.",
         )
 
-    def _send(
+    async def _let_in(
         self,
         session: TenantSession,
         to: str,
         subject: str,
         opening: str,
         *,
-        action: str = "",
-        link: str = "",
+        action: str,
+        link: str,
         note: str,
     ) -> None:
-        said = {"opening": opening, "action": action, "link": link, "note": note}
-        text = "\n\n".join(part for part in (opening, f"{action}:\n{link}" if link else "", note) if part)
-        html = _HTML.get_template("mail.html").render(said)
-        if link:
-            order_id, body = new_id(), MailBody(to=to, html=html, text=text)
-            order = SendAccountMail(to=to, subject=subject, sealed_body=self._sealed.seal(order_id, body))
-            session.publish(order, order_id)
-        else:
-            session.publish(SendAccountMail(to=to, subject=subject, text=text, html=html))
+        html, text = _written(opening, note, action, link)
+        order_id, body = new_id(), MailBody(to=to, html=html, text=text)
+        sealed_body = await self._sealed.seal(order_id, body)
+        session.publish(SendAccountMail(to=to, subject=subject, sealed_body=sealed_body), order_id)
+
+    def _tell(self, session: TenantSession, to: str, subject: str, opening: str, *, note: str) -> None:
+        html, text = _written(opening, note)
+        session.publish(SendAccountMail(to=to, subject=subject, text=text, html=html))
+
+
+def _written(opening: str, note: str, action: str = "", link: str = "") -> tuple[str, str]:
+    """In HTML, and as text."""
+    said = {"opening": opening, "action": action, "link": link, "note": note}
+    text = "\n\n".join(part for part in (opening, f"{action}:\n{link}" if link else "", note) if part)
+    return _HTML.get_template("mail.html").render(said), text
 
 
 def _hours(duration: timedelta) -> str:

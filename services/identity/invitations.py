@@ -69,7 +69,7 @@ async def invite(
     invitation = Invitation.of((await session.execute(statement)).one())
     seats = organization.subscription.at(now).entitlements.members
     _refuse_over_limit(await memberships.seats_taken(session), seats)
-    mails.invitation(session, email.text, organization.name, token)
+    await mails.invitation(session, email.text, organization.name, token)
     await audit.record(
         session, Act.MEMBER_INVITED, invitation.id, after={"email": email.text, "role": role.name}
     )

@@ -15,8 +15,9 @@ from chassis.rpc.client import Peer
 from chassis.rpc.methods import Servicer
 from chassis.rpc.server import RpcServer
 from chassis.scheduler import Scheduler
+from chassis.sealed_mail import SealedMails
 from chassis.stamp import Stamper
-from chassis.vault.settings import former_sealer, wrapping_of
+from chassis.vault.settings import former_sealer, mail_wrapping_of, wrapping_of
 from chassis.vault.vault import Vault
 from services.identity.access_tokens import AccessTokens
 from services.identity.account_mails import AccountMails
@@ -74,7 +75,7 @@ async def serve(settings: IdentitySettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         process.start(Relay(relay, bus, domain="identity", wake=database.outbox_written))
-        readers = consumers(bus, database, AccountMails(settings.public_url, settings.sealed_mail_keys))
+        readers = consumers(bus, database, _mails(settings))
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))
@@ -123,7 +124,7 @@ async def servicers(
     )
     factors = SecondFactors(SEEDS.envelopes("identity", wrapping, former))
     answers = TokenAnswers(tokens, clock)
-    mails = AccountMails(settings.public_url, settings.sealed_mail_keys)
+    mails = _mails(settings)
     account = AccountService(
         database=database,
         lookup=lookup,
@@ -178,3 +179,7 @@ async def servicers(
         DeadLetterAdminService(database, DeadLetterPeers(readers)),
         AdmissionService(database, lookup, grants, vault, clock),
     )
+
+
+def _mails(settings: IdentitySettings) -> AccountMails:
+    return AccountMails(settings.public_url, SealedMails(mail_wrapping_of(settings)))

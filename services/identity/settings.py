@@ -11,9 +11,8 @@ from chassis.settings import (
     EventsSettings,
     PrivateKey,
     ProcessSettings,
-    SealedMailSettings,
 )
-from chassis.vault.settings import FormerlySealedSettings
+from chassis.vault.settings import FormerlySealedSettings, SealedMailSettings
 
 
 class AuditSettings(EnvironmentSettings):

@@ -1,4 +1,4 @@
-"""What of the schema is sealed by data keys. Bodies of mails that let in are not: identity seals them, for delivery alone."""
+"""What of the schema is sealed by data keys. Bodies of mails that let in are not: they come in envelopes, for delivery alone."""
 
 from chassis.vault.sealed_columns import SealedColumn
 from services.sending.tables import dkim_keys, ip_pool_addresses

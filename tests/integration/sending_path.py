@@ -25,7 +25,7 @@ from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
-from chassis.vault.settings import wrapping_of
+from chassis.vault.settings import mail_wrapping_of, wrapping_of
 from chassis.vault.vault import Vault
 from flownurture.contacts.v1 import forms_pb2, lists_pb2
 from flownurture.events.v1.envelope_pb2 import Envelope
@@ -227,7 +227,7 @@ async def sending_path(environment: Environment, folder: Path) -> AsyncIterator[
     """Open it; what delivery keeps on disk stands in the folder."""
     contacts_settings = ContactsSettings(**_given(environment, "contacts"))
     settings = DeliverySettings(**_given(environment, "delivery"))
-    sealed_mails = SealedMails(settings.sealed_mail_keys)
+    sealed_mails = SealedMails(mail_wrapping_of(settings))
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.database_url, schema="sending"))
         scheduler = await stack.enter_async_context(RoleDatabase(settings.database_scheduler_url))

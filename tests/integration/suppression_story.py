@@ -470,8 +470,8 @@ class Story:
             if notice.reader == "sending" and isinstance(event := notice.event, SendConfirmationMail):
                 digest = EmailAddress.parse(event.to).digest
                 order_id = UUID(notice.envelope.id)
-                said = self._path.sealed_mails.open(event.sealed_body, order_id, event.to).text
-                tokens = re.findall(r"/f/confirm/([\w-]+)", said)
+                said = await self._path.sealed_mails.open(event.sealed_body, order_id, event.to)
+                tokens = re.findall(r"/f/confirm/([\w-]+)", said.text)
                 member.confirmations += [(token, digest) for token in tokens]
 
     async def _choose(

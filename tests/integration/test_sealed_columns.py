@@ -10,11 +10,11 @@ from chassis.vault.sealed_columns import SealedColumn
 from deploy.database.bootstrap import DATABASE, url_in
 from tests.integration.sealed_values import LISTED
 
-# Sealed by keys that are no organization's.
+# In envelopes, by keys that are no organization's.
 OTHERWISE = {
-    # A person's; by SEALING_KEYS.
+    # A person's.
     "identity.second_factors.sealed_seed",
-    # Sealed where a mail begins, for the delivery process alone; by SEALED_MAIL_KEYS.
+    # Sealed where a mail begins, for the delivery process alone.
     "sending.message_contents.sealed_body",
 }
 _SEALED = """

@@ -17,7 +17,13 @@ from chassis.vault.aws_kms import AwsKms
 from chassis.vault.data_keys import stored_keys
 from chassis.vault.envelopes import Envelopes, beginning
 from chassis.vault.file_wrapping import FileWrapping
-from chassis.vault.settings import VaultSettings, wrapping_of
+from chassis.vault.settings import (
+    KeeperSettings,
+    SealedMailSettings,
+    VaultSettings,
+    mail_wrapping_of,
+    wrapping_of,
+)
 from chassis.vault.tests.conftest import key_encryption_key
 from chassis.vault.tests.servers.http import serving
 from chassis.vault.tests.servers.kms import Kms
@@ -268,23 +274,36 @@ async def test_the_environment_names_the_keeper(
     settings = load(VaultSettings)
     assert TOKEN not in repr(settings)
     assert (await wrapping_of(settings).wrap(PLAIN, CONTEXT)).key == "flownurture:v1"
+    # What seals mails has a key of its own there, and need not have the other.
+    monkeypatch.delenv("TRANSIT_KEY")
+    monkeypatch.setenv("MAIL_TRANSIT_KEY", "mail")
+    transit[0].rotate("mail")
+    assert (await mail_wrapping_of(load(SealedMailSettings)).wrap(PLAIN, CONTEXT)).key == "mail:v1"
 
 
 @pytest.mark.parametrize(
-    ("keeper", "missing"),
+    ("settings", "keeper", "missing"),
     [
-        ("file", ["KEY_ENCRYPTION_KEYS"]),
-        ("aws-kms", ["KMS_KEY_ID"]),
-        ("vault-transit", ["TRANSIT_URL", "TRANSIT_KEY"]),
+        (VaultSettings, "file", ["KEY_ENCRYPTION_KEYS"]),
+        (VaultSettings, "aws-kms", ["KMS_KEY_ID"]),
+        (VaultSettings, "vault-transit", ["TRANSIT_URL", "TRANSIT_KEY"]),
+        (SealedMailSettings, "file", ["MAIL_KEY_ENCRYPTION_KEYS"]),
+        (SealedMailSettings, "aws-kms", ["MAIL_KMS_KEY_ID"]),
+        (SealedMailSettings, "vault-transit", ["TRANSIT_URL", "MAIL_TRANSIT_KEY"]),
     ],
 )
 def test_what_a_keeper_cannot_do_without_is_named_where_it_is_missing(
-    keeper: str, missing: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    settings: type[KeeperSettings],
+    keeper: str,
+    missing: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for name in ("KEY_ENCRYPTION_KEYS", "KMS_KEY_ID", "TRANSIT_URL", "TRANSIT_KEY"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"MAIL_{name}", raising=False)
     monkeypatch.setenv("KEY_ENCRYPTION", keeper)
     with pytest.raises(SystemExit):
-        load(VaultSettings)
+        load(settings)
     told = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in told] == missing

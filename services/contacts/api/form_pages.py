@@ -110,7 +110,7 @@ class FormPageApi:
     async def _submit(self, session: TenantSession, form: Form, filled_in: FilledIn) -> None:
         left, submission = await submit(session, form, filled_in)
         if left is Next.CONFIRM and submission is not None:
-            self._mails.order(session, form, submission)
+            await self._mails.order(session, form, submission)
 
 
 def _accepted(form: Form) -> bytes:

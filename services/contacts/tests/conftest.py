@@ -11,6 +11,7 @@ from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
+from chassis.vault.settings import mail_wrapping_of
 from services.contacts.api.audience import AudienceApi
 from services.contacts.api.bulk_changes import BulkChangeApi
 from services.contacts.api.contacts import ContactApi
@@ -33,13 +34,13 @@ from services.contacts.identity_peer import IdentityPeer
 from services.contacts.import_worker import import_worker
 from services.contacts.settings import ContactsSettings
 from services.contacts.tests.plan import Plan
-from services.contacts.tests.tenant import SEALED_MAIL_KEYS, Tenant, Workers
+from services.contacts.tests.tenant import MAIL_KEYS, Tenant, Workers
 
 
 @pytest.fixture(scope="session")
 def settings(service_environment: Callable[[str], dict[str, str]]) -> ContactsSettings:
-    keys = {key_id: key.reveal() for key_id, key in SEALED_MAIL_KEYS.items()}
-    environment = service_environment("contacts") | {"SEALED_MAIL_KEYS": json.dumps(keys)}
+    keys = {key_id: key.reveal() for key_id, key in MAIL_KEYS.items()}
+    environment = service_environment("contacts") | {"MAIL_KEY_ENCRYPTION_KEYS": json.dumps(keys)}
     return ContactsSettings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
 
 
@@ -89,7 +90,7 @@ def form_pages(
     settings: ContactsSettings, database: Database, lookup: FormLookup, identity: IdentityPeer
 ) -> FormPageApi:
     links = ConfirmationLinks(settings.link_keys, settings.public_url)
-    return FormPageApi(database, lookup, links, identity, SealedMails(settings.sealed_mail_keys))
+    return FormPageApi(database, lookup, links, identity, SealedMails(mail_wrapping_of(settings)))
 
 
 @pytest.fixture(scope="session")

@@ -75,8 +75,8 @@ _RPC_OF = {
 }
 
 
-# What contacts seals mails with in its tests, which open them as the delivery process would.
-SEALED_MAIL_KEYS = {"tests": Secret(b64encode(bytes(range(32))).decode())}
+# What wraps the keys of mails in tests, which open them as the delivery process would.
+MAIL_KEYS = {"tests": Secret(b64encode(bytes(range(32))).decode())}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from chassis.email_address import EmailAddress
 from chassis.errors import InvalidRequest, NotFound, PermissionDenied, RateLimited, Unavailable
 from chassis.identifiers import new_id
 from chassis.sealed_mail import SealedMails
+from chassis.vault.file_wrapping import FileWrapping
 from flownurture.contacts.v1 import contacts_pb2, events_pb2, form_pages_pb2, tags_pb2
 from flownurture.contacts.v1 import forms_pb2 as pb
 from flownurture.sending.v1.messages_pb2 import (
@@ -27,7 +28,7 @@ from services.contacts.form_pages import HONEYPOT
 from services.contacts.form_retention import ForgetUnconfirmed
 from services.contacts.form_submissions import MOST_MAILS, MOST_SUBMISSIONS
 from services.contacts.tests.plan import Plan
-from services.contacts.tests.tenant import SEALED_MAIL_KEYS, Tenant
+from services.contacts.tests.tenant import MAIL_KEYS, Tenant
 
 ADA = "ada@example.com"
 CONSENT = "I want the <b>newsletter</b>, once a month."
@@ -82,7 +83,7 @@ async def token_of(tenant: Tenant) -> str:
     order_type = events_pb2.SendConfirmationMail
     last = [each for each in await tenant.envelopes() if each.type == order_type.DESCRIPTOR.full_name][-1]
     order = order_type.FromString(last.payload)
-    body = SealedMails(SEALED_MAIL_KEYS).open(order.sealed_body, UUID(last.id), order.to)
+    body = await SealedMails(FileWrapping(MAIL_KEYS)).open(order.sealed_body, UUID(last.id), order.to)
     link = re.search(r"/f/confirm/([\w-]+)", body.text)
     assert link is not None
     return link[1]

@@ -120,7 +120,7 @@ class AccountService:
         await self._throttle.count(Allowance(f"verify:{person.user.id}", burst=5, seconds=720))
         async with self._database.tenant_transaction(sessions.home(context)) as session:
             token = await account_tokens.issue(session, person.user.id, Purpose.VERIFY_EMAIL)
-            self._mails.verify_email(session, person.user.email, token)
+            await self._mails.verify_email(session, person.user.email, token)
         return Empty()
 
     async def verify_email(self, request: pb.VerifyEmailRequest, context: RequestContext) -> Empty:
@@ -155,7 +155,7 @@ class AccountService:
             return
         async with self._database.tenant_transaction(_as_themselves(context, person, held[0])) as session:
             token = await account_tokens.issue(session, person.user.id, Purpose.RESET_PASSWORD)
-            self._mails.reset_password(session, person.user.email, token)
+            await self._mails.reset_password(session, person.user.email, token)
 
     async def _holder(self, token: Secret, purpose: Purpose) -> tuple[Person, list[Membership]]:
         """Whose token it is, and where they belong; TokenNotValid when it is nobody's."""

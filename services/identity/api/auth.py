@@ -101,7 +101,7 @@ class AuthService:
                 user = await users.add(session, user_id, email=email, name=name, password_hash=password_hash)
                 refresh_token = await sessions.begin(session)
                 token = await account_tokens.issue(session, user_id, Purpose.VERIFY_EMAIL)
-                self._mails.verify_email(session, email.text, token)
+                await self._mails.verify_email(session, email.text, token)
                 await audit.record(session, Act.SIGNED_UP, user_id)
         except Conflict:
             await self._tell_the_owner(email, context)

@@ -133,7 +133,7 @@ class Day:
                 payload=event.SerializeToString(),
             )
             envelope.occurred_at.FromDatetime(YESTERDAY)
-            for reader in consumers(None, self.database, AccountMails("", mails.KEYS)):  # type: ignore[arg-type]
+            for reader in consumers(None, self.database, AccountMails("", mails.SEALED)):  # type: ignore[arg-type]
                 await reader.handle(envelope.SerializeToString())
 
     def _webhooks(self, owner: Person) -> Iterator[Message]:
@@ -300,7 +300,7 @@ class Day:
                 envelopes = (
                     await connection.execute(statement, {"id": UUID(owner.answer.organization.id)})
                 ).scalars()
-                found[:] = mails.tokens_in(envelopes, page)
+                found[:] = await mails.tokens_in(envelopes, page)
             return bool(found)
 
         await until(is_written)

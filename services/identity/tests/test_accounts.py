@@ -10,8 +10,8 @@ from sqlalchemy import text
 from chassis.database import Database
 from chassis.errors import InvalidRequest, RateLimited, Unauthenticated
 from chassis.identifiers import new_id
-from chassis.sealed_mail import DoesNotOpen
 from chassis.tests.deadlines import until
+from chassis.vault.wrapping import DoesNotOpen
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.identity.v1 import account_pb2, auth_pb2
 from flownurture.identity.v1.events_pb2 import SendAccountMail
@@ -80,7 +80,7 @@ async def test_an_order_of_a_mail_holds_its_link_sealed_for_that_mail_alone(
     for event in other:
         event.id = str(new_id())
     with pytest.raises(DoesNotOpen):
-        mails.tokens_in([event.SerializeToString() for event in other], "verify-email")
+        await mails.tokens_in([event.SerializeToString() for event in other], "verify-email")
 
 
 async def test_a_forgotten_password_is_answered_alike_for_everybody(edge: Edge, database: Database) -> None:

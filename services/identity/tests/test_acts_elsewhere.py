@@ -34,7 +34,7 @@ async def hear(database: Database, organization: Person, event: Any, times: int 
     envelope.occurred_at.FromDatetime(AN_HOUR_AGO)
     (reader,) = (
         each
-        for each in consumers(None, database, AccountMails("", mails.KEYS))  # type: ignore[arg-type]
+        for each in consumers(None, database, AccountMails("", mails.SEALED))  # type: ignore[arg-type]
         if each.stream == "WEBHOOKS"
     )
     for _ in range(times):

@@ -42,7 +42,7 @@ async def hear(database: Database, organization: Person, event: Message, times: 
         type=event.DESCRIPTOR.full_name,
         payload=event.SerializeToString(),
     )
-    readers = consumers(None, database, AccountMails("https://flownurture.test", mails.KEYS))  # type: ignore[arg-type]
+    readers = consumers(None, database, AccountMails("https://flownurture.test", mails.SEALED))  # type: ignore[arg-type]
     stream = "WEBHOOKS" if isinstance(event, WebhookEndpointDisabled) else "INTEGRATIONS"
     (reader,) = (each for each in readers if each.stream == stream)
     for _ in range(times):

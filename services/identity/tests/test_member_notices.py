@@ -50,7 +50,7 @@ def notice(to: Person, said: str = "Somebody is here.", effect_id: UUID | None =
 
 @pytest.fixture(scope="module")
 def readers(database: Database) -> Sequence[Consumer]:
-    return consumers(None, database, AccountMails("https://flownurture.test", mails.KEYS))  # type: ignore[arg-type]
+    return consumers(None, database, AccountMails("https://flownurture.test", mails.SEALED))  # type: ignore[arg-type]
 
 
 async def hear(

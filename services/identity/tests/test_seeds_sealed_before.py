@@ -26,7 +26,6 @@ from services.identity import memberships as members
 from services.identity.second_factors import SEEDS
 from services.identity.settings import IdentitySettings
 from services.identity.tables import memberships, second_factors
-from services.identity.tests import mails
 from services.identity.tests.conftest import ServiceEnvironment, Start
 from services.identity.tests.edge import Edge, Person
 from services.identity.tests.test_second_factor import Device, enrolled, log_in
@@ -96,7 +95,7 @@ async def let_in_by_code(edge: Edge, database: Database, *people: Enrolled) -> N
 
 
 async def rewrap_keys(service_environment: ServiceEnvironment) -> asyncio.subprocess.Process:
-    environment = {**service_environment("identity"), **mails.ENVIRONMENT}
+    environment = service_environment("identity")
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.identity", "rewrap-keys"),
         cwd=ROOT,

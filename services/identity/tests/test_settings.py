@@ -23,7 +23,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("malformed", MALFORMED)
 @pytest.mark.parametrize(
-    "variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS", "SEALED_MAIL_KEYS", "KEY_ENCRYPTION_KEYS"]
+    "variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS", "MAIL_KEY_ENCRYPTION_KEYS", "KEY_ENCRYPTION_KEYS"]
 )
 def test_a_malformed_key_is_named_and_not_shown(
     service_environment: ServiceEnvironment,
@@ -46,7 +46,7 @@ def test_a_malformed_key_is_named_and_not_shown(
 
 
 @pytest.mark.parametrize(
-    "variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS", "SEALED_MAIL_KEYS", "KEY_ENCRYPTION_KEYS"]
+    "variable", ["JWT_PRIVATE_KEYS", "SEALING_KEYS", "MAIL_KEY_ENCRYPTION_KEYS", "KEY_ENCRYPTION_KEYS"]
 )
 @pytest.mark.parametrize(
     "value",

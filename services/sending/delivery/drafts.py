@@ -13,7 +13,8 @@ from sqlalchemy import Row, select, text
 from chassis.database import TenantSession
 from chassis.errors import InvalidRequest
 from chassis.logs import logger
-from chassis.sealed_mail import DoesNotOpen, SealedMails
+from chassis.sealed_mail import SealedMails
+from chassis.vault.wrapping import DoesNotOpen
 from services.sending.categories import RULES, Category
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.mime import Field, Skeleton
@@ -224,9 +225,9 @@ class Drafts:
         if row.sealed_body is None:
             return draft
         try:
-            body = self._sealed.open(bytes(row.sealed_body), row.id, row.email)
-        except DoesNotOpen as why:
-            logger().error("sealed_mail_does_not_open", message_id=str(row.id), because=str(why))
+            body = await self._sealed.open(bytes(row.sealed_body), row.id, row.email)
+        except DoesNotOpen:
+            logger().error("sealed_mail_does_not_open", message_id=str(row.id))
             return replace(draft, refusal="What it says is sealed and does not open.")
         return replace(draft, html=body.html, text=body.text)
 

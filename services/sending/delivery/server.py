@@ -11,7 +11,7 @@ from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
 from chassis.secret import Secret
-from chassis.vault.settings import former_sealer, wrapping_of
+from chassis.vault.settings import former_sealer, mail_wrapping_of, wrapping_of
 from chassis.vault.vault import Vault
 from services.sending.delivery.consumers import approved_consumers
 from services.sending.delivery.drafts import Drafts
@@ -69,7 +69,7 @@ async def serve(settings: DeliverySettings) -> None:
         drafts = Drafts(
             senders,
             TrackingLinks(settings.link_keys, settings.public_url),
-            SealedMails(settings.sealed_mail_keys),
+            SealedMails(mail_wrapping_of(settings), settings.sealed_mail_keys),
             settings.mail_hostname,
         )
         links = UnsubscribeLinks(settings.link_keys, settings.public_url)

@@ -9,9 +9,8 @@ from chassis.settings import (
     DatabaseSettings,
     EventsSettings,
     ProcessSettings,
-    SealedMailSettings,
 )
-from chassis.vault.settings import FormerlySealedSettings
+from chassis.vault.settings import FormerlySealedSettings, Keys, SealedMailSettings
 from services.sending.delivery.carriers import Provider
 
 
@@ -24,6 +23,11 @@ class DeliverySettings(
         description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
     )
     public_url: str = Field(description="where the gateway is reached from outside, as https://host")
+    sealed_mail_keys: Json[Keys] | None = Field(
+        None,
+        description="the keys of mails that were sealed before there were envelopes: JSON, key id to 32 bytes in base64; of "
+        "no use any more a week after the last process that sealed by them",
+    )
     smtp_url: Secret = Field(
         description="the relay, as smtp://[user:password@]host:port or smtps://…; TLS wherever it is offered, and verified"
     )

@@ -78,7 +78,7 @@ class Worker:
     async def deliver(self, context: RequestContext, *batch_ids: UUID) -> None:
         """Hand over all that is approved of batches, of one campaign or of none. Doing it again finds nothing left.
 
-        Raises Unavailable when the database does not answer, or a relay breaks every connection; NoAnswer when a relay takes none.
+        Raises Unavailable when the database or a keeper of keys does not answer, or a relay breaks every connection; NoAnswer when a relay takes none.
         What was not begun stays approved, and its batch says when to look again.
         """
         await self._drafts.refresh()

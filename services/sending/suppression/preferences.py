@@ -48,7 +48,7 @@ async def ask_to_return(
 ) -> None:
     """Send who has opted out a mail by which they confirm that they want mail again; `return_url` makes its link, good until then.
 
-    None goes out after a few a day, nor to somebody who was erased: nobody knows their address any more.
+    None goes out after a few a day, nor to somebody who was erased: nobody knows their address any more. Raises Unavailable.
     """
     await session.execute(select(func.pg_advisory_xact_lock(_lock_of(link.digest))))
     if await _mails_sent(session, link.digest) >= _MOST_MAILS:
@@ -97,7 +97,7 @@ async def ask_to_return(
         from_email=known.from_email,
         from_name=known.from_name,
         subject=said.subject,
-        sealed_body=sealed.seal(order_id, body),
+        sealed_body=await sealed.seal(order_id, body),
     )
     await send_confirmation(session, order_id, order)
 

@@ -9,6 +9,7 @@ from chassis.relay import Relay
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
+from chassis.vault.settings import mail_wrapping_of
 from services.sending.preference_links import PreferenceLinks
 from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
@@ -53,7 +54,7 @@ async def serve(settings: SuppressionSettings) -> None:
                 PreferenceLinks(settings.link_keys, settings.public_url),
                 resubscriptions,
                 ContactsPeer(contacts),
-                sealed=SealedMails(settings.sealed_mail_keys),
+                sealed=SealedMails(mail_wrapping_of(settings)),
             ),
             ReportedOptOutApi(),
             DeadLetterService(relay, "suppression"),

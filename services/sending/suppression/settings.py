@@ -3,7 +3,8 @@
 from pydantic import Field, Json
 
 from chassis.secret import Secret
-from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings, SealedMailSettings
+from chassis.settings import DatabaseSettings, EventsSettings, ProcessSettings
+from chassis.vault.settings import SealedMailSettings
 
 
 class SuppressionSettings(ProcessSettings, DatabaseSettings, EventsSettings, SealedMailSettings):

@@ -13,7 +13,7 @@ from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
-from chassis.vault.settings import wrapping_of
+from chassis.vault.settings import mail_wrapping_of, wrapping_of
 from chassis.vault.vault import Vault
 from deploy.local.nameserver.server import Nameserver
 from services.sending.api.analytics import AnalyticsApi
@@ -357,7 +357,7 @@ async def suppression(
             preference_links,
             resubscriptions,
             contacts_of_pages,
-            sealed=SealedMails(settings.sealed_mail_keys),
+            sealed=SealedMails(mail_wrapping_of(settings)),
         ),
         ReportedOptOutApi(),
     )
@@ -411,7 +411,7 @@ def senders(database: Database, vault: Vault, settings: DeliverySettings) -> Sen
 
 @pytest.fixture
 def drafts(senders: Senders, tracking_links: TrackingLinks, settings: DeliverySettings) -> Drafts:
-    return Drafts(senders, tracking_links, SealedMails(settings.sealed_mail_keys), "mail.test")
+    return Drafts(senders, tracking_links, SealedMails(mail_wrapping_of(settings)), "mail.test")
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Mails about accounts are a stream of the platform's own: whatever organizations send, it touches neither their address nor their keys."""
 
+from base64 import b64encode
+from dataclasses import replace
 from email import message_from_bytes, policy
+from os import urandom
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,21 +13,34 @@ from sqlalchemy import Row, text
 
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database
+from chassis.errors import Unavailable
+from chassis.sealed_mail import SealedMails
 from chassis.sealing import Sealer
+from chassis.secret import Secret
+from chassis.vault.file_wrapping import FileWrapping
+from chassis.vault.settings import mail_wrapping_of
+from chassis.vault.tests.servers.http import serving
+from chassis.vault.tests.servers.transit import TOKEN, Transit
 from chassis.vault.vault import Vault
+from chassis.vault.vault_transit import VaultTransit
 from flownurture.sending.v1.sealed_mail_pb2 import MailBody
 from services.sending.account_mail import AccountMail
 from services.sending.bodies import Body, SealedBody
+from services.sending.delivery.drafts import Drafts
+from services.sending.delivery.senders import Senders
 from services.sending.delivery.settings import DeliverySettings
 from services.sending.delivery.worker import Worker
 from services.sending.platform_domain import ensure_platform_domain
 from services.sending.settings import SendingSettings
 from services.sending.suppression.veto import decide
+from services.sending.tests.post import PostOffice
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
+from services.sending.tracking.links import TrackingLinks
 from services.sending.verification import fresh_keys
 
 FROM = "hello@accounts.house.test"
+OF_THE_PLATFORM = RequestContext.of_process("sending", PLATFORM)
 LINK = "https://house.test/account/reset-password/SdCwZ6Xo0nGjVvGpTz6-5sU3uY1lqKeHn_8B2fWcRxA"
 
 _BATCH = text("SELECT batch_id FROM messages WHERE id = :id")
@@ -48,22 +64,42 @@ async def order(
     body: Body | SealedBody | None = None,
 ) -> Row[Any]:
     """Have a mail about an account delivered; answers its message."""
-    order_id, context = order_id or uuid4(), RequestContext.of_process("sending", PLATFORM)
+    order_id = order_id or uuid4()
+    batch_id = await approved(database, order_id, to, body or Body.of("", "Here"))
+    await worker.deliver(OF_THE_PLATFORM, batch_id)
+    return await message_of(database, order_id)
+
+
+async def approved(database: Database, order_id: UUID, to: str, body: Body | SealedBody) -> UUID:
+    """Have a mail about an account ready to go out; answers its batch."""
     mail = AccountMail(database, from_email=FROM, from_name="House")
-    await mail.send(order_id, to=to, subject="Your link", body=body or Body.of("", "Here"))
-    async with database.tenant_transaction(context) as session:
-        batch_id = await session.scalar(_BATCH, {"id": order_id})
+    await mail.send(order_id, to=to, subject="Your link", body=body)
+    async with database.tenant_transaction(OF_THE_PLATFORM) as session:
+        batch_id: UUID = await session.scalar(_BATCH, {"id": order_id})
         await decide(session, batch_id)
-    await worker.deliver(context, batch_id)
-    async with database.tenant_transaction(context) as session:
+    return batch_id
+
+
+async def message_of(database: Database, order_id: UUID) -> Row[Any]:
+    async with database.tenant_transaction(OF_THE_PLATFORM) as session:
         return (await session.execute(_MESSAGE, {"id": order_id})).one()
 
 
-def sealed_for(settings: DeliverySettings, order_id: UUID, to: str, said: str = LINK) -> SealedBody:
+def saying(to: str, said: str = LINK) -> MailBody:
+    return MailBody(to=to, html=f'<a href="{said}">Here</a>', text=said)
+
+
+async def sealed_for(settings: DeliverySettings, order_id: UUID, to: str) -> SealedBody:
     """As identity seals it."""
-    body = MailBody(to=to, html=f'<a href="{said}">Here</a>', text=said).SerializeToString()
-    sealer = Sealer("sending", settings.sealed_mail_keys)
-    return SealedBody(sealer.seal(body, table="message_contents", row=order_id, column="sealed_body"))
+    sealed = SealedMails(mail_wrapping_of(settings))
+    return SealedBody(await sealed.seal(order_id, saying(to)))
+
+
+def opening(
+    post_office: PostOffice, senders: Senders, links: TrackingLinks, sealed: SealedMails
+) -> PostOffice:
+    """A delivery process that opens such mails like this."""
+    return replace(post_office, drafts=Drafts(senders, links, sealed, "mail.test"))
 
 
 async def test_mails_about_accounts_come_from_a_domain_of_their_own(
@@ -91,7 +127,7 @@ async def test_a_link_that_lets_in_is_read_in_the_mail_and_nowhere_else(
     database: Database, settings: DeliverySettings, worker: Worker, relay: MailRelay
 ) -> None:
     order_id, to = uuid4(), f"{uuid4()}@example.com"
-    sealed = sealed_for(settings, order_id, to)
+    sealed = await sealed_for(settings, order_id, to)
     stored = await order(database, worker, to, order_id=order_id, body=sealed)
     mail = message_from_bytes(relay.mail_to(to), policy=policy.default)
     for form in ("plain", "html"):
@@ -104,24 +140,83 @@ async def test_a_link_that_lets_in_is_read_in_the_mail_and_nowhere_else(
 
 
 @pytest.mark.parametrize(
-    "turned", ["to another message", "to another recipient", "by another key", "cut off"]
+    "turned",
+    [
+        "to another message",
+        "to another recipient",
+        "by another key",
+        "by a key of before that there is not",
+        "cut off",
+    ],
 )
 async def test_what_was_sealed_for_a_message_and_its_recipient_goes_to_nobody_else(
     database: Database, settings: DeliverySettings, worker: Worker, relay: MailRelay, turned: str
 ) -> None:
     order_id, to = uuid4(), f"{uuid4()}@example.com"
+    of_it = (await sealed_for(settings, order_id, to)).sealed
+    by_another_key = SealedMails(FileWrapping({"local-1": Secret(b64encode(urandom(32)).decode())}))
     sealed = {
-        "to another message": lambda: sealed_for(settings, uuid4(), to),
-        "to another recipient": lambda: sealed_for(settings, order_id, f"{uuid4()}@example.com"),
-        "by another key": lambda: SealedBody(b"\x05other" + sealed_for(settings, order_id, to).sealed),
-        "cut off": lambda: SealedBody(sealed_for(settings, order_id, to).sealed[:-1]),
-    }[turned]()
-    message = await order(database, worker, to, order_id=order_id, body=sealed)
+        "to another message": (await sealed_for(settings, uuid4(), to)).sealed,
+        "to another recipient": (await sealed_for(settings, order_id, f"{uuid4()}@example.com")).sealed,
+        "by another key": await by_another_key.seal(order_id, saying(to)),
+        "by a key of before that there is not": b"\x05other" + of_it,
+        "cut off": of_it[:-1],
+    }[turned]
+    message = await order(database, worker, to, order_id=order_id, body=SealedBody(sealed))
     assert relay.seen == []
     assert message.status == "failed"
     assert message.smtp_reply == "What it says is sealed and does not open."
     # One that cannot be read holds up none of the others.
     assert (await order(database, worker, to)).status == "sent"
+
+
+async def test_while_nobody_unwraps_keys_a_sealed_mail_waits_and_then_goes_out(
+    *,
+    database: Database,
+    post_office: PostOffice,
+    senders: Senders,
+    tracking_links: TrackingLinks,
+    relay: MailRelay,
+) -> None:
+    order_id, to, transit = uuid4(), f"{uuid4()}@example.com", Transit()
+    transit.rotate("mail")
+    with serving(transit, "application/json") as url:
+        wrapping = VaultTransit(url, "mail", mount="transit", token=Secret(TOKEN))
+        sealed = SealedBody(await SealedMails(wrapping).seal(order_id, saying(to)))
+        batch_id = await approved(database, order_id, to, sealed)
+        transit.spoiled = 503, {"errors": ["Vault is sealed"]}
+        async with opening(post_office, senders, tracking_links, SealedMails(wrapping)).open(relay) as post:
+            # What an event orders, comes again for as long as it is answered so.
+            with pytest.raises(Unavailable):
+                await post.worker.deliver(OF_THE_PLATFORM, batch_id)
+            waiting = await message_of(database, order_id)
+            assert (waiting.status, relay.seen) == ("queued", [])
+            transit.spoiled = None
+            await post.worker.deliver(OF_THE_PLATFORM, batch_id)
+    assert (await message_of(database, order_id)).status == "sent"
+    assert LINK.encode() in relay.mail_to(to).replace(b"=\r\n", b"")
+
+
+@pytest.mark.parametrize("keys_are_there", [True, False])
+async def test_a_mail_that_was_sealed_before_there_were_envelopes_goes_out_while_its_keys_are_there(
+    *,
+    database: Database,
+    settings: DeliverySettings,
+    post_office: PostOffice,
+    senders: Senders,
+    tracking_links: TrackingLinks,
+    relay: MailRelay,
+    keys_are_there: bool,
+) -> None:
+    order_id, to, keys = uuid4(), f"{uuid4()}@example.com", settings.sealed_mail_keys
+    assert keys is not None
+    place: dict[str, Any] = {"table": "message_contents", "row": order_id, "column": "sealed_body"}
+    before = SealedBody(Sealer("sending", keys).seal(saying(to).SerializeToString(), **place))
+    sealed = SealedMails(mail_wrapping_of(settings), keys if keys_are_there else None)
+    async with opening(post_office, senders, tracking_links, sealed).open(relay) as post:
+        message = await order(database, post.worker, to, order_id=order_id, body=before)
+    assert message.status == ("sent" if keys_are_there else "failed")
+    assert bool(relay.seen) is keys_are_there
 
 
 def test_sending_does_not_start_with_one_domain_for_both(service_environment: Any) -> None:

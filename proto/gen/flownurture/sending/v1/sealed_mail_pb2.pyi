@@ -18,7 +18,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class MailBody(_message.Message):
-    """What a mail says whose link lets in whoever has it. An order carries it sealed (AES-256-GCM, keyed by SEALED_MAIL_KEYS) for the place that
+    """What a mail says whose link lets in whoever has it. An order carries it sealed, in an envelope of chassis.vault, for the place that
     it is stored in, `sending.message_contents.sealed_body` of the message that has the order's id. Only what hands the mail over opens it.
     """
 
