@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from hashlib import blake2b
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
@@ -75,8 +76,8 @@ class Agreement:
     crm_opted_out: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+# A tuple: there is one for each contact, and of so many fields a frozen dataclass takes far longer to make.
+class Merge(NamedTuple):
     """What is to be written on either side, and the values that both go by then.
 
     `unfit` are those that ought to be written and cannot be, by field: of these holds what was agreed upon before.
@@ -94,14 +95,12 @@ class Merge:
 
     def agreement(self, link_id: UUID) -> Agreement:
         """What is to be kept of it once everything is written."""
-        known = self.before.fingerprints
-        prints = {
-            rule.name: fingerprint(link_id, rule.name, self.held[rule.field])
-            if rule.field in self.held
-            else known[rule.name]
-            for rule in self.rules
-            if rule.field in self.held or rule.name in known
-        }
+        known, held, prints = self.before.fingerprints, self.held, dict[str, str]()
+        for rule in self.rules:
+            if rule.field in held:
+                prints[rule.name] = fingerprint(link_id, rule.name, held[rule.field])
+            elif rule.name in known:
+                prints[rule.name] = known[rule.name]
         return Agreement(prints, self.crm_opted_out)
 
 
@@ -115,21 +114,28 @@ def merge(link_id: UUID, ours: Copy, crm: Copy, agreed: Agreement, rules: Sequen
     to_crm: dict[str, Value] = {}
     held: dict[str, Value] = {}
     unfit: dict[str, str] = {}
+    ours_is_newer = ours.changed_at > crm.changed_at
     for rule in rules:
-        pair = _Pair.of(link_id, rule, ours, crm, agreed)
-        holder = pair.holder()
-        match holder:
-            case Holder.OURS:
-                if rule.field in ours.unfit:
-                    unfit[rule.field] = ours.unfit[rule.field]
-                    continue
-                to_crm[rule.field] = pair.ours
-            case Holder.CRM:
-                if rule.field in crm.unfit:
-                    unfit[rule.field] = crm.unfit[rule.field]
-                    continue
-                to_ours[rule.field] = pair.crm
-        held[rule.field] = pair.held(holder)
+        name = rule.field
+        our_value, their_value = ours.values.get(name), crm.values.get(name)
+        holder = Holder.NOBODY
+        # Most are the same on both sides, and nothing more is to be found out of those.
+        if our_value != their_value:
+            known = agreed.fingerprints.get(rule.name)
+            holder = _holder(link_id, rule, our_value, their_value, known, ours_is_newer=ours_is_newer)
+        if holder is Holder.OURS:
+            if name in ours.unfit:
+                unfit[name] = ours.unfit[name]
+                continue
+            held[name] = to_crm[name] = our_value
+        elif holder is Holder.CRM:
+            if name in crm.unfit:
+                unfit[name] = crm.unfit[name]
+                continue
+            held[name] = to_ours[name] = their_value
+        else:
+            # Where each keeps its own, that of the side whose changes count.
+            held[name] = their_value if rule.direction is Direction.FROM_CRM else our_value
     said_there = crm.opted_out and not agreed.crm_opted_out
     return Merge(
         to_ours=to_ours,
@@ -158,64 +164,25 @@ class Holder(Enum):
     NOBODY = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """The values of one field, and the fingerprint of what was agreed upon."""
+def _holder(
+    link_id: UUID, rule: Rule, ours: Value, crm: Value, known: str | None, *, ours_is_newer: bool
+) -> Holder:
+    """Whose value goes to the other side, of two that differ; `known` is the fingerprint of what was agreed upon."""
+    ours_tells = rule.direction is not Direction.FROM_CRM and _is_news(link_id, rule, ours, known)
+    crm_tells = rule.direction is not Direction.TO_CRM and _is_news(link_id, rule, crm, known)
+    if ours_tells and crm_tells:
+        return _winner(rule.winner, ours_is_newer=ours_is_newer)
+    if ours_tells:
+        return Holder.OURS
+    return Holder.CRM if crm_tells else Holder.NOBODY
 
-    link_id: UUID
-    rule: Rule
-    ours: Value
-    crm: Value
-    known: str | None
-    ours_is_newer: bool
 
-    @classmethod
-    def of(cls, link_id: UUID, rule: Rule, ours: Copy, crm: Copy, agreed: Agreement) -> "_Pair":
-        return cls(
-            link_id,
-            rule,
-            ours.values.get(rule.field),
-            crm.values.get(rule.field),
-            agreed.fingerprints.get(rule.name),
-            ours_is_newer=ours.changed_at > crm.changed_at,
-        )
+def _is_news(link_id: UUID, rule: Rule, value: Value, known: str | None) -> bool:
+    """Whether a side has news for the other. Of two who have just met, who knows nothing yet has none."""
+    return value is not None if known is None else known != fingerprint(link_id, rule.name, value)
 
-    def holder(self) -> Holder:
-        """Whose value goes to the other side."""
-        if self.ours == self.crm:
-            return Holder.NOBODY
-        match self.rule.direction:
-            case Direction.TO_CRM:
-                return Holder.OURS if self._tells(self.ours) else Holder.NOBODY
-            case Direction.FROM_CRM:
-                return Holder.CRM if self._tells(self.crm) else Holder.NOBODY
-        ours_changed = self._changed(self.ours)
-        if ours_changed != self._changed(self.crm):
-            return Holder.OURS if ours_changed else Holder.CRM
-        if self.known is None and None in {self.ours, self.crm}:
-            return Holder.CRM if self.ours is None else Holder.OURS
-        return self._winner()
 
-    def held(self, holder: Holder) -> Value:
-        """What both have afterwards; where each keeps its own, that of the side whose changes count."""
-        match holder:
-            case Holder.OURS:
-                return self.ours
-            case Holder.CRM:
-                return self.crm
-        return self.crm if self.rule.direction is Direction.FROM_CRM else self.ours
-
-    def _changed(self, value: Value) -> bool:
-        return self.known is None or self.known != fingerprint(self.link_id, self.rule.name, value)
-
-    def _tells(self, value: Value) -> bool:
-        """Whether there is news in it. Of two who have just met, who knows nothing yet has none."""
-        return value is not None if self.known is None else self._changed(value)
-
-    def _winner(self) -> Holder:
-        match self.rule.winner:
-            case Winner.OURS:
-                return Holder.OURS
-            case Winner.CRM:
-                return Holder.CRM
-        return Holder.OURS if self.ours_is_newer else Holder.CRM
+def _winner(winner: Winner, *, ours_is_newer: bool) -> Holder:
+    if winner is Winner.NEWEST:
+        return Holder.OURS if ours_is_newer else Holder.CRM
+    return Holder.OURS if winner is Winner.OURS else Holder.CRM
