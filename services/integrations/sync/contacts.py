@@ -1,6 +1,6 @@
 """Our side of a sync: the contacts service and the suppression list, as the integrations process asks them."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -48,6 +48,20 @@ class OurContact:
     def changed_at(self) -> datetime:
         """When it was changed last."""
         return _EPOCH + timedelta(microseconds=self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Contacts in columns, as they come, of which those are made that are asked for: in a first sync most are linked already."""
+
+    ids: Sequence[UUID]
+    _columns: pb.SyncedContactBatch
+    _fields: Sequence[str]
+
+    def without(self, ids: Collection[UUID]) -> list[OurContact]:
+        """The others."""
+        places = [place for place, contact_id in enumerate(self.ids) if contact_id not in ids]
+        return list(_contacts_of(self._columns, self._fields, places))
 
 
 class Written(Enum):
@@ -121,7 +135,8 @@ class Contacts:
             custom_fields=custom_keys(fields),
         )
         answer = await self._contacts.call(stub.ReadContacts, request, context, _CALL_SECONDS)
-        return dict(zip(answer.places, _contacts_of(answer.contacts, fields), strict=True))
+        contacts = _contacts_of(answer.contacts, fields, range(len(answer.places)))
+        return dict(zip(answer.places, contacts, strict=True))
 
     async def find(
         self, context: RequestContext, emails: Sequence[str], fields: Sequence[str]
@@ -133,7 +148,7 @@ class Contacts:
 
     async def stream(
         self, context: RequestContext, fields: Sequence[str], after: UUID | None
-    ) -> AsyncIterator[list[OurContact]]:
+    ) -> AsyncIterator[Batch]:
         """All contacts, by ascending id, behind one of them."""
         stub = SyncedContactServiceStub(self._contacts.channel)
         request = pb.StreamContactsRequest(
@@ -142,7 +157,7 @@ class Contacts:
             custom_fields=custom_keys(fields),
         )
         async for batch in self._contacts.stream(stub.StreamContacts, request, context, _STREAM_SECONDS):
-            yield list(_contacts_of(batch, fields))
+            yield Batch([UUID(bytes=contact_id) for contact_id in batch.contact_ids], batch, fields)
 
     async def write(
         self, context: RequestContext, connection_id: UUID, writes: Sequence[ToWrite]
@@ -201,14 +216,17 @@ def custom_keys(fields: Sequence[str]) -> list[str]:
     return [name.removeprefix(CUSTOM) for name in fields if name.startswith(CUSTOM)]
 
 
-def _contacts_of(batch: pb.SyncedContactBatch, fields: Sequence[str]) -> Iterator[OurContact]:
+def _contacts_of(
+    batch: pb.SyncedContactBatch, fields: Sequence[str], places: Iterable[int]
+) -> Iterator[OurContact]:
     own = {name: getattr(batch, f"{name}s") for name in OWN_FIELDS if name in fields}
-    for place, contact_id in enumerate(batch.contact_ids):
+    for place in places:
         values: dict[str, Value] = {name: column[place] or None for name, column in own.items()}
         if batch.custom_fields:
-            values |= {CUSTOM + key: value for key, value in orjson.loads(batch.custom_fields[place]).items()}
+            for key, value in orjson.loads(batch.custom_fields[place]).items():
+                values[CUSTOM + key] = value
         yield OurContact(
-            UUID(bytes=contact_id),
+            UUID(bytes=batch.contact_ids[place]),
             batch.emails[place],
             values,
             batch.statuses[place] in _OPTED_OUT,

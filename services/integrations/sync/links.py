@@ -50,6 +50,12 @@ async def links_of(
     return Links({link.contact_id: link for link in known}, {link.record_id: link for link in known})
 
 
+async def linked_among(session: TenantSession, connection_id: UUID, contacts: Sequence[UUID]) -> set[UUID]:
+    """Which of these contacts have a link, be it cut."""
+    found = await session.driver.execute(_LINKED, (contacts, connection_id))
+    return {contact_id for (contact_id,) in await found.fetchall()}
+
+
 # Each by itself in the index: of a set PostgreSQL would rather read all of the connection, as long as it takes it for a small one. For the
 # same reason contacts are looked up by no index that begins with the connection: IS NOT DISTINCT FROM uses none.
 _OF_CONTACTS, _OF_RECORDS = (
@@ -61,6 +67,14 @@ _OF_CONTACTS, _OF_RECORDS = (
     """  # noqa: S608 - of our own names alone
     for column, kind, of in (("contact_id", "uuid", "IS NOT DISTINCT FROM"), ("record_id", "text", "="))
 )
+
+
+_LINKED = """
+    SELECT link.contact_id FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
+        SELECT contact_id FROM links
+        WHERE links.connection_id IS NOT DISTINCT FROM %s AND links.contact_id = wanted.id LIMIT 1
+    ) AS link
+"""
 
 
 async def _found(

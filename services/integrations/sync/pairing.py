@@ -8,8 +8,8 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from services.integrations.crm.adapter import Crm
 from services.integrations.crm.records import Record
-from services.integrations.sync.contacts import Contacts, OurContact
-from services.integrations.sync.links import Link, Links, links_of
+from services.integrations.sync.contacts import Batch, Contacts, OurContact
+from services.integrations.sync.links import Link, Links, linked_among, links_of
 from services.integrations.sync.mapped_fields import MappedFields
 from services.integrations.sync.settling import Pair, Problem
 
@@ -82,12 +82,11 @@ class Pairing:
         met = await self._introduce(context, strangers)
         return Paired([*known, *met.pairs], gone, met.problems)
 
-    async def of_strangers(self, context: RequestContext, contacts: Sequence[OurContact]) -> Paired:
+    async def of_strangers(self, context: RequestContext, batch: Batch) -> Paired:
         """The same of those among them who are linked with no record."""
-        links = await self._links(context, contacts=[contact.id for contact in contacts])
-        return await self._introduce(
-            context, [contact for contact in contacts if contact.id not in links.by_contact]
-        )
+        async with self._database.tenant_transaction(context, read_only=True) as session:
+            linked = await linked_among(session, self._connection_id, batch.ids)
+        return await self._introduce(context, batch.without(linked))
 
     async def _introduce(self, context: RequestContext, strangers: Sequence[OurContact]) -> Paired:
         """Contacts that have no link yet, with the records that have their addresses."""

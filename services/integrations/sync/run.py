@@ -88,8 +88,8 @@ class Run:
             # Whoever was linked meanwhile is in step, or has changed since and is among those who have.
             paired = await self._pairing.of_strangers(self._context, batch)
             settled = await self._settling.settle(self._context, paired.pairs)
-            settled.tally["contacts_read"] += len(batch)
-            await self._commit(Phase.ALL_CONTACTS, paired, settled, self._at(contacts_until=batch[-1].id))
+            settled.tally["contacts_read"] += len(batch.ids)
+            await self._commit(Phase.ALL_CONTACTS, paired, settled, self._at(contacts_until=batch.ids[-1]))
         await self._commit(Phase.ALL_CONTACTS, Paired([]), Settled(), self._at(told_all_contacts=True))
 
     async def _changed_contacts(self) -> None:
