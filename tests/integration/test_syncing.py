@@ -38,6 +38,7 @@ from services.contacts.api.synced_contacts import SyncedContactApi
 from services.contacts.consumers import consumers as contacts_consumers
 from services.contacts.identity_peer import IdentityPeer
 from services.integrations.consumers import contacts_consumer
+from services.integrations.crm import hubspot
 from services.integrations.crm.errors import CrmError
 from services.integrations.crm.tests.servers.accounts import ACCOUNTS
 from services.integrations.sync import positions, run, syncs
@@ -385,8 +386,9 @@ class Story:
 async def test_both_sides_come_to_the_same_whatever_happens_and_nobody_is_subscribed_again(
     build: Build, monkeypatch: pytest.MonkeyPatch, name: str, seed: int
 ) -> None:
-    # Pages end in the middle of what there is.
-    monkeypatch.setattr(run, "PAGE", 7)
+    # Pages end in the middle of what there is, and where they are small several are settled together.
+    monkeypatch.setattr(run, "PAGE", (7, 21)[seed % 2])
+    monkeypatch.setattr(hubspot, "_MOST_OF_A_SEARCH", 7)
     house = await build(name, seed)
     story = Story(house)
     for _ in range(house.random.randrange(6)):

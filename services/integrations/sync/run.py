@@ -14,10 +14,12 @@ from services.integrations.sync.contacts import Contacts
 from services.integrations.sync.links import cut_links, keep
 from services.integrations.sync.mapped_fields import MappedFields
 from services.integrations.sync.pairing import Paired, Pairing
+from services.integrations.sync.reading import read_changes
 from services.integrations.sync.settling import Settled, Settling
 from services.integrations.sync.syncs import Lease, Phase, advance, fence
 
-PAGE = 500
+# Three of HubSpot's.
+PAGE = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Run:
         is_last = False
         while not is_last:
             try:
-                page = await self._scene.crm.changed(cursor, self._scene.fields.properties, PAGE)
+                page = await read_changes(self._scene.crm, cursor, self._scene.fields.properties, PAGE)
             except CursorLost:
                 cursor = None
                 await self._commit(Phase.RECORDS, Paired([]), Settled(), self._at(cursor=None))
