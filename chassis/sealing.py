@@ -1,4 +1,6 @@
-"""Sealing: secrets that must be read again are stored encrypted, and open in their own place only.
+"""Sealing as it was before there were data keys and envelopes: `chassis.vault` opens by it what is still stored so.
+
+Nothing seals so any more but tests and benches, which need something from before.
 
 AES-256-GCM (NIST SP 800-38D). The place (schema, table, row, column) is authenticated with it, so that what is moved to another
 row or column does not open. The first key seals and all of them open, so keys can be rotated.
@@ -17,7 +19,7 @@ _NONCE_BYTES = 12
 
 
 class Sealer:
-    """Seals what a schema stores, with keys of 32 bytes in base64, by key id of at most 255 bytes."""
+    """Opens what a schema stores from then, with keys of 32 bytes in base64, by key id of at most 255 bytes."""
 
     def __init__(self, schema: str, keys: Mapping[str, Secret]) -> None:
         self._schema = schema

@@ -44,6 +44,7 @@ from services.sending.tables import dkim_keys
 from tests.integration.house import House
 from tests.integration.ledger import Ledger, Written
 from tests.integration.mail_scene import web_addresses
+from tests.integration.sealed_envelopes import ENVELOPES, data_key, stored_envelopes
 from tests.integration.sealed_values import LISTED, stored_keys, stored_values, wrapping_of
 from tests.integration.tenants import SCOPES, authorization
 
@@ -153,6 +154,7 @@ class Story:
         await self._sending_domain()
         await self._data_keys()
         await self._links_of_contacts()
+        await self._keys_in_envelopes()
         await self._mislaid()
         await self._without_a_database()
         # Late: nothing that is mailed after it arrives.
@@ -259,6 +261,7 @@ class Story:
         joined = await self._client().post("/v1/auth/invitations/accept", body)
         mine = self.access_token, self._refresh_token
         self._learn_session("of a friend", joined)
+        self._friend = self._client(joined["access_token"]), password
         self.access_token, self._refresh_token = mine
 
     async def _account_link(self, to: str, subject: str) -> str:
@@ -283,12 +286,9 @@ class Story:
 
     async def _second_factor(self) -> None:
         me = self._client(self.access_token)
-        enrolled = await me.post("/v1/auth/totp/enrol", {"password": self.password})
-        self.ledger.learn_from_answer("second factors: seed", enrolled["secret"])
-        seed = base64.b32decode(enrolled["secret"] + "=" * (-len(enrolled["secret"]) % 8))
-        self.ledger.learn("second factors: seed, its bytes", seed)
+        seed = await self._enrolled("that is used", me, self.password)
         code = TOTP(seed, 6, SHA1(), 30).generate(int(time.time())).decode()
-        await self._refused("/v1/auth/totp/verify", {"code": enrolled["secret"]})
+        await self._refused("/v1/auth/totp/verify", {"code": base64.b32encode(seed).decode()})
         codes = (await me.post("/v1/auth/totp/verify", {"code": code}))["recovery_codes"]
         for number, recovery_code in enumerate(codes):
             self.ledger.learn_from_answer(f"second factors: recovery code {number}", recovery_code)
@@ -297,6 +297,16 @@ class Story:
         self._learn_session("with a recovery code", await self._logged_in(code=codes[0]))
         disable = {"password": self.password, "code": codes[1]}
         await self._client(self.access_token).post("/v1/auth/totp/disable", disable)
+        # Begun only, so that log-ins go on without: these stay where they are stored.
+        await self._enrolled("that stays", me, self.password)
+        await self._enrolled("of a friend", *self._friend)
+
+    async def _enrolled(self, known_as: str, client: Client, password: str) -> bytes:
+        enrolled = await client.post("/v1/auth/totp/enrol", {"password": password})
+        self.ledger.learn_from_answer(f"second factors: seed {known_as}", enrolled["secret"])
+        seed = base64.b32decode(enrolled["secret"] + "=" * (-len(enrolled["secret"]) % 8))
+        self.ledger.learn(f"second factors: bytes of the seed {known_as}", seed)
+        return seed
 
     async def _api_keys(self) -> None:
         """A key, one derived from it, one that is revoked; and one whose creation is asked for twice."""
@@ -523,6 +533,14 @@ class Story:
             for key in stored:
                 plain = await key.unwrapped(wrapping_of(self.house, schema))
                 self.ledger.learn(f"the house's own data key {key.id} of {schema}", plain)
+
+    async def _keys_in_envelopes(self) -> None:
+        """What identity, contacts and suppression seal with where no organization has a key for it."""
+        for column in ENVELOPES:
+            stored = await stored_envelopes(self.house, column)
+            keys = {await data_key(self.house, column, sealed) for sealed in stored.values()}
+            for number, key in enumerate(keys):
+                self.ledger.learn(f"the house's own data key {number} of {column}", key)
 
     def _learn_private_key(self, name: str, der: bytes) -> None:
         self.ledger.learn(f"{name}, DER", der)

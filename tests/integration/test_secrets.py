@@ -15,6 +15,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.vault.file_wrapping import FileWrapping
 from chassis.vault.keyring import FORMAT, KEY_ID, DataKey, Keyring
@@ -26,6 +27,12 @@ from tests.integration import what_was_written
 from tests.integration.conftest import opened_house
 from tests.integration.house import House
 from tests.integration.ledger import Ledger, Written
+from tests.integration.sealed_envelopes import (
+    ENVELOPES,
+    EnvelopePlace,
+    TakenForDataKey,
+    stored_envelopes,
+)
 from tests.integration.sealed_values import LISTED, Place, stored_keys, stored_values, wrapping_of
 from tests.integration.secret_search import Search
 from tests.integration.secret_story import AI_KEY, KINDS, Story, echoing
@@ -223,6 +230,55 @@ async def test_with_the_database_and_all_else_that_the_house_knows_nothing_opens
         "figure",
         f"{schema}: {len(stored)} data keys and {len(values)} sealed values tried with {len(others)} other keys",
     )
+
+
+@pytest.fixture(scope="module")
+async def envelopes(story: Story, house: House) -> dict[tuple[EnvelopePlace, UUID], bytes]:
+    """All that stands in envelopes, by column and row."""
+    values: dict[tuple[EnvelopePlace, UUID], bytes] = {}
+    for column in ENVELOPES:
+        found = await stored_envelopes(house, column)
+        assert len(found) > 1, f"too little stands in {column}"
+        values |= {(column, row): sealed for row, sealed in found.items()}
+    return values
+
+
+@pytest.mark.parametrize("column", ENVELOPES, ids=str)
+async def test_with_the_database_and_all_else_that_the_house_knows_no_envelope_opens_without_the_key_that_wraps(
+    house: House,
+    envelopes: dict[tuple[EnvelopePlace, UUID], bytes],
+    column: EnvelopePlace,
+    record_property: RecordProperty,
+) -> None:
+    others = _keys_of(asdict(house.secrets)) - {column.key(house.secrets)}
+    assert len(others) > 10
+    values = {row: sealed for (of, row), sealed in envelopes.items() if of is column}
+    for row, sealed in values.items():
+        assert await column.opens(sealed, row, column.wrapping(house.secrets))
+        for other in others:
+            key = {"local-1": Secret(other)}
+            former = Sealer(column.schema, key)
+            for wrapping in (FileWrapping(key), TakenForDataKey(other)):
+                assert not await column.opens(sealed, row, wrapping, former)
+    record_property("figure", f"{column}: {len(values)} envelopes tried with {len(others)} other keys")
+
+
+async def test_an_envelope_that_is_moved_to_any_other_row_or_column_opens_with_no_key_of_the_house(
+    house: House, envelopes: dict[tuple[EnvelopePlace, UUID], bytes], record_property: RecordProperty
+) -> None:
+    places = (*envelopes, *((column, uuid4()) for column in ENVELOPES))
+    wrappings = [column.wrapping(house.secrets) for column in ENVELOPES]
+    moves = Counter(
+        [
+            await column.opens(sealed, row, wrapping)
+            for sealed in envelopes.values()
+            for column, row in places
+            for wrapping in wrappings
+        ]
+    )
+    # Each in its own place by its own key, and nothing else.
+    assert moves[True] == len(envelopes)
+    record_property("figure", f"{len(envelopes)} envelopes and {moves[False]} moves and false keys")
 
 
 def test_what_is_moved_to_any_other_place_or_key_version_opens_with_no_data_key_of_the_house(
