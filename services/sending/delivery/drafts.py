@@ -1,5 +1,6 @@
 """What claimed messages are made from: the templates of a campaign or of a workflow's step, compiled once, or the words of a single message."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Row, select, text
 
 from chassis.database import TenantSession
-from chassis.errors import InvalidRequest
+from chassis.errors import InvalidRequest, Unavailable
 from chassis.logs import logger
 from chassis.sealed_mail import SealedMails
 from chassis.vault.wrapping import DoesNotOpen
@@ -79,8 +80,9 @@ class Draft:
     campaign: Mapping[str, str] | None = None
     # Signs what its pixels and links end with; None where it has none.
     tracking: TrackingLinks | None = None
-    # Why it cannot be written, where that is known already.
+    # Why it cannot be written, where that is known already, and why it cannot be written yet.
     refusal: str = ""
+    waits_for: str = ""
 
     def tracking_token(self, organization_id: UUID, message: Claimed) -> str:
         """What the pixel and the links of one of its messages end with; empty where nothing is tracked."""
@@ -216,16 +218,24 @@ class Drafts:
         if not message_ids:
             return {}
         rows = (await session.execute(_SINGLES, {"ids": list(message_ids)})).all()
-        return {row.id: await self._single(session, row) for row in rows}
+        drafts = [await self._single(session, row) for row in rows]
+        # At once, so that all together wait no longer for a keeper that does not answer than one.
+        with_bodies = await asyncio.gather(*map(self._with_body, drafts, rows))
+        return {row.id: draft for row, draft in zip(rows, with_bodies, strict=True)}
 
     async def _single(self, session: TenantSession, row: Row[Any]) -> Draft:
         category = Category(row.category)
         feedback = f"{category.value}:{session.context.organization.hex}:message"
-        draft = await self._of(session, row, category, feedback, None)
+        return await self._of(session, row, category, feedback, None)
+
+    async def _with_body(self, draft: Draft, row: Row[Any]) -> Draft:
+        """What it says, opened if that is sealed. One that cannot be opened holds up none of the others."""
         if row.sealed_body is None:
             return draft
         try:
             body = await self._sealed.open(bytes(row.sealed_body), row.id, row.email)
+        except Unavailable:
+            return replace(draft, waits_for="the keeper of the key that it is sealed by does not answer")
         except DoesNotOpen:
             logger().error("sealed_mail_does_not_open", message_id=str(row.id))
             return replace(draft, refusal="What it says is sealed and does not open.")

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from services.sending.delivery.letters import Letters
 from services.sending.delivery.outcomes import Outcomes, Result
 from services.sending.delivery.recalls import Recalls
 from services.sending.delivery.relays import Relay
-from services.sending.delivery.replies import Verdict
+from services.sending.delivery.replies import Verdict, put_back
 from services.sending.delivery.routes import Routes, Share
 from services.sending.delivery.smtp.pool import NoAnswer
 from services.sending.delivery.turns import Claimant
@@ -30,6 +31,8 @@ _CHUNK = 20
 _HANDS_OF_A_BATCH = 4
 # How long a batch is kept for messages whose lanes go slowly; then they come again by themselves.
 _PATIENCE_SECONDS = 5.0
+# How soon it is tried to open a message again whose key nobody has unwrapped.
+_KEEPER_ASKED_AGAIN = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class Worker:
         patience: float,
     ) -> None:
         while chunks:
-            chunk = self._without_those_that_wait(context, share.relay, chunks.popleft(), patience)
+            chunk = self._without_those_that_wait(context, share.relay, chunks.popleft(), drafts, patience)
             letters = await self._written(context, share.relay, chunk, drafts)
             try:
                 await self._say(context, share.relay, chunk, letters, patience)
@@ -133,13 +136,20 @@ class Worker:
                 share.used += letters.used
 
     def _without_those_that_wait(
-        self, context: RequestContext, relay: Relay, chunk: _Chunk, patience: float
+        self,
+        context: RequestContext,
+        relay: Relay,
+        chunk: _Chunk,
+        drafts: Mapping[UUID, Draft],
+        patience: float,
     ) -> _Chunk:
         """Put back what cannot begin in time, before anything is written for it."""
         now, begin = monotonic(), []
         for message in chunk.messages:
             lane = relay.lanes.to(_domain(message))
-            if (wait := lane.pace.wait(now)) and now + wait > patience:
+            if why := drafts[message.id].waits_for:
+                self._outcomes.record(context, Result(message, put_back(why, _KEEPER_ASKED_AGAIN)))
+            elif (wait := lane.pace.wait(now)) and now + wait > patience:
                 self._outcomes.record(context, Result(message, lane.put_back(now)))
             else:
                 begin.append(message)

@@ -13,7 +13,6 @@ from sqlalchemy import Row, text
 
 from chassis.context import PLATFORM, RequestContext
 from chassis.database import Database
-from chassis.errors import Unavailable
 from chassis.sealed_mail import SealedMails
 from chassis.sealing import Sealer
 from chassis.secret import Secret
@@ -44,6 +43,7 @@ OF_THE_PLATFORM = RequestContext.of_process("sending", PLATFORM)
 LINK = "https://house.test/account/reset-password/SdCwZ6Xo0nGjVvGpTz6-5sU3uY1lqKeHn_8B2fWcRxA"
 
 _BATCH = text("SELECT batch_id FROM messages WHERE id = :id")
+_DUE = text("UPDATE messages SET next_attempt_at = now() WHERE id = :id")
 _MESSAGE = text(
     "SELECT message.*, content.* FROM messages AS message JOIN message_contents AS content ON message_id = id WHERE id = :id"
 )
@@ -170,7 +170,7 @@ async def test_what_was_sealed_for_a_message_and_its_recipient_goes_to_nobody_el
     assert (await order(database, worker, to)).status == "sent"
 
 
-async def test_while_nobody_unwraps_keys_a_sealed_mail_waits_and_then_goes_out(
+async def test_while_nobody_unwraps_keys_a_sealed_mail_waits_alone_and_then_goes_out(
     *,
     database: Database,
     post_office: PostOffice,
@@ -179,20 +179,26 @@ async def test_while_nobody_unwraps_keys_a_sealed_mail_waits_and_then_goes_out(
     relay: MailRelay,
 ) -> None:
     order_id, to, transit = uuid4(), f"{uuid4()}@example.com", Transit()
+    plain_id, other = uuid4(), f"{uuid4()}@example.com"
     transit.rotate("mail")
     with serving(transit, "application/json") as url:
         wrapping = VaultTransit(url, "mail", mount="transit", token=Secret(TOKEN))
         sealed = SealedBody(await SealedMails(wrapping).seal(order_id, saying(to)))
-        batch_id = await approved(database, order_id, to, sealed)
+        batch_ids = [
+            await approved(database, order_id, to, sealed),
+            await approved(database, plain_id, other, Body.of("", "Here")),
+        ]
         transit.spoiled = 503, {"errors": ["Vault is sealed"]}
         async with opening(post_office, senders, tracking_links, SealedMails(wrapping)).open(relay) as post:
-            # What an event orders, comes again for as long as it is answered so.
-            with pytest.raises(Unavailable):
-                await post.worker.deliver(OF_THE_PLATFORM, batch_id)
+            await post.worker.deliver(OF_THE_PLATFORM, *batch_ids)
             waiting = await message_of(database, order_id)
-            assert (waiting.status, relay.seen) == ("queued", [])
+            assert (waiting.status, waiting.attempts) == ("deferred", 0)
+            assert waiting.smtp_reply == "the keeper of the key that it is sealed by does not answer"
+            assert (await message_of(database, plain_id)).status == "sent"
             transit.spoiled = None
-            await post.worker.deliver(OF_THE_PLATFORM, batch_id)
+            async with database.tenant_transaction(OF_THE_PLATFORM) as session:
+                await session.execute(_DUE, {"id": order_id})
+            await post.worker.deliver(OF_THE_PLATFORM, *batch_ids)
     assert (await message_of(database, order_id)).status == "sent"
     assert LINK.encode() in relay.mail_to(to).replace(b"=\r\n", b"")
 
