@@ -31,12 +31,14 @@ class AskedWrapping(FileWrapping):
     def __init__(self, keys: Mapping[str, Secret]) -> None:
         super().__init__(keys)
         self.wrapped = self.unwrapped = 0
+        self.bound_to: list[Mapping[str, str]] = []
         self.there = asyncio.Event()
         self.there.set()
         self.fails = False
 
     async def wrap(self, plain: bytes, context: Mapping[str, str]) -> Wrapped:
         self.wrapped += 1
+        self.bound_to.append(context)
         await self._answer()
         return await super().wrap(plain, context)
 
@@ -156,6 +158,29 @@ async def test_the_parts_of_two_envelopes_make_no_third(wrapping: FileWrapping) 
         if mixed != second:
             with pytest.raises(DoesNotOpen):
                 await enveloping(wrapping).open(mixed, row=row)
+
+
+async def test_an_envelope_that_names_another_key_does_not_open_even_if_that_unwraps_it() -> None:
+    key, row = key_encryption_key(), uuid4()
+    both = enveloping(FileWrapping({"one": key, "two": key}))
+    sealed = await both.seal(PLAIN.reveal(), row=row)
+    with pytest.raises(DoesNotOpen):
+        await both.open(beginning("two") + sealed[len(beginning("one")) :], row=row)
+
+
+async def test_a_data_key_is_wrapped_for_its_column_alone(asked: AskedWrapping) -> None:
+    await enveloping(asked).seal(PLAIN.reveal(), row=uuid4())
+    assert asked.bound_to == [{"column": "identity.things.sealed_seed"}]
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [b"", b"\x00\x00", b"\x00\x00\x00\x03key", b"\x00\x03one\x00\x00" + bytes(28), b"\x00\x03one\x00\x03key"],
+)
+async def test_the_keeper_is_not_asked_about_what_is_no_envelope(asked: AskedWrapping, empty: bytes) -> None:
+    with pytest.raises(DoesNotOpen):
+        await enveloping(asked).open(b"\x00" + empty, row=uuid4())
+    assert asked.unwrapped == 0
 
 
 async def test_one_key_serves_for_an_hour_and_so_many_values(asked: AskedWrapping) -> None:
