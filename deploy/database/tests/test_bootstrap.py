@@ -15,9 +15,9 @@ from deploy.database.roles import role_list
 ROLES = [role.name for role in role_list().roles]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def database(servers: Any) -> Iterator[str]:
-    """A database of this test's own, with the platform's roles in it."""
+    """A database of these tests' own, with the platform's roles in it: none of them changes it."""
     admin_url = Secret(servers.admin_database_url)
     name = f"bootstrap_{uuid4().hex}"
     bootstrap(admin_url, servers.secrets.role_passwords(), name)
