@@ -1,5 +1,6 @@
 """What providers post does what the same mails do: to the messages whose tokens come back, once, and to nothing else."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -239,9 +240,13 @@ async def test_a_genuine_post_with_a_forged_token_changes_nothing(
     forged.places = {name: _with_another_beginning(value) for name, value in recipient.places.items()}
     # Genuine, and of an organization that has no such message.
     elsewhere = Recipient(stranger, recipient.message_id, settings)
-    for somebody in (forged, elsewhere):
-        for post in posted():
-            await take(api, post.provider, somebody.post(post.provider, post.name))
+    await asyncio.gather(
+        *(
+            take(api, post.provider, somebody.post(post.provider, post.name))
+            for somebody in (forged, elsewhere)
+            for post in posted()
+        )
+    )
     assert await state_of(tenant, stranger) == before
 
 
