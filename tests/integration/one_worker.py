@@ -3,7 +3,12 @@
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
-_FOLDER = "tests/integration/"
+# What all the tests of a path, of which a worker has them, need started: a house, or the processes of one service and their servers.
+_HOUSES = (
+    "tests/integration/",
+    "services/sending/tests/test_kills.py",
+    "services/sending/tests/test_processes.py",
+)
 
 
 class WholeSystemInOneWorker(LoadScopeScheduling):  # type: ignore[misc]
@@ -21,4 +26,4 @@ class WholeSystemInOneWorker(LoadScopeScheduling):  # type: ignore[misc]
             del units[unit]
 
     def _split_scope(self, nodeid: str) -> str:
-        return _FOLDER if nodeid.startswith(_FOLDER) else nodeid
+        return next((house for house in _HOUSES if nodeid.startswith(house)), nodeid)
