@@ -52,7 +52,7 @@ def _errors(rpc: str, body: Any, variables: dict[str, str] | None = None, query:
 
 
 # Of each of some two hundred types.
-@settings(max_examples=25)
+@settings(max_examples=12)
 @pytest.mark.parametrize("endpoint", JSON_REQUESTS, ids=_name)
 @given(data=st.data())
 def test_what_is_encoded_decodes_to_the_same_message(endpoint: Endpoint, data: st.DataObject) -> None:
@@ -65,7 +65,7 @@ def test_what_is_encoded_decodes_to_the_same_message(endpoint: Endpoint, data: s
     assert decoded == message
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @pytest.mark.parametrize("endpoint", JSON_REQUESTS, ids=_name)
 @given(body=JSON | st.binary(max_size=30), query=st.text(st.characters(codec="ascii"), max_size=20))
 def test_any_input_is_read_or_refused_field_by_field(endpoint: Endpoint, body: Any, query: str) -> None:

@@ -25,7 +25,7 @@ from services.sending.delivery.claims import Claim, claim
 from tests.integration.sending_path import SendingPath, sending_path
 from tests.integration.suppression_story import ELSEWHERE, EVERYWHERE, ORGANIZATIONS, Story, Way
 
-STORIES = int(os.environ.get("SUPPRESSION_STORIES", "5"))
+STORIES = int(os.environ.get("SUPPRESSION_STORIES", "3"))
 STEPS = int(os.environ.get("SUPPRESSION_STEPS", "30"))
 
 somewhere = st.integers(0, ORGANIZATIONS - 1)

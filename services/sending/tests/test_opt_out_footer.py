@@ -119,7 +119,7 @@ sources = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     html=st.lists(sources, max_size=4).map("".join),
     text=sources,

@@ -33,7 +33,7 @@ from services.sending.tests.workflow_story import NAMES, WORKERS, Blow, Cut, Ref
 from services.sending.workflows.events import EventKind
 from services.sending.workflows.tests.drafts import FORM, JOINS, ORDERS, SEGMENT, TAG, valid_documents
 
-STORIES = int(os.environ.get("WORKFLOW_STORIES", "8"))
+STORIES = int(os.environ.get("WORKFLOW_STORIES", "5"))
 STEPS = int(os.environ.get("WORKFLOW_STEPS", "30"))
 
 _TRIGGERS: Sequence[Any] = (

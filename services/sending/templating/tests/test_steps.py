@@ -131,7 +131,7 @@ def as_the_library_says(source: str, data: Any, language: Language) -> str | Non
 
 
 @pytest.mark.parametrize("language", [HTML, TEXT], ids=["html", "text"])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(source=SOURCES, data=DATA)
 @example("{% if contact.no %}Hello{% elsif 1 %}\n{% endif %}", {"contact": {}})
 def test_the_steps_say_what_the_library_says(language: Language, source: str, data: Any) -> None:

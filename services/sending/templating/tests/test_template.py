@@ -198,7 +198,7 @@ typed = st.text(st.sampled_from("{}%|:.,-_[]()<>=!'\"# \n\tabix019é🌻"), max_
 ).map(" ".join)  # fmt: skip
 
 
-@settings(max_examples=900)
+@settings(max_examples=300)
 @given(
     source=pieces | typed,
     contact=st.fixed_dictionaries(
