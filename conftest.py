@@ -17,6 +17,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from deploy.local.environment import Addresses, process_environment
@@ -29,6 +30,14 @@ _PATIENCE_SECONDS = 120.0
 # How long an example takes tells of the machine: one that others use, too, is no counterexample.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+# Of a failure that is logged there is to be seen where it was. Left to itself structlog draws every variable of every function on the way,
+# which takes seconds, and more the more a worker has in memory.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 # Tests serve gRPC as they start programs. What it does around a fork, for whoever would go on with it in the child, has broken children that
 # were only to execute something else. Read as gRPC is imported: by the conftests of the services, after this.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
