@@ -4,12 +4,13 @@ Those of DATABASE_URL, NATS_URL and REDIS_URL where set, containers with TEST_SE
 free ports. Each test makes its own organization, so nothing is cleaned up.
 """
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -75,6 +76,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # PostgreSQL runs as somebody else, who has to get through.
     folder.chmod(0o755)
     config.stash[_run_key] = _Run(folder, os.getpid())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays: garbage is not looked for in it, neither meanwhile nor ever after."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
