@@ -6,7 +6,7 @@ import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -22,8 +22,8 @@ class SecondProcess:
     """A process beside the house's own, which can be killed, and started anew where it was."""
 
     def __init__(self, module: str, environment: Mapping[str, str], ready_url: str) -> None:
+        self.environment = environment
         self._module = module
-        self._environment = environment
         self._ready_url = ready_url
         self._process: Process | None = None
 
@@ -32,7 +32,7 @@ class SecondProcess:
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", self._module, "serve"),
             cwd=_ROOT,
-            env=self._environment,
+            env=self.environment,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -82,11 +82,15 @@ async def second_suppression(house: House, **otherwise: str) -> AsyncIterator[st
 @asynccontextmanager
 async def second_integrations(house: House, **otherwise: str) -> AsyncIterator[str]:
     """The same of an integrations process."""
-    async with _second(house, "integrations", "services.integrations", "METRICS_LISTEN", otherwise) as (
-        _,
-        address,
-    ):
+    async with mortal_integrations(house, **otherwise) as (_, address):
         yield address
+
+
+def mortal_integrations(
+    house: House, **otherwise: str
+) -> AbstractAsyncContextManager[tuple[SecondProcess, str]]:
+    """The same, to be killed."""
+    return _second(house, "integrations", "services.integrations", "METRICS_LISTEN", otherwise)
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from services.integrations.crm.tests.servers.serving import serving
 from tests.integration.scripted_crm import Cut
 
 # By our side nobody is ever subscribed.
-_SUBSCRIBES = (b'"HasOptedOutOfEmail":false', b'"hs_email_optout":', b'"marketing_status":"subscribed"')
+SUBSCRIBES = (b'"HasOptedOutOfEmail":false', b'"hs_email_optout":', b'"marketing_status":"subscribed"')
 
 
 @dataclass
@@ -132,8 +132,8 @@ class _Trouble:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await Request(scope, receive).body()
-        self.served.subscribed += any(told in body for told in _SUBSCRIBES)
-        await self._fate()(scope, _replay(body), send)
+        self.served.subscribed += any(told in body for told in SUBSCRIBES)
+        await self._fate()(scope, replayed(body), send)
 
     def _fate(self) -> Any:
         if self.random.random() >= self.served.unrest / 2:
@@ -155,11 +155,11 @@ class _Trouble:
         await self.app(scope, receive, send)
 
     async def _done_but_failed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, _unsent)
+        await self.app(scope, receive, unsent)
         await Response(status_code=502)(scope, receive, send)
 
     async def _done_but_cut(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, _unsent)
+        await self.app(scope, receive, unsent)
         await _cut(scope, receive, send)
 
 
@@ -169,11 +169,11 @@ async def _cut(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b'{"', "more_body": True})
 
 
-async def _unsent(message: Message) -> None:
+async def unsent(message: Message) -> None:
     """An answer that nobody gets."""
 
 
-def _replay(body: bytes) -> Receive:
+def replayed(body: bytes) -> Receive:
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:

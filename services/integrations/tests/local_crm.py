@@ -1,7 +1,7 @@
 """CRMs on this machine: each with the OAuth of its kind, and one account; HubSpot's has contacts, too."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from services.integrations.crm.tests.servers.grants import CLIENT_ID, CLIENT_SECRET, Grants
 from services.integrations.crm.tests.servers.hubspot import HubSpotAccount
@@ -96,19 +96,49 @@ class LocalCrm:
 
     async def agree(self, authorization_url: str) -> str:
         """Agree, as somebody does in a browser; answers where they are sent back to."""
-        async with httpx.AsyncClient() as browser:
-            answer = await browser.get(authorization_url)
-        return answer.headers["location"]
+        return await agree(authorization_url)
 
     def settings(self) -> dict[str, str]:
         """It, as an operator sets it up who has registered an app."""
-        return {
-            "client_id": CLIENT_ID,
-            "client_secret": CLIENT_SECRET,
-            "consent_url": self.url,
-            "tokens_url": self.url,
-            "api_url": self.url,
-        }
+        return settings_of(self.url)
+
+
+async def agree(authorization_url: str) -> str:
+    """Agree, as somebody does in a browser; answers where they are sent back to."""
+    async with httpx.AsyncClient() as browser:
+        answer = await browser.get(authorization_url)
+    return answer.headers["location"]
+
+
+def settings_of(url: str) -> dict[str, str]:
+    """A CRM at this address, as an operator sets it up who has registered an app."""
+    return {
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "consent_url": url,
+        "tokens_url": url,
+        "api_url": url,
+    }
+
+
+@asynccontextmanager
+async def granting(name: str, grants: Grants, account: Sequence[BaseRoute]) -> AsyncIterator[str]:
+    """A CRM's OAuth before an account that answers by these routes; its address."""
+    token, revoke, told_in, _ = _PATHS[name]
+    routes = [
+        Route(_CONSENT.get(name, "/oauth/authorize"), grants.authorize),
+        Route(token, grants.token, methods=["POST"]),
+        Route(revoke, grants.revoke, methods=["POST"]),
+        *account,
+    ]
+    async with serving(Starlette(routes=routes)) as url:
+        grants.extra = {"scope": "contacts:read contacts:write", **({told_in: url} if told_in else {})}
+        yield url
+
+
+def grants_of(name: str) -> HeldUpGrants:
+    """As this CRM gives them."""
+    return HeldUpGrants({}, is_basic=name == "pipedrive", rotates=name != "hubspot")
 
 
 @asynccontextmanager
@@ -120,8 +150,8 @@ async def local_crms() -> AsyncIterator[dict[str, LocalCrm]]:
 
 @asynccontextmanager
 async def _local_crm(name: str) -> AsyncIterator[LocalCrm]:
-    token, revoke, told_in, whose = _PATHS[name]
-    grants = HeldUpGrants({}, is_basic=name == "pipedrive", rotates=name != "hubspot")
+    *_, whose = _PATHS[name]
+    grants = grants_of(name)
     # Whatever token was given opens it.
     crm = LocalCrm(name, "", grants, _ACCOUNTS[name], HubSpotAccount(tokens=grants.access_tokens))
 
@@ -132,18 +162,9 @@ async def _local_crm(name: str) -> AsyncIterator[LocalCrm]:
             return JSONResponse({"message": "nobody"}, 401)
         return JSONResponse(crm.account)
 
-    app = Starlette(
-        routes=[
-            Route(_CONSENT.get(name, "/oauth/authorize"), grants.authorize),
-            Route(token, grants.token, methods=["POST"]),
-            Route(revoke, grants.revoke, methods=["POST"]),
-            Route(whose, account),
-            *(crm.hubspot.app().routes if name == "hubspot" else []),
-        ]
-    )
-    async with serving(app) as url:
+    contacts = crm.hubspot.app().routes if name == "hubspot" else []
+    async with granting(name, grants, [Route(whose, account), *contacts]) as url:
         crm.url = url
-        grants.extra = {"scope": "contacts:read contacts:write", **({told_in: url} if told_in else {})}
         yield crm
 
 
