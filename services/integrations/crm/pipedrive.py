@@ -54,7 +54,7 @@ _MOST_OF_A_LIST = 500
 _MOST_IDS = 100
 # Of custom fields, that a list can be asked for; more are had by all of them.
 _MOST_KEYS = 15
-# Each is written by a call of its own: so many to a batch, and so many at a time.
+# Each person is written by a call of its own: so many to a batch, and so many at a time.
 _MOST_OF_A_BATCH = 40
 _AT_A_TIME = 4
 # A search costs as much as two pages of the list of all persons, so that more addresses than these are looked for in the list.
@@ -225,7 +225,7 @@ class Pipedrive:
         async def write(activity: Activity) -> Outcome:
             return outcome_of(data_of(await self._calls.send("POST", _ACTIVITIES, json=_activity(activity))))
 
-        return await self._outcomes(activities[:_MOST_OF_A_BATCH], write)
+        return await self._outcomes(activities, write)
 
     async def logged(self, activities: Sequence[Activity]) -> frozenset[str]:
         """By their marks, among the activities of each person since then."""
