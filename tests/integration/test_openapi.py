@@ -24,19 +24,23 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2"))
 SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def fuzzers(house: House) -> AsyncIterator[dict[str, Fuzzer]]:
-    """Callers on the largest plan, so that its rate limit is not what is tested."""
+    """Callers on the largest plan, so that its rate limit is not what is tested; each of a test of its own.
+
+    They come before anything is tried: after all that, whoever came next would be told to wait, for up to a minute.
+    """
     async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api:
         operator = (await Client(api).post("/v1/auth/login", house.facts["super_admin"]))["access_token"]
-        tenant, other = await sign_up(api), await sign_up(api)
-        for organization in (tenant, other):
+        tenant, other, asking = [await sign_up(api) for _ in range(3)]
+        for organization in (tenant, other, asking):
             path = f"/v1/admin/organizations/{organization.organization_id}"
             await Client(api, operator).patch(path, {"plan": "enterprise"})
         key = (await make_key(other.owner, SCOPES))["secret"]
         yield {
             "anybody": Fuzzer(None, covers=False),
             "an ORG_ADMIN": Fuzzer(tenant.access_token, covers=AT_LENGTH),
+            "who asks a model": Fuzzer(asking.access_token, paths=AI, has_model=True),
             "a key": Fuzzer(key, covers=False),
             "a SUPER_ADMIN": Fuzzer(operator, paths="^/v1/(admin|auth|me)"),
         }
@@ -82,8 +86,7 @@ async def test_so_does_every_answer_that_takes_a_language_model(
     record_property: Callable[[str, object], None],
 ) -> None:
     url, model = with_a_model
-    fuzzer = Fuzzer(fuzzers["an ORG_ADMIN"].credential, paths=AI, has_model=True)
-    verdict = await fuzz(url, fuzzer, examples=EXAMPLES, seed=SEED, folder=tmp_path)
+    verdict = await fuzz(url, fuzzers["who asks a model"], examples=EXAMPLES, seed=SEED, folder=tmp_path)
     record_property("figure", f"schemathesis with a language model, seed {SEED}: {verdict.figure}")
     assert verdict.passed, verdict.report
     assert {"response_format" in asked for asked in model.asked} == {True, False}
