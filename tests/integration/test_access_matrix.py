@@ -35,6 +35,8 @@ RecordProperty = Callable[[str, object], None]
 # What an operator does to an organization.
 Change = Callable[[Tenant, Json], Awaitable[None]]
 
+_AT_ONCE = 8
+
 PASSES = "passes"
 NOT_FOUND = (404, "not-found")
 UNAUTHENTICATED = (401, "unauthenticated")
@@ -143,7 +145,9 @@ class Matrix:
 
 @pytest.fixture(scope="module")
 async def api(house: House) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api:
+    # It looks at every connection that it has before each request.
+    limits = httpx.Limits(max_connections=_AT_ONCE)
+    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30, limits=limits) as api:
         yield api
 
 
@@ -340,7 +344,7 @@ def agrees(wanted: Operation, verdict: Answer | str, answer: Answer) -> bool:
 
 
 async def in_small_groups(asked: Iterable[Awaitable[None]]) -> None:
-    slots = asyncio.Semaphore(8)
+    slots = asyncio.Semaphore(_AT_ONCE)
 
     async def one(ask: Awaitable[None]) -> None:
         async with slots:
