@@ -1,5 +1,6 @@
 """Whose date it is comes in at its time, once; and whoever is in a workflow that is archived leaves."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from flownurture.sending.v1 import workflows_pb2 as pb
 from services.sending.identity_peer import IdentityPeer
 from services.sending.tests.neighbours import Neighbour
 from services.sending.tests.tenant import Tenant
-from services.sending.tests.workflow_runs import NOON, Workflows
+from services.sending.tests.workflow_runs import NOON, MovedClock, Workflows
 from services.sending.workflows.archiving import Archiving
 from services.sending.workflows.lifecycle import (
     activate_workflow,
@@ -89,6 +90,22 @@ async def test_what_nobody_looked_at_is_made_up_for(workflows: Workflows, occasi
     workflow_id = await started(workflows)
     await look_at(workflows, occasions, workflow_id, NOON + timedelta(days=5))
     assert await came(workflows) == [ada.id]
+
+
+async def test_a_look_goes_up_to_when_it_began_however_time_goes_on(
+    workflows: Workflows, occasions: Occasions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go_on(clock: MovedClock) -> datetime:
+        clock.move(seconds=1)
+        return clock.moment
+
+    workflow_id = await started(workflows)
+    begun = NOON + timedelta(days=5)
+    monkeypatch.setattr(MovedClock, "__call__", go_on)
+    async with asyncio.timeout(30):
+        await look_at(workflows, occasions, workflow_id, begun)
+    (row,) = await workflows.tenant.rows("SELECT looked_until FROM workflow_occasions")
+    assert row.looked_until == begun + timedelta(seconds=1)
 
 
 async def test_whoever_dies_half_way_through_lets_nobody_in_twice(

@@ -87,7 +87,9 @@ class Occasions:
 
     async def look(self, context: RequestContext, workflow_id: UUID) -> None:
         """Let those in whose moment has come since it was looked last."""
-        while look := await self._begin(context, workflow_id):
+        # Time goes on meanwhile: up to what it is then there would be something to look through without end.
+        now = self._advancing.moment
+        while look := await self._begin(context, workflow_id, now):
             if look.days:
                 await self._go_through(context, look)
             async with self._database.tenant_transaction(context) as session:
@@ -95,9 +97,8 @@ class Occasions:
                     await session.execute(_LOOKED, {"workflow_id": workflow_id, "until": look.until})
             self._runner.wake(context.organization, workflow_id)
 
-    async def _begin(self, context: RequestContext, workflow_id: UUID) -> _Look | None:
+    async def _begin(self, context: RequestContext, workflow_id: UUID, now: datetime) -> _Look | None:
         """What is to be looked through next; None where that is done."""
-        now = self._advancing.moment
         async with self._database.tenant_transaction(context) as session:
             held = (await session.execute(_HELD, {"workflow_id": workflow_id})).one_or_none()
             if held is None or held.looked_until >= now:
