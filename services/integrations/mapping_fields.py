@@ -1,7 +1,7 @@
 """Mapping fields: what there is to map, which mappings a connection has, and what they would do. Nothing is asked of a CRM in a transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from chassis.context import RequestContext
@@ -61,8 +61,8 @@ class MappingFields:
         self, context: RequestContext, connection_id: UUID, wanted: Sequence[FieldMapping]
     ) -> Sequence[FieldMapping]:
         """Have a connection keep these in step. Raises InvalidRequest, and what `mappable` does."""
-        there = await self.mappable(context, connection_id)
-        _check(wanted, there)
+        if not await self._has(context, connection_id, wanted):
+            _check(wanted, await self.mappable(context, connection_id))
         async with self._database.tenant_transaction(context) as session:
             before, after = await change_mappings(session, connection_id, wanted)
             if before != after:
@@ -90,6 +90,14 @@ class MappingFields:
             pairing = Pairing(connection_id, self._database, self._contacts, crm, found.fields)
             newest = await crm.newest(found.fields.properties, MOST_PREVIEWED)
             return Preview(await preview(_process(context), pairing, found.fields, newest), found.problems)
+
+    async def _has(
+        self, context: RequestContext, connection_id: UUID, wanted: Sequence[FieldMapping]
+    ) -> bool:
+        """Whether these are there already. They were looked at when they came: others can go while the CRM does not answer."""
+        async with self._database.tenant_transaction(context, read_only=True) as session:
+            there = (await mappings_of(session, connection_id)).mappings
+        return len(set(wanted)) == len(wanted) and set(wanted) <= {replace(each, number=0) for each in there}
 
     async def _mappable(self, context: RequestContext, crm: Crm) -> Mappable:
         return Mappable(await self._contacts.fields(_process(context)), await crm.properties())

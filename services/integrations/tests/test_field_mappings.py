@@ -224,6 +224,16 @@ async def test_what_a_crm_fails_at_is_told_and_changes_nothing(
     assert pairs(await scene.get()) == NAMES
 
 
+async def test_mappings_can_be_taken_away_while_the_crm_does_not_answer(scene: Scene) -> None:
+    first, last = await scene.get()
+    scene.account.instead = [JSONResponse({}, 503)]
+    assert pairs(await scene.put(last)) == NAMES[1:]
+    assert await scene.put() == []
+    assert len(scene.account.instead) == 1
+    with pytest.raises(Unavailable):
+        await scene.put(first)
+
+
 async def test_an_account_that_is_to_be_connected_again_says_so(scene: Scene) -> None:
     scene.account.tokens.clear()
     scene.tenant.house.crms["hubspot"].grants.refresh_tokens.clear()
