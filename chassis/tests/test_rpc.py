@@ -1,16 +1,17 @@
 """Calls between processes, over real sockets: who gets in, what a handler sees, and how errors come back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc.aio
 import pytest
+import structlog
 from google.api.httpbody_pb2 import HttpBody
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from chassis import tracing
+from chassis import logs, tracing
 from chassis.context import ActorKind, RequestContext
 from chassis.errors import (
     Conflict,
@@ -174,6 +175,16 @@ async def test_a_great_many_violations_still_fit_into_the_answer(wire: Wire) -> 
     assert crossed.value.violations[0].field.startswith("rows[0].")
 
 
+@pytest.fixture
+def logged_as_by_a_process() -> Iterator[None]:
+    """With whose request it was."""
+    before = structlog.get_config()
+    structlog.configure(processors=[logs._Origin("contacts"), *before["processors"]])
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("logged_as_by_a_process")
 async def test_a_bug_shows_nothing_of_itself_but_in_the_log(
     wire: Wire, capfd: pytest.CaptureFixture[str]
 ) -> None:
