@@ -143,6 +143,11 @@ bench-syncs: install ## Measure syncs with a CRM that limits nobody, and their m
 bench-vault: install ## Measure how fast what is stored sealed is opened
 	@python -m bench.vault
 
+.PHONY: bench-scale
+bench-scale: install ## Measure what each message costs, and print what a day's mail takes by that
+	@python -m bench.scale costs
+	@python -m bench.scale tables
+
 .PHONY: bench-sending
 bench-sending: install ## Measure campaigns, one-off messages and the SMTP engine (Debian's packages postfix and opendkim)
 	@python -m bench.sending
