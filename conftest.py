@@ -21,7 +21,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from deploy.local.environment import Addresses, process_environment
+from deploy.local.environment import Addresses, owner_url, process_environment
 from deploy.local.secrets import Secrets
 from deploy.local.servers.keeper import FAILED, READY
 
@@ -129,6 +129,12 @@ def servers(request: pytest.FixtureRequest) -> Servers:
 def service_environment(servers: Servers) -> Callable[[str], dict[str, str]]:
     """The complete environment of a process, by its name, against the servers of this run."""
     return lambda process: process_environment(process, servers.addresses, servers.secrets)
+
+
+@pytest.fixture(scope="session")
+def owner_database_url(servers: Servers) -> Callable[[str], str]:
+    """As whom a schema is migrated, by its name."""
+    return lambda schema: owner_url(schema, servers.addresses, servers.secrets)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,7 +28,7 @@ from chassis.sealing import Sealer
 from chassis.secret import Secret
 from chassis.stamp import Stamper
 from deploy.database.bootstrap import DATABASE
-from deploy.local.environment import PROCESSES, SHARED_DOMAIN, Addresses, process_environment
+from deploy.local.environment import SHARED_DOMAIN, Addresses, process_environment
 from deploy.local.opening import python_path
 from deploy.local.preparation import prepare
 from deploy.local.probe import is_ready
@@ -39,6 +39,7 @@ from deploy.local.servers.program import HOST, Server, start, stop
 from deploy.local.servers.redis import Redis as RedisServer
 from deploy.local.servers.unprivileged import remove_outside
 from deploy.nats.users import render_users
+from deploy.processes import PROCESSES
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.identity.v1.admission_pb2 import Grant
 from services.sending.dkim_keys import Algorithm, KeyPair

@@ -8,22 +8,12 @@ from urllib.parse import unquote, urlsplit
 from deploy.database.bootstrap import DATABASE
 from deploy.local.secrets import Secrets
 from deploy.nats.topology import topology
+from deploy.processes import PROCESSES, service_of
 
-PROCESSES = ("gateway", *topology().processes)
 # Those that read events, and so may have to give one up.
 READERS = sorted({reader for stream in topology().streams for reader in stream.readers})
-# The processes of one service share its schema.
-_SCHEMAS = {
-    "identity": "identity",
-    "contacts": "contacts",
-    "sending": "sending",
-    "suppression": "sending",
-    "delivery": "sending",
-    "feedback": "sending",
-    "workflows": "sending",
-    "webhooks": "webhooks",
-    "integrations": "integrations",
-}
+# The one that publishes nothing itself: what it writes, others carry to the event bus.
+_WITHOUT_BUS = "feedback"
 # Those that seal what they store, or open it.
 _SEALING = {"delivery", "identity", "integrations", "sending", "webhooks"}
 SUPER_ADMIN_EMAIL = "admin@flownurture.test"
@@ -58,12 +48,13 @@ def process_environment(process: str, addresses: Addresses, secrets: Secrets) ->
         "METRICS_LISTEN": addresses.side[process],
         "STAMP_PRIVATE_KEY": secrets.stamp_keys[process],
         "STAMP_TRUSTED_KEYS": json.dumps(secrets.trusted_keys()),
-        "PUBLIC_URL": addresses.public_url,
     }
-    if process in _SCHEMAS:
-        environment |= _database(process, addresses, secrets) | _bus(process, addresses, secrets)
+    if process != "gateway":
+        environment |= _database(process, addresses, secrets)
+    if process not in ("gateway", _WITHOUT_BUS):
+        environment |= _bus(process, addresses, secrets)
     if process in _SEALING:
-        key = secrets.key_encryption_keys[_SCHEMAS[process]]
+        key = secrets.key_encryption_keys[service_of(process)]
         environment["KEY_ENCRYPTION_KEYS"] = json.dumps({"local-1": key})
     return environment | _own(process, addresses, secrets)
 
@@ -74,10 +65,10 @@ def owner_url(schema: str, addresses: Addresses, secrets: Secrets) -> str:
 
 
 def _database(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]:
-    schema = _SCHEMAS[process]
+    # The processes of one service share its schema. Who owns it is for migrations alone to know.
+    schema = service_of(process)
     return {
         "DATABASE_URL": _role_url(f"{schema}_app", addresses, secrets),
-        "DATABASE_OWNER_URL": owner_url(schema, addresses, secrets),
         "DATABASE_RELAY_URL": _role_url(f"{schema}_relay", addresses, secrets),
         "DATABASE_SCHEDULER_URL": _role_url(f"{schema}_scheduler", addresses, secrets),
     }
@@ -99,6 +90,7 @@ def _bus(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
 
 def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]:
     tokens = {"JWT_ISSUER": _JWT_ISSUER, "JWT_AUDIENCE": _JWT_AUDIENCE, "REDIS_URL": addresses.redis_url}
+    public = {"PUBLIC_URL": addresses.public_url}
     links = {"LINK_KEYS": json.dumps([secrets.link_key])}
     domains = {
         "SHARED_DOMAIN": SHARED_DOMAIN,
@@ -107,8 +99,10 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
     sealed_mail = {"MAIL_KEY_ENCRYPTION_KEYS": json.dumps({"local-1": secrets.mail_key_encryption_key})}
     own: dict[str, dict[str, str]] = {
         "gateway": tokens
+        | public
         | {f"{other.upper()}_TARGET": addresses.listen[other] for other in PROCESSES if other != process},
         "identity": tokens
+        | public
         | sealed_mail
         | {
             "DATABASE_LOOKUP_URL": _role_url("identity_lookup", addresses, secrets),
@@ -124,12 +118,14 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "SUPER_ADMIN_PASSWORD": secrets.super_admin_password,
         },
         "contacts": links
+        | public
         | sealed_mail
         | {
             "DATABASE_LOOKUP_URL": _role_url("contacts_lookup", addresses, secrets),
             "IDENTITY_TARGET": addresses.listen["identity"],
         },
         "sending": links
+        | public
         | domains
         | {
             "CONTACTS_TARGET": addresses.listen["contacts"],
@@ -141,12 +137,14 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "DNS_RESOLVER": addresses.nameserver,
         },
         "suppression": links
+        | public
         | sealed_mail
         | {
             "DATABASE_CONSENT_URL": _role_url("sending_consent", addresses, secrets),
             "CONTACTS_TARGET": addresses.listen["contacts"],
         },
         "delivery": links
+        | public
         | domains
         | sealed_mail
         | {
@@ -168,7 +166,8 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
             "WEBHOOK_ALLOWED_RANGES": json.dumps(["127.0.0.0/8", "::1/128"]),
             "DNS_RESOLVER": addresses.nameserver,
         },
-        "integrations": {
+        "integrations": public
+        | {
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "SENDING_TARGET": addresses.listen["sending"],
             "SUPPRESSION_TARGET": addresses.listen["suppression"],

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.database.bootstrap import DATABASE, url_in
-from deploy.local.environment import PROCESSES, SUPER_ADMIN_EMAIL, Addresses, process_environment
+from deploy.local.environment import SUPER_ADMIN_EMAIL, Addresses, process_environment
 from deploy.local.ports import HOST
 from deploy.local.premises import Premises
 from deploy.local.supervisor.plan import Plan, Preparation
 from deploy.local.supervisor.program import PythonProgram, Room, Turn
+from deploy.processes import PROCESSES, package_of
 
 _PYTHON = Path(sys.executable)
-_SERVICE_OF = {name: f"sending.{name}" for name in ("suppression", "delivery", "feedback", "workflows")}
 
 
 def plan(premises: Premises) -> Plan:
@@ -86,10 +86,9 @@ def _nameserver(premises: Premises) -> Room:
 
 
 def _process(name: str, premises: Premises, addresses: Addresses) -> Room:
-    module = "gateway" if name == "gateway" else f"services.{_SERVICE_OF.get(name, name)}"
     environment = premises.passed_on_to(name) | process_environment(name, addresses, premises.secrets)
     serves = premises.gateway_url if name == "gateway" else f"http://{addresses.side[name]}"
-    program = PythonProgram((module, "serve"), environment, f"{serves}/readyz", _PYTHON)
+    program = PythonProgram((package_of(name), "serve"), environment, f"{serves}/readyz", _PYTHON)
     if name == "gateway":
         return Room(name, program, premises.gateway_url, Turn.EDGE)
     return Room(name, program, f"grpc://{addresses.listen[name]}")

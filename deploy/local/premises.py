@@ -6,7 +6,7 @@ from functools import cached_property
 from urllib.parse import urlsplit
 
 from chassis.secret import Secret
-from deploy.local.environment import PROCESSES, Addresses
+from deploy.local.environment import Addresses
 from deploy.local.opening import python_path
 from deploy.local.ports import HOST, Ports, choose, require_free
 from deploy.local.secrets import Secrets
@@ -15,6 +15,7 @@ from deploy.local.servers.postgres import Postgres
 from deploy.local.servers.redis import Redis
 from deploy.local.state import StateFolder
 from deploy.nats.users import ADMIN, render_users
+from deploy.processes import PROCESSES
 
 # What a process may see of the environment of `up`: the rest of what it is told is made here.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LOG_LEVEL", "OTLP_ENDPOINT")

@@ -18,7 +18,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from chassis.secret import Secret
-from deploy.local.environment import PROCESSES, Addresses
+from deploy.local.environment import Addresses
 from deploy.local.preparation import prepare
 from deploy.local.secrets import Secrets
 from deploy.local.servers.nats import Nats
@@ -27,6 +27,7 @@ from deploy.local.servers.program import HOST, Server, free_port, start, stop
 from deploy.local.servers.redis import Redis
 from deploy.local.servers.unprivileged import remove_outside
 from deploy.nats.users import render_users
+from deploy.processes import PROCESSES
 
 AServer = TypeVar("AServer", bound=Server)
 Given = TypeVar("Given")

@@ -4,11 +4,13 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.local.__main__ import app
+from deploy.local.environment import process_environment
 from deploy.local.plan import plan
 from deploy.local.ports import VARIABLES, PortInvalid, Ports, choose
 from deploy.local.premises import Premises
 from deploy.local.state import StateFolder
 from deploy.local.supervisor.program import PythonProgram
+from deploy.processes import PROCESSES, settings_of
 
 
 def premises(folder: Path, **variables: str) -> Premises:
@@ -22,6 +24,15 @@ def test_processes_see_nothing_of_the_environment_but_what_they_are_told(tmp_pat
         environment = room.program.environment
         assert "hunter2" not in "".join(environment.values()), room.name
         assert environment["LOG_LEVEL"] == "DEBUG"
+
+
+def test_each_process_is_told_what_it_reads_and_nothing_else(tmp_path: Path) -> None:
+    house = premises(tmp_path)
+    for process in PROCESSES:
+        told = process_environment(process, house.addresses, house.secrets).keys()
+        fields = settings_of(process).model_fields
+        assert told <= {name.upper() for name in fields}, process
+        assert told >= {name.upper() for name, field in fields.items() if field.is_required()}, process
 
 
 def test_only_migrations_are_told_the_administrator_of_the_database(tmp_path: Path) -> None:

@@ -92,7 +92,12 @@ def _in(url: str, database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def trails(servers: Any, service_environment: ServiceEnvironment, worker_id: str) -> Iterator[Trails]:
+def trails(
+    servers: Any,
+    service_environment: ServiceEnvironment,
+    owner_database_url: Callable[[str], str],
+    worker_id: str,
+) -> Iterator[Trails]:
     name, environment = f"flownurture_trails_{worker_id}", service_environment("identity")
     admin_url = _in(servers.admin_database_url, name)
     with psycopg.connect(servers.admin_database_url, autocommit=True) as connection:
@@ -108,7 +113,7 @@ def trails(servers: Any, service_environment: ServiceEnvironment, worker_id: str
                     grantee, sql.Identifier(name)
                 )
             )
-    migrate(Secret(_in(environment["DATABASE_OWNER_URL"], name)), "services.identity")
+    migrate(Secret(_in(owner_database_url("identity"), name)), "services.identity")
     app = environment["DATABASE_URL"]
     platform = environment["DATABASE_PLATFORM_URL"]
     yield Trails({"app": Secret(_in(app, name)), "platform": Secret(_in(platform, name))}, admin_url)

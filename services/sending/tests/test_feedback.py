@@ -305,14 +305,14 @@ async def test_reports_are_forgotten_when_they_are_too_old(
     tenant: Tenant,
     recipient: Recipient,
     kept: KeptReports,
-    service_environment: Callable[[str], dict[str, str]],
+    owner_database_url: Callable[[str], str],
 ) -> None:
     await recipient.report("postfix_user_unknown")
     (finding,) = await tenant.rows(FINDINGS)
     forgetting = Forgetting(kept, timedelta(days=30))
     await forgetting.round()
     assert len(await kept.of([finding.report_id])) == 1
-    with psycopg.connect(service_environment("feedback")["DATABASE_OWNER_URL"]) as owner:
+    with psycopg.connect(owner_database_url("sending")) as owner:
         owner.execute(
             "UPDATE sending.feedback_reports SET received_at = received_at - interval '31 days' WHERE id = %s",
             (finding.report_id,),

@@ -36,7 +36,9 @@ PROCESSES = ("sending", "suppression", "delivery", "feedback")
 
 
 @pytest.fixture(scope="module")
-def own_environment(servers: Any, service_environment: Environment, worker_id: str) -> Environment:
+def own_environment(
+    servers: Any, service_environment: Environment, owner_database_url: Callable[[str], str], worker_id: str
+) -> Environment:
     """The processes' environment with a database of this module's own."""
     name = f"flownurture_sending_{worker_id}"
 
@@ -66,7 +68,7 @@ def own_environment(servers: Any, service_environment: Environment, worker_id: s
                     grantee, sql.Identifier(name)
                 )
             )
-    migrate(Secret(moved(service_environment("sending")["DATABASE_OWNER_URL"])), "services.sending")
+    migrate(Secret(moved(owner_database_url("sending"))), "services.sending")
     return environment
 
 

@@ -33,7 +33,7 @@ async def listener(environment: dict[str, str]) -> AsyncIterator[FeedbackListene
 
 
 async def test_a_report_is_kept_byte_for_byte(
-    listener: FeedbackListener, environment: dict[str, str]
+    listener: FeedbackListener, owner_database_url: Callable[[str], str]
 ) -> None:
     to = f"bounces+{new_id()}@mail.test"
     content = b"Subject: Undeliverable\r\n\r\n..\r\n\xff\xfe\x00 broken\r\n"
@@ -41,7 +41,7 @@ async def test_a_report_is_kept_byte_for_byte(
         await client.mail("")
         await client.rcpt(to)
         assert (await client.data(content)).code == 250
-    with psycopg.connect(environment["DATABASE_OWNER_URL"]) as owner:
+    with psycopg.connect(owner_database_url("sending")) as owner:
         kept = owner.execute(
             "SELECT mail_from, content FROM sending.feedback_reports WHERE rcpt_to = %s", ([to],)
         ).fetchall()

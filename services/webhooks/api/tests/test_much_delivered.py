@@ -61,12 +61,11 @@ async def read(session: TenantSession) -> int:
 
 
 @pytest.fixture
-async def endpoint_id(tenant: Tenant, service_environment: Callable[[str], dict[str, str]]) -> UUID:
+async def endpoint_id(tenant: Tenant, owner_database_url: Callable[[str], str]) -> UUID:
     endpoint_id = UUID((await tenant.add()).id)
     await much_delivered(tenant, endpoint_id)
     # As PostgreSQL does by itself, some time after so many rows came: without it, it cannot know that they are many.
-    owner = service_environment("webhooks")["DATABASE_OWNER_URL"]
-    async with await psycopg.AsyncConnection.connect(owner) as connection:
+    async with await psycopg.AsyncConnection.connect(owner_database_url("webhooks")) as connection:
         await connection.execute("ANALYZE webhooks.deliveries")
     return endpoint_id
 
