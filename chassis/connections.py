@@ -1,17 +1,24 @@
 """Connections to PostgreSQL: a small pool, and transactions that end whatever happens inside them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from time import perf_counter
 from typing import Any, TypeAlias, cast
+from weakref import WeakSet
 
 import psycopg
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from psycopg.pq import PipelineStatus, TransactionStatus
-from sqlalchemy import exc, make_url
+from sqlalchemy import AsyncAdaptedQueuePool, exc, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from chassis.arrays import ArrayDumper
 from chassis.errors import Unavailable
+from chassis.metrics import DATABASE_WAIT
 from chassis.secret import Secret
 
 Driver: TypeAlias = psycopg.AsyncConnection[Any]
@@ -44,9 +51,12 @@ class ConnectionPool:
         options = " ".join(
             f"-c {name}={value}" for name, value in {**_SERVER_SETTINGS, **(settings or {})}.items()
         )
-        self._size = size
+        where = make_url(url.reveal()).set(drivername="postgresql+psycopg")
+        self.role = where.username or ""
+        self.size = size
+        self._wait = DATABASE_WAIT.labels(self.role)
         self._engine = create_async_engine(
-            make_url(url.reveal()).set(drivername="postgresql+psycopg"),
+            where,
             # The driver begins nothing by itself: `transaction` sends BEGIN together with what belongs to it.
             isolation_level="AUTOCOMMIT",
             pool_size=size,
@@ -56,6 +66,12 @@ class ConnectionPool:
             connect_args={"options": options, "connect_timeout": 5},
             hide_parameters=True,
         )
+        _FIGURES.pools.add(self)
+
+    @property
+    def in_use(self) -> int:
+        """How many connections somebody has."""
+        return cast(AsyncAdaptedQueuePool, self._engine.pool).checkedout()
 
     @asynccontextmanager
     async def transaction(self, opening: str = "BEGIN") -> AsyncIterator[tuple[AsyncConnection, Driver]]:
@@ -91,8 +107,10 @@ class ConnectionPool:
 
     async def _opened(self, opening: str) -> tuple[AsyncConnection, Driver]:
         # After the server restarted every pooled connection is broken: each is tried and dropped at most once.
-        for _ in range(self._size):
+        for _ in range(self.size):
+            asked = perf_counter()
             connection = await self._engine.connect()
+            self._wait.observe(perf_counter() - asked)
             driver = cast(Driver, (await connection.get_raw_connection()).driver_connection)
             try:
                 await driver.execute(opening, prepare=False)
@@ -105,6 +123,33 @@ class ConnectionPool:
             else:
                 return connection, driver
         raise Unavailable("The database does not answer.")
+
+
+class _Figures(Collector):
+    """The pools of this process at the moment of each scrape, those of a role together."""
+
+    def __init__(self) -> None:
+        self.pools: WeakSet[ConnectionPool] = WeakSet()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What is so now."""
+        in_use, limit = Counter[str](), Counter[str]()
+        for pool in self.pools:
+            in_use[pool.role] += pool.in_use
+            limit[pool.role] += pool.size
+        yield _by_role("flownurture_database_connections", "Connections of a pool that are in use.", in_use)
+        yield _by_role("flownurture_database_connections_limit", "How many a pool may have.", limit)
+
+
+def _by_role(name: str, meaning: str, figures: Counter[str]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=["role"])
+    for role, figure in figures.items():
+        family.add_metric([role], figure)
+    return family
+
+
+_FIGURES = _Figures()
+REGISTRY.register(_FIGURES)
 
 
 async def _returned(connection: AsyncConnection, driver: Driver) -> None:

@@ -24,6 +24,7 @@ from flownurture.events.v1.envelope_pb2 import Envelope
 MessageType = TypeVar("MessageType", bound=Message)
 
 CONCURRENCY = 16
+HANDLED = "handled"
 # Seconds before each further delivery of an event that failed; after one more failure it is parked.
 BACKOFF = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 # A third of the shortest ack_wait.
@@ -101,6 +102,11 @@ class Consumer:
         self._handlers = {event.DESCRIPTOR.full_name: (event, handler) for event, handler in handlers.items()}
         self._backoff = backoff
         self._concurrency = concurrency
+        # When what is in hand came into the stream, by its number there.
+        self._in_hand: dict[int, datetime] = {}
+        metrics.EVENTS_OLDEST.labels(stream).set_function(self._oldest)
+        self._pending = metrics.EVENTS_PENDING.labels(stream)
+        self._age = metrics.EVENT_AGE.labels(stream)
 
     async def run(self) -> None:
         """Run until cancelled, then finish what is under way; raises BusClosed when no event can come any more."""
@@ -133,6 +139,10 @@ class Consumer:
             await handler(event, context, inbox)
 
     async def _settle(self, message: Msg) -> None:
+        # The delivery itself tells how many wait behind it: no right to ask JetStream is needed.
+        metadata = message.metadata
+        self._pending.set(metadata.num_pending)
+        self._in_hand[metadata.sequence.stream] = metadata.timestamp
         try:
             outcome = await self._answered(message)
         except NatsError as error:
@@ -140,6 +150,13 @@ class Consumer:
             logs.logger().warning("event_not_settled", stream=self.stream, error=str(error))
         else:
             metrics.EVENTS_READ.labels(self.stream, outcome).inc()
+            if outcome == HANDLED:
+                self._age.observe(_since(metadata.timestamp))
+        finally:
+            self._in_hand.pop(metadata.sequence.stream, None)
+
+    def _oldest(self) -> float:
+        return max(map(_since, self._in_hand.values()), default=0.0)
 
     async def _answered(self, message: Msg) -> str:
         log = logs.logger().bind(stream=self.stream, subject=message.subject)
@@ -156,7 +173,7 @@ class Consumer:
                 return await self._given_up(message, error)
             return await self._put_off(message, "failed")
         await message.ack()
-        return "handled"
+        return HANDLED
 
     async def _put_off(self, message: Msg, outcome: str) -> str:
         earlier = message.metadata.num_delivered - 1
@@ -198,6 +215,10 @@ async def _finished(under_way: set[asyncio.Task[None]]) -> None:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+def _since(moment: datetime) -> float:
+    return max(0.0, (datetime.now(UTC) - moment).total_seconds())
 
 
 def _parsed(message_type: type[MessageType], data: bytes) -> MessageType:

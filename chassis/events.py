@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from chassis.logs import logger
+from chassis.metrics import BUS_CONNECTED
 from chassis.settings import EventsSettings
 
 
@@ -46,6 +47,7 @@ class EventBus:
             closed_cb=self._on_close,
         )
         self._up.set()
+        BUS_CONNECTED.set(1)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -83,11 +85,13 @@ class EventBus:
 
     async def _on_disconnect(self) -> None:
         self._up.clear()
+        BUS_CONNECTED.set(0)
         if not self._leaving:
             logger().warning("nats_disconnected")
 
     async def _on_reconnect(self) -> None:
         logger().info("nats_reconnected")
+        BUS_CONNECTED.set(1)
         self._wake()
 
     async def _on_close(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from chassis import logs, tracing
 from chassis.health import SidePort
+from chassis.loop_lag import LoopLag
 from chassis.settings import ProcessSettings
 from chassis.stamp import Stamper, StampVerifier
 
@@ -100,6 +101,7 @@ class Process:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop)
         await self._side.enter_async_context(SidePort(self._settings.metrics_listen, self._unready))
+        self.start(LoopLag())
         return self
 
     async def __aexit__(

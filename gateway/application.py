@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 
 from chassis import tracing
 from chassis.errors import DomainError
@@ -27,6 +27,9 @@ HTTP_SECONDS = Histogram(
 )
 
 
+REQUESTS_IN_FLIGHT = Gauge("flownurture_http_in_flight", "Requests that the gateway is answering now.")
+
+
 class Route(Routable, Protocol):
     """What answers the requests of one method and path."""
 
@@ -43,8 +46,12 @@ class Application:
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request, whatever happens."""
+        with REQUESTS_IN_FLIGHT.track_inprogress():
+            await self._serve(Exchange.begin(scope, protocol))
+
+    async def _serve(self, exchange: Exchange) -> None:
         started = time.perf_counter()
-        exchange = Exchange.begin(scope, protocol)
+        protocol = exchange.protocol
         name, answer = await self._answer(exchange)
         answer.headers += exchange.headers
         if answer.status >= 400:

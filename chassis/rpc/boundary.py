@@ -21,7 +21,7 @@ from chassis.errors import (
     InvalidRequest,
     Unauthenticated,
 )
-from chassis.metrics import RPC_SECONDS
+from chassis.metrics import RPC_SECONDS, RPCS_IN_FLIGHT
 from chassis.rpc import deadline
 from chassis.rpc.methods import Method, StreamingMethod
 from chassis.rpc.status import code_of, details_of
@@ -46,6 +46,7 @@ class _Gate:
     async def _measured(self, call: Any) -> AsyncIterator[None]:
         """Abort the call with the status of the error it meets, and measure it."""
         started, code = perf_counter(), grpc.StatusCode.CANCELLED
+        RPCS_IN_FLIGHT.inc()
         try:
             yield
         except DomainError as error:
@@ -55,6 +56,7 @@ class _Gate:
         else:
             code = grpc.StatusCode.OK
         finally:
+            RPCS_IN_FLIGHT.dec()
             self._measure(code, perf_counter() - started)
 
     @contextmanager

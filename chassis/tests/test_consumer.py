@@ -113,6 +113,28 @@ def parked(probe: Probe, stream: Stream) -> list[tuple[Any, ...]]:
     return probe.look("SELECT deliveries, error, envelope FROM dead_letters WHERE stream = %s", stream.name)
 
 
+def shown(name: str, stream: Stream) -> float:
+    return REGISTRY.get_sample_value(name, {"stream": stream.name}) or 0.0
+
+
+async def test_a_reader_shows_what_waits_for_it_and_how_old_what_it_has_is(
+    stream: Stream, context: RequestContext
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(_: OrganizationCreated, __: RequestContext) -> None:
+        await go_on.wait()
+
+    await stream.put(*[enveloped(context, OrganizationCreated()) for _ in range(CONCURRENCY + 5)])
+    async with running(stream.consumer(idempotent(wait))):
+        await until(lambda: shown("flownurture_events_pending", stream) == 5)
+        await until(lambda: shown("flownurture_events_oldest_seconds", stream) > 0.1)
+        go_on.set()
+        await until(lambda: shown("flownurture_event_age_seconds_count", stream) == CONCURRENCY + 5)
+    assert shown("flownurture_events_pending", stream) == 0
+    assert shown("flownurture_events_oldest_seconds", stream) == 0
+
+
 def counted(stream: Stream, outcome: str) -> float | None:
     labels = {"stream": stream.name, "outcome": outcome}
     return REGISTRY.get_sample_value("flownurture_events_read_total", labels)

@@ -10,6 +10,7 @@ import pytest
 import structlog
 from google.api.httpbody_pb2 import HttpBody
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
 
 from chassis import logs, tracing
 from chassis.context import ActorKind, RequestContext
@@ -326,6 +327,22 @@ async def test_time_that_has_run_out_is_not_spent_on_another_call(wire: Wire) ->
     with pytest.raises(DeadlineExceeded):
         await asyncio.create_task(expired())
     assert reached == []
+
+
+async def test_calls_in_flight_are_shown_while_they_last(wire: Wire) -> None:
+    def in_flight() -> float | None:
+        return REGISTRY.get_sample_value("flownurture_rpcs_in_flight")
+
+    seen = []
+
+    async def act(_: Any, __: RequestContext) -> pb.Contact:
+        seen.append(in_flight())
+        raise NotFound("contact")
+
+    with pytest.raises(NotFound):
+        await wire.get(act)
+    assert seen == [1]
+    assert in_flight() == 0
 
 
 async def test_the_trace_goes_on_in_the_process_that_is_called(wire: Wire) -> None:

@@ -10,6 +10,7 @@ from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
+from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import mail_wrapping_of
 from services.contacts.api.audience import AudienceApi
 from services.contacts.api.bulk_changes import BulkChangeApi
@@ -59,6 +60,7 @@ async def serve(settings: ContactsSettings) -> None:
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))
+        process.start(Soundings(relay, events_of("contacts")))
         process.start(Prune(scheduler))
         process.start(ForgetUnconfirmed(scheduler))
         process.start(imports)

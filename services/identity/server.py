@@ -16,6 +16,7 @@ from chassis.rpc.methods import Servicer
 from chassis.rpc.server import RpcServer
 from chassis.scheduler import Scheduler
 from chassis.sealed_mail import SealedMails
+from chassis.soundings import Soundings, events_of
 from chassis.stamp import Stamper
 from chassis.vault.settings import former_sealer, mail_wrapping_of, wrapping_of
 from chassis.vault.vault import Vault
@@ -79,6 +80,7 @@ async def serve(settings: IdentitySettings) -> None:
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))
+        process.start(Soundings(relay, events_of("identity")))
         process.start(Prune(scheduler))
         settlement = Settlement(database, system_clock)
         process.start(

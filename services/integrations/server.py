@@ -11,6 +11,7 @@ from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import wrapping_of
 from chassis.vault.vault import Vault
 from services.integrations.ai.earlier_mails import EarlierMails
@@ -76,6 +77,7 @@ async def serve(settings: IntegrationsSettings) -> None:
         for consumer in consumers:
             process.start(consumer)
         process.start(Replays(relay, consumers))
+        process.start(Soundings(relay, events_of("integrations")))
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
         process.start(nudges)

@@ -9,6 +9,7 @@ from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import former_sealer, wrapping_of
 from chassis.vault.vault import Vault
 from services.sending.account_mail import AccountMail
@@ -87,6 +88,7 @@ async def serve(settings: SendingSettings) -> None:
         for consumer in consumers:
             process.start(consumer)
         process.start(Replays(relay, consumers))
+        process.start(Soundings(relay, events_of("sending")))
         process.start(Prune(scheduler))
         process.start(fan_out)
         process.start(dispatch)

@@ -8,6 +8,7 @@ from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import Prune
 from chassis.rpc.server import RpcServer
+from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import former_sealer, wrapping_of
 from chassis.vault.vault import Vault
 from services.webhooks.api.deliveries import WebhookDeliveryApi
@@ -48,6 +49,7 @@ async def serve(settings: WebhooksSettings) -> None:
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))
+        process.start(Soundings(relay, events_of("webhooks")))
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
         process.start(ReplayRunner(database, scheduler, dispatcher.wake))

@@ -11,6 +11,7 @@ from chassis.relay import Relay
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
 from chassis.secret import Secret
+from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import former_sealer, mail_wrapping_of, wrapping_of
 from chassis.vault.vault import Vault
 from services.sending.delivery.consumers import approved_consumers
@@ -96,6 +97,7 @@ async def serve(settings: DeliverySettings) -> None:
         for consumer in consumers:
             process.start(consumer)
         process.start(Replays(relay, consumers))
+        process.start(Soundings(relay, events_of("delivery")))
         process.start(Sweep(database, scheduler, worker, lease))
         process.start(recovery)
         process.start(recalls)

@@ -9,6 +9,7 @@ from chassis.relay import Relay
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
+from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import mail_wrapping_of
 from services.sending.preference_links import PreferenceLinks
 from services.sending.suppression.api.files import SuppressionFileApi
@@ -40,6 +41,7 @@ async def serve(settings: SuppressionSettings) -> None:
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))
+        process.start(Soundings(relay, events_of("suppression")))
         process.start(Sweep(database, scheduler))
         process.start(Linking(database, scheduler))
         opting_out = opting_out_together(database)

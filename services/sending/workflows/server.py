@@ -8,6 +8,7 @@ from chassis.process import Process
 from chassis.relay import Relay
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
+from chassis.soundings import Soundings, events_of
 from services.sending.identity_peer import IdentityPeer
 from services.sending.workflows.advancing import Advancing
 from services.sending.workflows.archiving import Archiving
@@ -35,6 +36,7 @@ async def serve(settings: WorkflowsSettings) -> None:
         for consumer in consumers:
             process.start(consumer)
         process.start(Replays(relay, consumers))
+        process.start(Soundings(relay, events_of("workflows")))
         process.start(runner)
         process.start(Occasions(database, scheduler, people, advancing, runner))
         process.start(Archiving(database, scheduler))
