@@ -19,6 +19,7 @@ from sqlalchemy import Row, Table, TextClause, exists, func, or_, select, text, 
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase, TenantSession
 from chassis.scheduler import Scheduler
+from services.contacts.job_figures import TURNS
 
 _log = logging.getLogger(__name__)
 
@@ -187,16 +188,23 @@ class JobWorker:
         async with self._database.tenant_transaction(context) as session:
             claimed = await claim(session, self._table, job_id)
         if claimed is None:
-            return
+            return None
         lease, job = claimed
+        outcome = "failed"
         try:
             if job.attempts > MOST_ATTEMPTS:
-                raise Unworkable(self._gave_up)  # noqa: TRY301 - told like every other reason
+                outcome = "given_up"
+                return await self._fail(context, lease, self._gave_up)
             await self._work(context, lease, job)
+            outcome = "done"
         except Unworkable as reason:
             await self._fail(context, lease, str(reason))
+            outcome = "refused"
         except LeaseLost:
             _log.warning("%s %s was taken over", self._table.name, job_id)
+            outcome = "taken_over"
+        finally:
+            TURNS.labels(self._table.name, outcome).inc()
 
     async def _fail(self, context: RequestContext, lease: Lease, failure: str) -> None:
         async with self._database.tenant_transaction(context) as session:

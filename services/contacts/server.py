@@ -34,6 +34,7 @@ from services.contacts.form_lookup import FormLookup
 from services.contacts.form_retention import ForgetUnconfirmed
 from services.contacts.identity_peer import IdentityPeer
 from services.contacts.import_worker import import_worker
+from services.contacts.job_figures import unfinished
 from services.contacts.segment_watches import SegmentWatcher
 from services.contacts.settings import ContactsSettings
 
@@ -61,6 +62,8 @@ async def serve(settings: ContactsSettings) -> None:
             process.start(reader)
         process.start(Replays(relay, readers))
         process.start(Soundings(relay, events_of("contacts")))
+        waiting = {table: unfinished(table) for table in ("imports", "bulk_changes")}
+        process.start(Soundings(scheduler, waiting))
         process.start(Prune(scheduler))
         process.start(ForgetUnconfirmed(scheduler))
         process.start(imports)

@@ -42,6 +42,7 @@ from services.integrations.retention import Forgetting
 from services.integrations.revocations import Revoker
 from services.integrations.settings import IntegrationsSettings
 from services.integrations.sync.contacts import Contacts
+from services.integrations.sync.figures import UNFINISHED
 from services.integrations.sync.runner import Runner
 from services.integrations.sync.turns import Turns
 
@@ -78,6 +79,7 @@ async def serve(settings: IntegrationsSettings) -> None:
             process.start(consumer)
         process.start(Replays(relay, consumers))
         process.start(Soundings(relay, events_of("integrations")))
+        process.start(Soundings(scheduler, {"syncs": UNFINISHED}))
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
         process.start(nudges)

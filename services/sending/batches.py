@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from chassis.database import TenantSession
+from chassis.soundings import MOST
 from flownurture.suppression.v1.events_pb2 import SendsApproved
 from services.sending.quiet_hours import IS_QUIET
 
@@ -49,8 +50,8 @@ _ORDER_AGAIN = text("""
 """)
 
 # For the scheduler's role: approved batches whose event was lost, or whose deferred messages are due.
-BATCHES_TO_DELIVER = text(f"""
-    SELECT organization_id, id FROM sending.batches AS batch
+_TO_DELIVER = f"""
+    FROM sending.batches AS batch
     WHERE status = 'approved' AND due_at <= now() AND lease_token IS NULL AND NOT EXISTS (
         SELECT FROM sending.campaigns AS campaign
         WHERE campaign.organization_id = batch.organization_id AND campaign.id = batch.campaign_id
@@ -59,8 +60,13 @@ BATCHES_TO_DELIVER = text(f"""
         SELECT FROM sending.sending_policies AS policy
         WHERE policy.organization_id = batch.organization_id AND {IS_QUIET}
     ))
-    ORDER BY due_at LIMIT 256
-""")  # noqa: S608 - of our own words alone
+"""  # noqa: S608 - of our own words alone
+BATCHES_TO_DELIVER = text(f"SELECT organization_id, id {_TO_DELIVER} ORDER BY due_at LIMIT 256")
+# How many there are, and for how long they have been due, for soundings.
+OVERDUE = text(f"""
+    SELECT 'delivery', count(*), coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0)
+    FROM (SELECT due_at {_TO_DELIVER} ORDER BY due_at LIMIT :most) AS overdue
+""").bindparams(most=MOST)  # noqa: S608
 
 
 async def order_again(session: TenantSession, campaign_id: UUID) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg.rows import namedtuple_row
 
 from chassis.database import TenantSession
+from services.sending.message_figures import SUPPRESSIONS
 from services.sending.statuses import SuppressionReason
 
 # Of an address of the organization; another with the same 64 bits would only wait.
@@ -94,5 +95,8 @@ async def suppress(session: TenantSession, entries: Sequence[Suppressed]) -> lis
         await session.driver.execute(_HOLD_ALONE, given)
         await added.execute(_ADD, given)
     rows: list[Any] = await added.fetchall()
+    # Nearly always it commits; what is repeated counts again.
+    for entry in entries:
+        SUPPRESSIONS.labels(entry.reason.value).inc()
     new = {(bytes(row.email_digest), row.reason) for row in rows if row.added}
     return [entry for entry in entries if (entry.digest, entry.reason.value) in new]

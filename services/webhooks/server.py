@@ -19,6 +19,7 @@ from services.webhooks.api.replays import WebhookReplayApi
 from services.webhooks.api.usage import WebhookUsageApi
 from services.webhooks.consumers import consumers
 from services.webhooks.dispatch.dispatcher import Dispatcher
+from services.webhooks.dispatch.figures import DUE
 from services.webhooks.dispatch.shards import Shards
 from services.webhooks.event_log import Forgetting
 from services.webhooks.outbound.client import Client
@@ -50,6 +51,7 @@ async def serve(settings: WebhooksSettings) -> None:
             process.start(reader)
         process.start(Replays(relay, readers))
         process.start(Soundings(relay, events_of("webhooks")))
+        process.start(Soundings(scheduler, {"webhook_deliveries": DUE}))
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
         process.start(ReplayRunner(database, scheduler, dispatcher.wake))

@@ -19,6 +19,7 @@ from services.contacts.import_chunks import store_chunk
 from services.contacts.import_rows import Chunk, Person
 from services.contacts.import_worker import import_worker
 from services.contacts.imports import Options, create_import
+from services.contacts.job_figures import unfinished
 from services.contacts.jobs import MOST_ATTEMPTS, Lease, LeaseLost, claim, fence, release
 from services.contacts.tables import imports
 from services.contacts.tests.tenant import Tenant, Workers
@@ -101,6 +102,19 @@ async def taken_on(tenant: Tenant, database: Database, file: bytes = FILE) -> Le
             claimed = await claim(session, imports, created.id)
     assert claimed is not None
     return claimed[0]
+
+
+async def test_an_import_that_is_not_finished_is_counted_with_how_long_ago_it_was_asked_for(
+    tenant: Tenant, scheduler: RoleDatabase, database: Database
+) -> None:
+    await taken_on(tenant, database)
+    async with scheduler.transaction() as connection:
+        before = {
+            status: (items, oldest)
+            for status, items, oldest in await connection.execute(unfinished("imports"))
+        }
+    assert before["running"][0] >= 1
+    assert before["running"][1] > 0
 
 
 async def test_nobody_else_takes_an_import_that_is_worked_on(tenant: Tenant, database: Database) -> None:

@@ -12,6 +12,7 @@ from chassis.context import RequestContext
 from chassis.database import RoleDatabase
 from chassis.errors import Unavailable
 from chassis.logs import logger
+from services.integrations.sync.figures import TURNS
 
 # Most of a turn is waiting for a CRM.
 _AT_A_TIME = 8
@@ -104,10 +105,13 @@ class Runner:
         try:
             await self._turns.take(RequestContext.of_process("integrations", organization_id), connection_id)
         except Unavailable:
+            TURNS.labels("waiting").inc()
             logger().warning("sync_waits", connection_id=str(connection_id), exc_info=True)
         except Exception as error:
+            TURNS.labels("failed").inc()
             logger().error("turn_failed", connection_id=str(connection_id), error=type(error).__name__)
         else:
+            TURNS.labels("done").inc()
             # There is room again, and there may be more to do.
             self.wake.set()
         finally:

@@ -14,6 +14,7 @@ from chassis.database import RoleDatabase
 from chassis.identifiers import new_id
 from services.integrations.retention import SYNCS_KEPT, Forgetting
 from services.integrations.sync import positions, syncs
+from services.integrations.sync.figures import UNFINISHED
 from services.integrations.sync.runner import Runner
 from services.integrations.sync.syncs import Trigger
 from services.integrations.tables import connections
@@ -159,3 +160,9 @@ async def test_syncs_that_ended_long_ago_are_forgotten_with_their_problems(
     (left,) = await tenant.rows("SELECT id FROM syncs")
     assert left.id == sync.id
     assert len(await tenant.rows("SELECT id FROM sync_problems")) == 1
+
+
+async def test_syncs_that_have_not_ended_can_be_counted(scheduler: RoleDatabase) -> None:
+    async with scheduler.transaction() as connection:
+        found = (await connection.execute(UNFINISHED)).all()
+    assert {status for status, _, _ in found} <= {"pending", "running", "waiting"}

@@ -8,6 +8,7 @@ waits until the claim has committed.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -39,9 +40,9 @@ _CLAIM = f"""
             WHERE campaign.organization_id = batches.organization_id AND campaign.id = batches.campaign_id
               AND campaign.status IN ('paused', 'cancelled')
         ) AND (campaign_id IS NULL OR NOT EXISTS (SELECT FROM sending_policies WHERE {IS_QUIET}))
-        RETURNING id
+        RETURNING id, decided_at
     ), due AS MATERIALIZED (
-        SELECT {_MESSAGE}, (
+        SELECT {_MESSAGE}, leased.decided_at, (
             SELECT suppression.reason FROM suppressions AS suppression
             WHERE suppression.organization_id = message.organization_id
               AND suppression.email_digest = message.email_digest AND {STANDS_AGAINST}
@@ -58,7 +59,7 @@ _CLAIM = f"""
     SELECT leased.id AS leased_id, due.* FROM leased LEFT JOIN due ON due.batch_id = leased.id ORDER BY due.id
 """  # noqa: S608 - of our own words alone
 _CLAIMED_BEFORE = text(f"""
-    SELECT {_MESSAGE} FROM messages AS message JOIN batches ON batches.id = message.batch_id
+    SELECT {_MESSAGE}, batches.decided_at FROM messages AS message JOIN batches ON batches.id = message.batch_id
     WHERE message.batch_id = :batch_id AND message.id = ANY(:ids) AND batches.lease_token = :token
 """)  # noqa: S608
 
@@ -81,6 +82,7 @@ class Claimed:
     # Which of its campaign's subjects is tried on it.
     variant: int | None = None
     workflow_mail_id: UUID | None = None
+    approved_at: datetime | None = None
 
     @property
     def mailing_id(self) -> UUID | None:
@@ -94,6 +96,8 @@ class Claim:
 
     batch_ids: Sequence[UUID]
     messages: Sequence[Claimed]
+    # How many were vetoed in the last moment, by reason.
+    vetoed: Counter[str]
 
 
 async def claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID) -> Claim:
@@ -115,6 +119,7 @@ async def claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID
     return Claim(
         list(dict.fromkeys(row.leased_id for row in rows)),
         [_claimed(row, token) for row in due if row.reason is None],
+        Counter(row.reason for row in due if row.reason is not None),
     )
 
 
@@ -152,4 +157,5 @@ def _claimed(row: Any, token: UUID) -> Claimed:
         row.merge_fields,
         row.variant,
         row.workflow_mail_id,
+        row.decided_at,
     )

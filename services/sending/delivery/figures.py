@@ -60,6 +60,11 @@ class Figures(Collector):
             "How long a relay that gave no answer is left alone yet.",
             labels=["relay"],
         )
+        certificate = GaugeMetricFamily(
+            "flownurture_relay_certificate_expires_seconds",
+            "When the certificate that a relay showed last runs out, in seconds since 1970.",
+            labels=["relay"],
+        )
         limit = GaugeMetricFamily(
             "flownurture_lane_messages_per_second",
             "How fast a lane that was told to slow down may go: of those in one figure, the slowest.",
@@ -75,12 +80,14 @@ class Figures(Collector):
             connections.add_metric([relay.name], relay.pool.in_use)
             most.add_metric([relay.name], relay.pool.concurrency.limit)
             down.add_metric([relay.name], relay.pool.down_for)
+            if relay.pool.certificate_ends is not None:
+                certificate.add_metric([relay.name], relay.pool.certificate_ends)
             for label, lanes in _slowed(relay).items():
                 limit.add_metric([relay.name, label], min(lane.pace.limit or 0.0 for lane in lanes))
                 closed.add_metric(
                     [relay.name, label], max(0.0, *(lane.pace.closed_until - now for lane in lanes))
                 )
-        yield from (connections, most, down, limit, closed)
+        yield from (connections, most, down, certificate, limit, closed)
 
 
 def _slowed(relay: Relay) -> dict[str, list[Lane]]:

@@ -12,11 +12,14 @@ from time import monotonic
 from typing import Self
 from uuid import UUID, uuid4
 
+from prometheus_client import Gauge
 from sqlalchemy import text
 
 from chassis.database import RoleDatabase
 from chassis.logs import logger
 from services.sending.delivery.journal import Journal
+
+LEASE_HELD = Gauge("flownurture_delivery_lease_held", "Whether this process may claim messages: 1 or 0.")
 
 _DURATION = timedelta(seconds=15)
 _RENEWED_EVERY_SECONDS = 3.0
@@ -58,6 +61,7 @@ class Lease:
 
     async def __aenter__(self) -> Self:
         await self._take()
+        LEASE_HELD.set_function(lambda: self.token is not None)
         self._renewals = asyncio.create_task(self._renew_forever())
         return self
 

@@ -5,7 +5,7 @@ because its process was declared dead, changes nothing.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,12 +19,15 @@ from sqlalchemy import text
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.errors import Unavailable
+from chassis.identifiers import milliseconds_of
 from chassis.logs import logger
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
 from flownurture.sending.v1.messages_pb2 import MessageStatus as StatusMessage
+from services.sending import message_figures
 from services.sending.batches import close_batches, look_again_in, look_at_once
 from services.sending.bounces import enhanced_code
 from services.sending.categories import REPEATS_IN_DOUBT, RULES
+from services.sending.delivery.busiest import Busiest
 from services.sending.delivery.claims import Claimed
 from services.sending.delivery.journal import Journal
 from services.sending.delivery.replies import Verdict, put_off
@@ -111,6 +114,7 @@ class Outcomes:
         self._waiting: list[tuple[RequestContext, _Entry]] = []
         self._wake = asyncio.Event()
         self._closing = False
+        self.busiest = Busiest()
 
     async def __aenter__(self) -> Self:
         self._writer = asyncio.create_task(self._write_forever())
@@ -175,7 +179,7 @@ class Outcomes:
         while True:
             try:
                 async with self._database.tenant_transaction(context) as session:
-                    await write_results(session, results)
+                    written = await write_results(session, results)
                     for token in {closing.token for closing in closings}:
                         theirs = [closing.batch_ids for closing in closings if closing.token == token]
                         closed = list(chain.from_iterable(theirs))
@@ -191,7 +195,16 @@ class Outcomes:
                 logger().warning("results_wait", messages=len(results), exc_info=True)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
+                self._count(context, written)
                 return
+
+    def _count(self, context: RequestContext, written: Sequence[Result]) -> None:
+        message_figures.count("settled", Counter(_outcome(result.verdict) for result in written))
+        attempted = [result.message for result in written if result.verdict.attempted]
+        self.busiest.count(context.organization, len(attempted))
+        for message in attempted:
+            if message.attempts == 0:
+                _note_delay(message)
 
     def _done(self, entries: Sequence[_Entry]) -> None:
         for entry in entries:
@@ -209,10 +222,10 @@ def in_doubt(message: Claimed, why: str) -> Verdict:
     return Verdict(MessageStatus.INDETERMINATE, why)
 
 
-async def write_results(session: TenantSession, results: Sequence[Result]) -> None:
-    """Settle or defer messages, each if it is still ours; suppress the addresses that do not exist."""
+async def write_results(session: TenantSession, results: Sequence[Result]) -> list[Result]:
+    """Settle or defer messages, each if it is still ours; suppress the addresses that do not exist. Answers those that were ours."""
     if not results:
-        return
+        return []
     by_id = {result.message.id: result for result in results}
     messages = [result.message for result in by_id.values()]
     verdicts = [result.verdict for result in by_id.values()]
@@ -237,15 +250,32 @@ async def write_results(session: TenantSession, results: Sequence[Result]) -> No
     leading = await leading_to_suppression(session, found)
     await suppress(session, [_bounce(by_id[finding.message_id].message, finding) for finding in leading])
     _announce(session, [row for row in rows if row.status != MessageStatus.DEFERRED])
+    return ours
 
 
-async def settle_abandoned(session: TenantSession, token: UUID) -> None:
-    """Settle what a dead process had claimed, when nobody can say what of it was begun: all of it is in doubt."""
+async def settle_abandoned(session: TenantSession, token: UUID) -> int:
+    """Settle what a dead process had claimed, when nobody can say what of it was begun: all of it is in doubt.
+
+    Answers how many stay so, for marketing is not repeated.
+    """
     rows = (await session.execute(_SETTLE_ABANDONED, {"token": token})).all()
     batch_ids = [row.batch_id for row in rows if row.batch_id is not None]
     await close_batches(session, batch_ids, token)
     await look_at_once(session, batch_ids)
-    _announce(session, [row for row in rows if row.status == MessageStatus.INDETERMINATE])
+    indeterminate = [row for row in rows if row.status == MessageStatus.INDETERMINATE]
+    _announce(session, indeterminate)
+    return len(indeterminate)
+
+
+def _outcome(verdict: Verdict) -> str:
+    return verdict.status.value if verdict.attempted else "put_back"
+
+
+def _note_delay(message: Claimed) -> None:
+    if message.mailing_id is None:
+        message_figures.took("single", milliseconds_of(message.id) / 1000)
+    elif message.approved_at is not None:
+        message_figures.took("mailing", message.approved_at.timestamp())
 
 
 def _storable(text: str) -> str:

@@ -1,5 +1,6 @@
 """What a delivery process that was killed had begun, as its journal tells whoever comes after it on the same machine."""
 
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -8,6 +9,7 @@ from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.logs import logger
 from chassis.scheduler import Periodic
+from services.sending import message_figures
 from services.sending.batches import close_batches, look_at_once
 from services.sending.delivery.claims import claimed_before
 from services.sending.delivery.journal import Remains, left_behind
@@ -46,6 +48,7 @@ class Recovery:
                 Result(message, remains.begun[message.id] or in_doubt(message, "its process was killed"))
                 for message in begun
             ]
-            await write_results(session, results)
+            written = await write_results(session, results)
             await close_batches(session, [batch_id], remains.token)
             await look_at_once(session, [batch_id])
+        message_figures.count("settled", Counter(result.verdict.status.value for result in written))

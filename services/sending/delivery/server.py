@@ -14,6 +14,7 @@ from chassis.secret import Secret
 from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import former_sealer, mail_wrapping_of, wrapping_of
 from chassis.vault.vault import Vault
+from services.sending.batches import OVERDUE
 from services.sending.delivery.consumers import approved_consumers
 from services.sending.delivery.drafts import Drafts
 from services.sending.delivery.figures import Figures
@@ -49,6 +50,7 @@ async def serve(settings: DeliverySettings) -> None:
         journal = await process.enter(Journal(settings.journal_folder))
         lease = await process.enter(Lease(scheduler, journal))
         outcomes = await process.enter(Outcomes(database, journal))
+        REGISTRY.register(outcomes.busiest)
         vault = Vault("sending", wrapping_of(settings), former=former_sealer("sending", settings))
         shared = _relay(settings.smtp_url, "SMTP_URL").run_by(settings.smtp_provider or "")
         relays = await process.enter(
@@ -98,6 +100,7 @@ async def serve(settings: DeliverySettings) -> None:
             process.start(consumer)
         process.start(Replays(relay, consumers))
         process.start(Soundings(relay, events_of("delivery")))
+        process.start(Soundings(scheduler, {"batches": OVERDUE}))
         process.start(Sweep(database, scheduler, worker, lease))
         process.start(recovery)
         process.start(recalls)

@@ -8,11 +8,13 @@ from uuid import UUID
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.scheduler import Periodic, Scheduler
+from services.sending import message_figures
 from services.sending.batches import BATCHES_TO_DELIVER, close_batches
 from services.sending.delivery.leases import TOKENS_OF_THE_DEAD, Lease, leased_with
 from services.sending.delivery.outcomes import settle_abandoned
 from services.sending.delivery.smtp.pool import NoAnswer
 from services.sending.delivery.worker import Worker
+from services.sending.statuses import MessageStatus
 
 _DUE_EVERY = timedelta(seconds=2)
 _DEAD_EVERY = timedelta(seconds=3)
@@ -56,4 +58,5 @@ class Sweep:
 
     async def _settle(self, context: RequestContext, token: UUID) -> None:
         async with self._database.tenant_transaction(context) as session:
-            await settle_abandoned(session, token)
+            indeterminate = await settle_abandoned(session, token)
+        message_figures.count("settled", {MessageStatus.INDETERMINATE.value: indeterminate})

@@ -11,6 +11,7 @@ from uuid import UUID
 from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.errors import Unavailable
+from services.sending import message_figures
 from services.sending.delivery.claims import Claimed, claim
 from services.sending.delivery.drafts import Draft, Drafts
 from services.sending.delivery.handover import HandOver, Letter
@@ -99,6 +100,7 @@ class Worker:
                 return
             route = await self._routes.of(session, claimed.messages)
             drafts = await self._drafts.of(session, route.messages)
+        message_figures.count("claimed", {"taken": len(claimed.messages)} | claimed.vetoed)
         campaign_ids = {message.campaign_id for message in claimed.messages}
         wait = route.wait
         try:

@@ -12,6 +12,8 @@ from itertools import chain, groupby
 from typing import Self
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.logs import logger
@@ -22,6 +24,12 @@ from services.sending.feedback.providers.directory import EVENTS
 from services.sending.feedback.reports import Kept, Report, are_processed, keep_reports
 from services.sending.feedback.understanding import understand
 from services.sending.gathering import Gathering
+
+REPORTS = Counter(
+    "flownurture_feedback_reports",
+    "Reports that were taken in, by provider or as mail, and whether they were known.",
+    ("source", "outcome"),
+)
 
 # While one commits, the others gather.
 _SETS_KEPT = 1
@@ -82,6 +90,7 @@ class Intake:
             told = None
         kept = Kept(report, is_due=told is None or any(each.finding.has_effect for each in told))
         await self._keeping.work_on(_context(None), kept, len(report.content))
+        REPORTS.labels(report.provider or "mail", "known" if kept.is_known else "kept").inc()
         await self._room.acquire()
         task = asyncio.create_task(self._have_effect_or_wait(() if told is None or kept.is_known else told))
         self._under_way.add(task)

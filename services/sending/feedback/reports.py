@@ -11,6 +11,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import RoleDatabase, TenantSession
+from chassis.soundings import MOST
 
 # Who took it in has this long; then somebody else looks after it.
 _IN_HAND = timedelta(minutes=1)
@@ -36,6 +37,11 @@ _TAKE_DUE = text("""
     FROM due WHERE report.id = due.id
     RETURNING report.id, report.rcpt_to, report.content, report.provider, report.received_at
 """)
+# How many wait for their effect longer than they should.
+DUE = text("""
+    SELECT 'due', count(*), coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0)
+    FROM (SELECT due_at FROM sending.feedback_reports WHERE due_at <= now() ORDER BY due_at LIMIT :most) AS due
+""").bindparams(most=MOST)
 _FORGET = text("DELETE FROM sending.feedback_reports WHERE received_at < now() - :kept")
 _PAGE_OF = text("""
     SELECT id, rcpt_to, content, provider, received_at FROM sending.feedback_reports

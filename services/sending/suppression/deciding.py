@@ -4,6 +4,7 @@ from uuid import UUID
 
 from chassis.context import RequestContext
 from chassis.database import Database
+from services.sending import message_figures
 from services.sending.gathering import Gathering
 from services.sending.suppression.veto import decide
 
@@ -18,6 +19,7 @@ def deciding_together(database: Database) -> Gathering[UUID]:
 
     async def decide_on(context: RequestContext, *batch_ids: UUID) -> None:
         async with database.tenant_transaction(context) as session:
-            await decide(session, *batch_ids)
+            decided = await decide(session, *batch_ids)
+        message_figures.count("decided", decided)
 
     return Gathering(decide_on, groups=_SETS, size=_MESSAGES_OF_A_SET)

@@ -24,6 +24,7 @@ from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.suppression.settings import SuppressionSettings
 from services.sending.suppression.sweep import Sweep
+from services.sending.suppression.veto import OVERDUE
 from services.sending.unsubscribe_links import UnsubscribeLinks
 
 
@@ -42,6 +43,7 @@ async def serve(settings: SuppressionSettings) -> None:
             process.start(reader)
         process.start(Replays(relay, readers))
         process.start(Soundings(relay, events_of("suppression")))
+        process.start(Soundings(scheduler, {"batches": OVERDUE}))
         process.start(Sweep(database, scheduler))
         process.start(Linking(database, scheduler))
         opting_out = opting_out_together(database)

@@ -6,6 +6,7 @@ from uuid import UUID
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.scheduler import Scheduler
+from services.sending import message_figures
 from services.sending.suppression.veto import BATCHES_WITHOUT_DECISION, decide
 
 _INTERVAL = timedelta(seconds=30)
@@ -30,4 +31,5 @@ class Sweep:
 
     async def _decide(self, context: RequestContext, batch_id: UUID) -> None:
         async with self._database.tenant_transaction(context) as session:
-            await decide(session, batch_id)
+            decided = await decide(session, batch_id)
+        message_figures.count("decided", decided)

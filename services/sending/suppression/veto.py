@@ -15,6 +15,7 @@ from psycopg.rows import namedtuple_row
 from sqlalchemy import text
 
 from chassis.database import TenantSession
+from chassis.soundings import MOST
 from flownurture.sending.v1.messages_pb2 import SuppressionReason as ReasonMessage
 from flownurture.suppression.v1.events_pb2 import MessagesApproved, SendsApproved, SendsVetoed, VetoedMessage
 from services.sending import usage
@@ -89,6 +90,15 @@ BATCHES_WITHOUT_DECISION = text("""
 """)
 
 
+# And for how long they have waited for whoever looks after them, for soundings.
+OVERDUE = text("""
+    SELECT 'decision', count(*), coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0)
+    FROM (
+        SELECT due_at FROM sending.batches WHERE status = 'requested' AND due_at <= now() ORDER BY due_at LIMIT :most
+    ) AS overdue
+""").bindparams(most=MOST)
+
+
 @dataclass(frozen=True, slots=True)
 class Veto:
     """A message that does not go, and why."""
@@ -98,15 +108,19 @@ class Veto:
     reason: SuppressionReason
 
 
-async def decide(session: TenantSession, *batch_ids: UUID) -> None:
-    """Approve or veto what is queued of batches, and let delivery and their campaigns' readers know."""
+async def decide(session: TenantSession, *batch_ids: UUID) -> Counter[str]:
+    """Approve or veto what is queued of batches, and let delivery and their campaigns' readers know.
+
+    Answers how many were approved, and vetoed by reason.
+    """
     decided = session.driver.cursor(row_factory=namedtuple_row)
     # One after the other, in one round trip.
     async with session.driver.pipeline():
         await session.driver.execute(HOLD_CAP)
         await decided.execute(_DECIDE, {"batch_ids": list(batch_ids), "order": _ORDER})
     rows: list[Any] = await decided.fetchall()
-    for batch in {row.batch_id: row for row in rows}.values():
+    batches = {row.batch_id: row for row in rows}.values()
+    for batch in batches:
         if batch.approved:
             approved = MessagesApproved if batch.of_singles else SendsApproved
             session.publish(approved(batch_id=str(batch.batch_id), message_count=batch.approved))
@@ -119,6 +133,9 @@ async def decide(session: TenantSession, *batch_ids: UUID) -> None:
         by_campaign[row.campaign_id].append(veto)
     for campaign_id, vetoes in by_campaign.items():
         announce_vetoes(session, campaign_id, vetoes)
+    return Counter({"approved": sum(batch.approved for batch in batches)}) + Counter(
+        row.reason for row in vetoed
+    )
 
 
 def announce_vetoes(session: TenantSession, campaign_id: UUID | None, vetoes: Sequence[Veto]) -> None:

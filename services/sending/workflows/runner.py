@@ -15,6 +15,7 @@ from chassis.context import RequestContext
 from chassis.database import RoleDatabase
 from chassis.errors import Unavailable
 from chassis.logs import logger
+from chassis.soundings import MOST
 from services.sending.workflows.advancing import Advancing
 
 SIZE = 500
@@ -33,6 +34,18 @@ _WITH_SOMEBODY_DUE = text("""
         WHERE place.organization_id = workflow.organization_id AND place.workflow_id = workflow.id AND place.wake_at <= :moment
     )
 """)
+
+# How many are due, and for how long, for soundings: a probe of an index for each active workflow, as above.
+DUE = text("""
+    SELECT 'due', count(*), coalesce(extract(epoch FROM clock_timestamp() - min(wake_at)), 0) FROM (
+        SELECT place.wake_at FROM sending.workflows AS workflow CROSS JOIN LATERAL (
+            SELECT wake_at FROM sending.enrollment_places
+            WHERE organization_id = workflow.organization_id AND workflow_id = workflow.id AND wake_at <= now()
+            ORDER BY wake_at LIMIT :most
+        ) AS place
+        WHERE workflow.status = 'active' LIMIT :most
+    ) AS due
+""").bindparams(most=MOST)
 
 _Key: TypeAlias = tuple[UUID, UUID]
 

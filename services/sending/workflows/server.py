@@ -15,7 +15,7 @@ from services.sending.workflows.archiving import Archiving
 from services.sending.workflows.consumers import Happenings
 from services.sending.workflows.occasions import Occasions
 from services.sending.workflows.people import PeoplePeer
-from services.sending.workflows.runner import Runner
+from services.sending.workflows.runner import DUE, Runner
 from services.sending.workflows.settings import WorkflowsSettings
 
 
@@ -37,6 +37,7 @@ async def serve(settings: WorkflowsSettings) -> None:
             process.start(consumer)
         process.start(Replays(relay, consumers))
         process.start(Soundings(relay, events_of("workflows")))
+        process.start(Soundings(scheduler, {"enrollments": DUE}))
         process.start(runner)
         process.start(Occasions(database, scheduler, people, advancing, runner))
         process.start(Archiving(database, scheduler))

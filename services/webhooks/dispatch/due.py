@@ -10,7 +10,8 @@ from services.webhooks.dispatch.parcels import Parcel
 
 # In the order of a parcel's members.
 _DUE = """
-    SELECT delivery.id, delivery.event_id, event.type, event.payload, event.sequence, event.occurred_at, delivery.scheduled
+    SELECT delivery.id, delivery.event_id, event.type, event.payload, event.sequence, event.occurred_at, delivery.scheduled,
+        delivery.attempts
     FROM deliveries AS delivery LEFT JOIN events AS event ON event.id = delivery.event_id
     WHERE delivery.endpoint_id = %s AND delivery.due_at <= now() AND delivery.id <> ALL(%s::uuid[])
     ORDER BY delivery.due_at, delivery.id LIMIT %s

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from chassis.errors import Unavailable
 from chassis.logs import logger
+from services.webhooks.dispatch import figures
 from services.webhooks.dispatch.parcels import Attempt, Entry, Parcel
 from services.webhooks.dispatch.rate import Rate
 from services.webhooks.dispatch.targets import Target, now
@@ -242,6 +243,7 @@ class Lane:
 
     async def _post(self, parcel: Parcel, target: Target) -> None:
         attempt = await self._posting(parcel, target)
+        figures.count(parcel, attempt)
         if is_success(attempt.status_code):
             self._width.answered_well()
         else:

@@ -8,7 +8,7 @@ from services.webhooks.dispatch.verdicts import Verdict
 
 
 class Parcel(NamedTuple):
-    """One delivery. `data` is the event's JSON; `scheduled` counts the attempts since the delivery was last begun."""
+    """One delivery. `data` is the event's JSON; `scheduled` counts the attempts since the delivery was last begun, `attempts` all."""
 
     delivery_id: UUID
     event_id: UUID
@@ -17,6 +17,7 @@ class Parcel(NamedTuple):
     sequence: int
     occurred_at: datetime
     scheduled: int = 0
+    attempts: int = 0
 
 
 class Attempt(NamedTuple):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from chassis.database import Database, RoleDatabase
@@ -48,6 +49,26 @@ async def test_an_event_arrives_signed_and_its_attempt_is_written_down(
         200,
     )
     assert (attempt.response_body, attempt.address) == ("ok", "127.0.0.1")
+
+
+async def test_attempts_are_counted_by_outcome_and_the_first_of_a_delivery_by_how_soon_it_came(
+    webhooks: House, receiver: Receiver
+) -> None:
+    def counted(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"flownurture_webhook_{name}", labels) or 0.0
+
+    before = [counted("attempts_total", outcome="answered"), counted("attempts_total", outcome="delivered")]
+    first = counted("delay_seconds_count")
+    receiver.answer = answering("500 No")
+    await webhooks.endpoint(receiver.url)
+    await webhooks.create_contacts()
+    await receiver.wait_for(1)
+    await webhooks.dispatcher.settled()
+    receiver.answer = answering("200 OK")
+    await webhooks.next_attempt()
+    assert counted("attempts_total", outcome="answered") == before[0] + 1
+    assert counted("attempts_total", outcome="delivered") == before[1] + 1
+    assert counted("delay_seconds_count") == first + 1
 
 
 async def test_while_a_secret_is_rotated_a_receiver_may_know_either(

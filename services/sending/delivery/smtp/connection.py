@@ -42,6 +42,12 @@ class Connection(asyncio.Protocol):
         self._over: asyncio.Future[None] | None = None
         self._last_heard = 0.0
 
+    @property
+    def certificate_ends(self) -> float | None:
+        """When the relay's certificate runs out, in seconds since 1970; None without TLS."""
+        certificate = self._transport.get_extra_info("peercert")
+        return ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None
+
     @classmethod
     async def open(cls, relay: RelayAddress, hostname: str, tls: ssl.SSLContext) -> "Connection":
         """Connect, with TLS when the relay has it, and log in. Raises Unavailable."""

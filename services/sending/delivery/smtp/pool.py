@@ -60,6 +60,8 @@ class ConnectionPool:
         self._giving_way: set[Turn] = set()
         self._pause = 0.0
         self._down_until = 0.0
+        # When the certificate that the relay showed last runs out, in seconds since 1970.
+        self.certificate_ends: float | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,6 +188,7 @@ class ConnectionPool:
             self._not_opened()
             raise NoAnswer(self.down_for, failure.message) from failure
         self._pause = 0.0
+        self.certificate_ends = connection.certificate_ends
         return connection
 
     def _not_opened(self) -> None:
