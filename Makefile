@@ -107,6 +107,10 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 	@! git grep -nIE '(^|[^A-Za-z0-9_.)}-])/(root|home|Users|work)/' \
 		|| { echo "The repository names no path of one machine."; exit 1; }
 
+.PHONY: k8s-check
+k8s-check: install ## Check what is deployed to Kubernetes, in the base and every overlay: its schemas, what pods may have, and that it is what the code needs
+	@python -m deploy.k8s.check
+
 .PHONY: model
 model: install ## Search every order in which claims, opt-outs, deaths and what else goes wrong can come, for a broken promise
 	@python -m services.sending.model

@@ -29,7 +29,7 @@ HANDLED = "handled"
 BACKOFF = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 # A third of the shortest ack_wait.
 _STILL_AT_IT_SECONDS = 3.0
-_FINISH_WITHIN_SECONDS = 20.0
+FINISH_WITHIN_SECONDS = 20.0
 
 _RECEIVE = text("INSERT INTO inbox (reader, event_id) VALUES (:reader, :event_id) ON CONFLICT DO NOTHING")
 
@@ -211,7 +211,7 @@ async def _kept_alive(message: Msg, work: Coroutine[Any, Any, None]) -> None:
 
 async def _finished(under_way: set[asyncio.Task[None]]) -> None:
     if under_way:
-        _, late = await asyncio.wait(under_way, timeout=_FINISH_WITHIN_SECONDS)
+        _, late = await asyncio.wait(under_way, timeout=FINISH_WITHIN_SECONDS)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

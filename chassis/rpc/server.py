@@ -18,7 +18,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 # How long load balancers get to notice NOT_SERVING, and then calls in flight to end. Seconds.
 _NOTICE = 0.3
-_GRACE = 15.0
+GRACE_SECONDS = 15.0
 
 
 class RpcServer:
@@ -68,7 +68,7 @@ class RpcServer:
     async def __aexit__(self, *_: object) -> None:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(_NOTICE)
-        await self._server.stop(_GRACE)
+        await self._server.stop(GRACE_SECONDS)
 
 
 class _ByPath(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in stubs alone

@@ -1,0 +1,190 @@
+"""What each process is told is what it reads: by the class of its settings, both ways."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from pydantic import ValidationError
+
+from deploy.k8s.check.code import fields_of, is_secret
+from deploy.k8s.check.findings import Told
+from deploy.k8s.check.objects import Content, Pod
+from deploy.k8s.check.trees import Tree
+from deploy.local.environment import Addresses, process_environment
+from deploy.local.secrets import Secrets
+from deploy.processes import PROCESSES, settings_of
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable as a container is told it. `source` is a ConfigMap or Secret, `value` None where it is not here to be seen."""
+
+    name: str
+    source: str
+    key: str
+    value: str | None
+    secret: bool
+    optional: bool
+    # Where it is referred to, and not there.
+    missing: bool = False
+
+
+def variables(tree: Tree, container: Content) -> Iterator[Variable]:
+    """What a container is told, whatever it comes from."""
+    for reference in container.get("envFrom", ()):
+        yield from _all_of(tree, reference)
+    for entry in container.get("env", ()):
+        given = entry.get("valueFrom", {})
+        if "value" in entry:
+            yield Variable(entry["name"], "", "", entry["value"], secret=False, optional=False)
+        elif "configMapKeyRef" in given:
+            yield _one_of(
+                entry["name"], given["configMapKeyRef"], _data(tree, "ConfigMap", given["configMapKeyRef"])
+            )
+        elif "secretKeyRef" in given:
+            yield _secret(tree, entry["name"], given["secretKeyRef"])
+
+
+def _all_of(tree: Tree, reference: Content) -> Iterator[Variable]:
+    kind, source = (
+        ("Secret", reference["secretRef"])
+        if "secretRef" in reference
+        else ("ConfigMap", reference["configMapRef"])
+    )
+    data = _data(tree, kind, source)
+    if data is None:
+        yield Variable("", source["name"], "", None, secret=kind == "Secret", optional=False, missing=True)
+    for key, value in (data or {}).items():
+        name = reference.get("prefix", "") + key
+        yield Variable(name, source["name"], key, value, secret=kind == "Secret", optional=False)
+
+
+def _one_of(name: str, reference: Content, data: Mapping[str, str] | None) -> Variable:
+    value = (data or {}).get(reference["key"])
+    optional = bool(reference.get("optional"))
+    return Variable(
+        name,
+        reference["name"],
+        reference["key"],
+        value,
+        secret=False,
+        optional=optional,
+        missing=value is None,
+    )
+
+
+def _secret(tree: Tree, name: str, reference: Content) -> Variable:
+    # Most come from elsewhere. One that is made here has to hold what is asked of it.
+    data = _data(tree, "Secret", reference)
+    optional = bool(reference.get("optional"))
+    missing = data is not None and reference["key"] not in data and not optional
+    return Variable(
+        name, reference["name"], reference["key"], None, secret=True, optional=optional, missing=missing
+    )
+
+
+def _data(tree: Tree, kind: str, reference: Content) -> Mapping[str, str] | None:
+    found = tree.named(kind, reference["name"])
+    if found is None:
+        return None
+    data: dict[str, str] = {**found.content.get("data", {}), **found.content.get("stringData", {})}
+    return data
+
+
+def container_of(process: str, pod: Pod) -> Content:
+    """The one of a pod that runs the process: it is named like it."""
+    return next(
+        (each for each in pod.spec["containers"] if each["name"] == process), pod.spec["containers"][0]
+    )
+
+
+def variables_are_those_that_are_read(tree: Tree) -> Told:
+    """Every variable is read by its process, and is there, once, and from where it may come."""
+    for process, (each, pod) in tree.processes.items():
+        fields, seen = fields_of(process), set[str]()
+        for told in variables(tree, container_of(process, pod)):
+            if told.missing:
+                yield (
+                    each,
+                    f"refers to {told.source or told.name} {told.key}".rstrip()
+                    + ", which is not there: add it",
+                )
+            elif told.name not in fields:
+                yield each, f"sets {told.name}, which {process} does not read: take it away"
+            elif told.name in seen:
+                yield each, f"sets {told.name} twice: take one away"
+            else:
+                yield from ((each, problem) for problem in _of_its_source(process, told))
+            seen.add(told.name)
+
+
+def _of_its_source(process: str, told: Variable) -> Iterator[str]:
+    field = fields_of(process)[told.name]
+    if is_secret(told.name, field) and not told.secret:
+        yield f"shows {told.name}, which is secret: refer to the key of {process}-secrets"
+    if told.secret and told.source != f"{process}-secrets":
+        yield f"takes {told.name} from {told.source}: what is {process}' own stands in {process}-secrets"
+    if told.optional and field.is_required():
+        yield f"marks {told.name} as optional, without which {process} does not start: take optional away"
+    if told.secret and not told.optional and not field.is_required():
+        yield f"demands {told.name}, without which {process} starts: mark it optional"
+
+
+def what_must_be_set_is_set(tree: Tree) -> Told:
+    """Every variable without which a process does not start."""
+    for process, (each, pod) in tree.processes.items():
+        told = {variable.name for variable in variables(tree, container_of(process, pod))}
+        for name, field in fields_of(process).items():
+            if field.is_required() and name not in told:
+                where = (
+                    f"by the key of {process}-secrets"
+                    if is_secret(name, field)
+                    else f"in the ConfigMap {process}"
+                )
+                yield each, f"does not set {name} ({field.description}): set it {where}"
+
+
+def what_is_told_is_understood(tree: Tree) -> Told:
+    """What ConfigMaps say is what the settings take, with secrets as the local runtime makes them."""
+    for process, (each, pod) in tree.processes.items():
+        told = list(variables(tree, container_of(process, pod)))
+        shown = {variable.name: variable.value for variable in told if variable.value is not None}
+        hidden = {name: value for name, value in _sample(process).items() if name not in shown}
+        try:
+            settings_of(process).model_validate(
+                {name.lower(): value for name, value in (hidden | shown).items()}
+            )
+        except ValidationError as wrong:
+            for error in wrong.errors(include_input=False, include_url=False, include_context=False):
+                name = str(error["loc"][0]).upper() if error["loc"] else "its settings"
+                # What is not set at all is told by the rule for that.
+                if error["type"] != "missing":
+                    yield each, f"sets {name} wrongly: {error['msg'].removeprefix('Value error, ')}"
+
+
+@cache
+def _secrets() -> Secrets:
+    return Secrets.generate()
+
+
+@cache
+def _sample(process: str) -> dict[str, str]:
+    """What is secret of a process, as it may look like."""
+    anywhere = dict.fromkeys(PROCESSES, "localhost:1")
+    addresses = Addresses(
+        database="localhost:1",
+        nats_url="nats://localhost:1",
+        redis_url="redis://localhost:1",
+        smtp_url="smtp://localhost:1",
+        public_url="",
+        feedback_smtp="",
+        nameserver="",
+        journals="",
+        listen=anywhere,
+        side=anywhere,
+    )
+    told = process_environment(process, addresses, _secrets())
+    return {name: value for name, value in told.items() if is_secret(name, fields_of(process)[name])}
+
+
+RULES = (variables_are_those_that_are_read, what_must_be_set_is_set, what_is_told_is_understood)
