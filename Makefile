@@ -44,6 +44,14 @@ proto: install ## Generate proto/gen from proto/
 access: install ## Generate docs/access.md, who may do what, from proto/
 	@python -m proto.access_table docs/access.md
 
+.PHONY: events
+events: install ## Generate docs/events.md, what each event holds, from proto/
+	@python -m proto.event_table docs/events.md
+
+.PHONY: docs
+docs: install ## Build the site of the documentation into var/docs; a warning fails
+	@python -m docs.site var/docs
+
 .PHONY: up down status logs reset doctor
 up: install ## Start the whole platform on this machine
 	@python -m deploy.local up
@@ -94,13 +102,15 @@ fuzz: install ## Call a house of its own with what schemathesis makes of its Ope
 lint: install ## Check format, rules, types, architecture, contract, and that what is generated is up to date
 	@ruff format --check --quiet .
 	@ruff check --quiet .
-	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py docs/*.py docs/webhooks/*.py locks/*.py
+	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py docs/*.py docs/site/*.py docs/webhooks/*.py locks/*.py
 	@lint-imports --no-logo
 	@python -m proto.lint
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \
 		&& python proto/generate.py "$$folder/gen" && python -m proto.access_table "$$folder/access.md" \
+		&& python -m proto.event_table "$$folder/events.md" \
 		&& { diff -r -x __pycache__ "$$folder/gen" proto/gen || { echo "Run make proto."; exit 1; }; } \
-		&& { diff "$$folder/access.md" docs/access.md || { echo "Run make access."; exit 1; }; }
+		&& { diff "$$folder/access.md" docs/access.md || { echo "Run make access."; exit 1; }; } \
+		&& { diff "$$folder/events.md" docs/events.md || { echo "Run make events."; exit 1; }; }
 	@python locks/check.py
 	@! git grep -nIE -e 'pypi[.]org' -e 'pythonhosted[.]org' -e 'npmjs[.]org' \
 		|| { echo "The repository names no registry."; exit 1; }

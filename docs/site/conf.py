@@ -1,0 +1,16 @@
+"""What Sphinx makes of the repository's pages, where they stand: see `docs/site/__main__.py`."""
+
+project = "FlowNurture"
+extensions = ["myst_parser"]
+root_doc = "docs/site/index"
+include_patterns = ["README.md", "CONTRIBUTING.md", "docs/**.md", "**/README.md"]
+exclude_patterns = [".tools", ".venv", "var", "**/node_modules", "**/.pytest_cache"]
+
+# Links to headings, as GitHub names them.
+myst_heading_anchors = 4
+
+html_theme = "furo"
+html_title = "FlowNurture"
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
