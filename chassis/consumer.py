@@ -135,7 +135,11 @@ class Consumer:
         context = RequestContext.of_process(
             self.durable, _id(envelope.organization_id), request_id=envelope.id
         )
-        with logs.about(context), tracing.span(envelope.type, envelope.traceparent):
+        told = {"flownurture.event_id": envelope.id, "flownurture.organization_id": envelope.organization_id}
+        with (
+            logs.about(context),
+            tracing.span(envelope.type, envelope.traceparent, tracing.CONSUMER, told),
+        ):
             await handler(event, context, inbox)
 
     async def _settle(self, message: Msg) -> None:

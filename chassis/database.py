@@ -48,12 +48,13 @@ class TenantSession:
         """The first column of the first row, or None."""
         return await self._connection.scalar(statement, parameters)
 
-    def publish(self, event: Message, event_id: UUID | None = None) -> UUID:
+    def publish(self, event: Message, event_id: UUID | None = None, *, trace: str = "") -> UUID:
         """Let an event go out once the transaction has committed, and not otherwise. Answers the id that it goes by.
 
-        It is this one, where what the event holds is bound to it, and else a fresh one.
+        It is this one, where what the event holds is bound to it, and else a fresh one. `trace` is the traceparent that it goes on
+        with, where that is not the transaction's.
         """
-        outgoing = outbox.Outgoing(event, event_id or new_id())
+        outgoing = outbox.Outgoing(event, event_id or new_id(), trace)
         self._events.append(outgoing)
         return outgoing.id
 

@@ -27,6 +27,8 @@ class Outgoing:
 
     event: Message
     id: UUID
+    # The traceparent that it goes on with; that of the transaction, where none is told.
+    trace: str = ""
 
 
 async def write(driver: Driver, organization: UUID, events: Sequence[Outgoing]) -> None:
@@ -41,7 +43,7 @@ async def write(driver: Driver, organization: UUID, events: Sequence[Outgoing]) 
         ids.append(outgoing.id)
         domains.append(domain_of(subject))
         subjects.append(subject)
-        envelopes.append(_envelope(outgoing, organization, traceparent))
+        envelopes.append(_envelope(outgoing, organization, outgoing.trace or traceparent))
     await driver.execute(_INSERT, (ids, domains, subjects, envelopes))
 
 

@@ -76,7 +76,7 @@ class Application:
                 raise UriTooLong(LONGEST_URI)  # noqa: TRY301 - told like every other refusal
             route, variables = self._router.match(scope.method, scope.path)
             name = f"{route.verb} {route.template.text}"
-            with tracing.span(name, exchange.header("traceparent") or ""):
+            with tracing.span(name, exchange.header("traceparent") or "", tracing.SERVER):
                 return name, await route.answer(exchange, variables)
         except (DomainError, HttpRefusal) as refusal:
             problem = problem_of(refusal, exchange.request_id)

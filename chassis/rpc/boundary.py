@@ -71,7 +71,10 @@ class _Gate:
             )
             raise
         self._access.check(context)
-        with logs.about(context), tracing.span(self._path, metadata.get("traceparent", "")):
+        with (
+            logs.about(context),
+            tracing.span(self._path, metadata.get("traceparent", ""), tracing.SERVER),
+        ):
             try:
                 yield context
             except DomainError:

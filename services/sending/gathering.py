@@ -2,15 +2,21 @@
 
 Whoever comes alone goes at once. So nobody waits for company on a quiet day, and on a busy one, the longer a commit takes, the more
 share it.
+
+The work is done in the trace of the first that came; those of the others lead to it, and what is known by its id goes on in its own.
 """
 
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from opentelemetry.trace import Span
+
+from chassis import tracing
 from chassis.context import RequestContext
 from chassis.errors import Unavailable
 
@@ -21,6 +27,10 @@ Work = TypeVar("Work")
 class _Item(Generic[Work]):
     work: Work
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    # What its logs and its trace go by.
+    variables: Context = field(default_factory=copy_context)
+    span: Span = field(default_factory=tracing.here)
+    trace: str = field(default_factory=tracing.current)
 
 
 @dataclass(slots=True)
@@ -79,13 +89,19 @@ class Gathering(Generic[Work]):
     def _depart(self, organization: UUID | None) -> None:
         self._leaving[organization] -= 1
         group = self._waiting[organization].popleft()
-        task = asyncio.create_task(self._go(organization, group))
+        task = asyncio.create_task(self._go(organization, group), context=group.items[0].variables)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _go(self, organization: UUID | None, group: _Group[Work]) -> None:
+        tracing.join(item.span for item in group.items)
+        own: dict[UUID, str] = {}
+        for item in group.items:
+            if isinstance(item.work, UUID):
+                own[item.work] = item.trace
         try:
-            await self._do(group.context, group.items)
+            with tracing.each_in_its_own(own):
+                await self._do(group.context, group.items)
         finally:
             self._under_way[organization] -= 1
             self._begin(organization)

@@ -133,6 +133,7 @@ class Story:
     # What is no secret and is written in most places, to show that it would be found there.
     first_name: str = field(default_factory=lambda: uuid4().hex)
     trace_id: str = field(default_factory=lambda: uuid4().hex)
+    letter_trace_id: str = field(default_factory=lambda: uuid4().hex)
     organization_id: str = ""
     failed_request_id: str = ""
     email: str = field(default_factory=lambda: f"owner.{uuid4().hex}@example.test")
@@ -590,7 +591,8 @@ class Story:
             f"/f/{form_id}", headers=self._traced, data={"your-website": "https://spam.test"}
         )
         letter = {"to": reader, "from_email": "a@grocer.test", "subject": "Receipt", "text": "Thank you."}
-        await key.post("/v1/messages", letter)
+        headers = authorization(self.key) | {"traceparent": f"00-{self.letter_trace_id}-{'1' * 16}-01"}
+        (await self.http.post("/v1/messages", headers=headers, json=letter)).raise_for_status()
         await self._mail(reader, "Receipt")
         preferences = next(urlsplit(link).path for link in links if "/p/" in link)
         one_click = next(urlsplit(link).path for link in links if "/u/" in link)

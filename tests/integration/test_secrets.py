@@ -36,6 +36,7 @@ from tests.integration.sealed_envelopes import (
 from tests.integration.sealed_values import LISTED, Place, stored_keys, stored_values, wrapping_of
 from tests.integration.secret_search import Search
 from tests.integration.secret_story import AI_KEY, KINDS, Story, echoing
+from tests.integration.traces import Spans
 
 RecordProperty = Callable[[str, object], None]
 _EXPORTED_WITHIN_SECONDS = 20
@@ -157,6 +158,33 @@ async def test_what_was_told_is_found_by_the_same_search_in(
         }
     )
     assert set().union(*(search.found(each.content) for each in written[place])) >= TOLD[place]
+
+
+async def test_a_message_can_be_followed_from_its_call_to_the_answer_of_the_relay(
+    story: Story, traces: tuple[str, list[bytes]]
+) -> None:
+    async def told() -> list[tuple[str, str]]:
+        return Spans.of(story.letter_trace_id, traces[1]).way_to("SMTP")
+
+    assert await until(told, lambda way: len(way) == 5, seconds=_EXPORTED_WITHIN_SECONDS) == [
+        ("gateway", "POST /v1/messages"),
+        ("sending", "/flownurture.sending.v1.MessageService/CreateMessage"),
+        ("suppression", "flownurture.sending.v1.MessagesRequested"),
+        ("delivery", "flownurture.suppression.v1.MessagesApproved"),
+        ("delivery", "SMTP"),
+    ]
+
+
+async def test_no_trace_tells_of_a_person(written: dict[str, list[Written]], story: Story) -> None:
+    told = [
+        b"@example.test",
+        b"@grocer.test",
+        b"Plums",
+        story.first_name.encode(),
+        story.organization_id.encode(),
+    ]
+    found = [word for word in told if any(word in each.content for each in written["traces"])]
+    assert found == [story.organization_id.encode()]
 
 
 def test_there_is_something_of_every_kind_to_look_for(story: Story) -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 from uuid import UUID
 
+from opentelemetry.trace import Span
+
+from chassis import tracing
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
 from chassis.errors import DomainError
@@ -34,6 +37,7 @@ class _Call:
     answer: "asyncio.Future[pb.CreateMessageResponse]"
     # What its logs and traces go by.
     variables: Context = field(default_factory=copy_context)
+    span: Span = field(default_factory=tracing.here)
 
 
 class Intake:
@@ -66,6 +70,7 @@ class Intake:
 
     async def _take_in(self, calls: Sequence[_Call]) -> None:
         context = calls[-1].context
+        tracing.join(call.span for call in calls)
         try:
             async with self._database.tenant_transaction(context) as session:
                 answers: Sequence[_Answer | Exception] = await self._answers(session, calls)

@@ -15,6 +15,7 @@ from uuid import UUID
 from psycopg.rows import namedtuple_row
 from sqlalchemy import text
 
+from chassis import tracing
 from chassis.database import TenantSession
 from services.sending import usage
 from services.sending.categories import STANDS_AGAINST, Category
@@ -83,6 +84,8 @@ class Claimed:
     variant: int | None = None
     workflow_mail_id: UUID | None = None
     approved_at: datetime | None = None
+    # The traceparent that it came with.
+    trace: str = ""
 
     @property
     def mailing_id(self) -> UUID | None:
@@ -115,10 +118,11 @@ async def claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID
         await leased.execute(_CLAIM, given)
     rows: list[Any] = await leased.fetchall()
     due = [row for row in rows if row.id is not None]
+    traces = {batch_id: tracing.trace_of(batch_id) for batch_id in batch_ids}
     await _tell_of_vetoes(session, [row for row in due if row.reason is not None])
     return Claim(
         list(dict.fromkeys(row.leased_id for row in rows)),
-        [_claimed(row, token) for row in due if row.reason is None],
+        [_claimed(row, token, traces[row.batch_id]) for row in due if row.reason is None],
         Counter(row.reason for row in due if row.reason is not None),
     )
 
@@ -143,7 +147,7 @@ async def claimed_before(
     return [_claimed(row, token) for row in found]
 
 
-def _claimed(row: Any, token: UUID) -> Claimed:
+def _claimed(row: Any, token: UUID, trace: str = "") -> Claimed:
     return Claimed(
         row.id,
         row.batch_id,
@@ -158,4 +162,5 @@ def _claimed(row: Any, token: UUID) -> Claimed:
         row.variant,
         row.workflow_mail_id,
         row.decided_at,
+        trace,
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 
+from chassis import tracing
 from chassis.context import RequestContext
 from services.sending.delivery import figures
 from services.sending.delivery.claims import Claimed
@@ -119,6 +120,7 @@ class HandOver:
         begun = self._begun.pop(envelope)
         message, reply = begun.letter.message, answer.reply
         self._learn(begun, reply)
+        _trace(self._relay, begun, reply)
         verdict = judge(reply, to_recipient=answer.to_recipient, attempts=message.attempts)
         if begun.note is not None:
             self._journal.answered(begun.note, verdict)
@@ -147,3 +149,16 @@ class HandOver:
             begun = self._begun.pop(broken.not_begun)
             begun.letter.lane.pace.ended(begun.ticket)
             self._left.appendleft(begun.letter)
+
+
+def _trace(relay: Relay, begun: _Begun, reply: Reply) -> None:
+    """A span for a single message. Of mailings there are too many, and nobody looks for one of them: their batch has one."""
+    message = begun.letter.message
+    if message.mailing_id is None:
+        attributes: tracing.Attributes = {
+            "flownurture.message_id": str(message.id),
+            "flownurture.relay": relay.name,
+            "flownurture.provider": begun.letter.lane.label,
+            "smtp.reply_code": reply.code,
+        }
+        tracing.note("SMTP", message.trace, seconds=monotonic() - begun.at, attributes=attributes)

@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg.rows import namedtuple_row
 from sqlalchemy import text
 
+from chassis import tracing
 from chassis.database import TenantSession
 from chassis.soundings import MOST
 from flownurture.sending.v1.messages_pb2 import SuppressionReason as ReasonMessage
@@ -123,7 +124,10 @@ async def decide(session: TenantSession, *batch_ids: UUID) -> Counter[str]:
     for batch in batches:
         if batch.approved:
             approved = MessagesApproved if batch.of_singles else SendsApproved
-            session.publish(approved(batch_id=str(batch.batch_id), message_count=batch.approved))
+            session.publish(
+                approved(batch_id=str(batch.batch_id), message_count=batch.approved),
+                trace=tracing.trace_of(batch.batch_id),
+            )
     vetoed = [row for row in rows if row.id is not None]
     if vetoed:
         await usage.give_back_all(session, Counter(row.batch_id for row in vetoed))
