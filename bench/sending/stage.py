@@ -40,6 +40,7 @@ from deploy.local.servers.redis import Redis as RedisServer
 from deploy.local.servers.unprivileged import remove_outside
 from deploy.nats.users import render_users
 from deploy.processes import PROCESSES
+from deploy.redis import users as redis_users
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.identity.v1.admission_pb2 import Grant
 from services.sending.dkim_keys import Algorithm, KeyPair
@@ -159,7 +160,7 @@ class Stage:
             "secret": ApiKey.parse(key).secret_digest,
             "requests_per_minute": grant.requests_per_minute,
         }
-        with Redis.from_url(self.addresses.redis_url) as client:
+        with Redis.from_url(self.addresses.redis_urls[redis_users.ADMIN]) as client:
             client.hset(f"grant:key:{key_id}", mapping=kept)
         return key
 
@@ -268,7 +269,12 @@ def stage(**settings: str) -> Iterator[Stage]:
         nats = Nats(
             folder / "nats", unused_port(), folder / "nats.log", render_users(secrets.bus_passwords())
         )
-        redis = RedisServer(folder / "redis", unused_port(), folder / "redis.log")
+        redis = RedisServer(
+            folder / "redis",
+            unused_port(),
+            folder / "redis.log",
+            redis_users.render_users(secrets.cache_passwords()),
+        )
         pids = {}
         servers: dict[str, Server] = {"postgres": postgres, "nats": nats, "redis": redis}
         for kind, server in servers.items():
@@ -278,7 +284,9 @@ def stage(**settings: str) -> Iterator[Stage]:
         addresses = Addresses(
             database=f"{HOST}:{postgres.port}",
             nats_url=nats.url,
-            redis_url=redis.url,
+            redis_urls={
+                user: redis.url_for(user, password) for user, password in secrets.cache_passwords().items()
+            },
             smtp_url=f"smtp://{HOST}:{unused_port()}",
             public_url="http://flownurture.test",
             feedback_smtp=f"{HOST}:{unused_port()}",

@@ -85,7 +85,7 @@ def _servers(state: StateFolder) -> list[Finding]:
     """The servers from wheels, without the ports and secrets that they would get."""
     postgres = Postgres(state.root / "postgres", 0, state.log("postgres"), Secret(""))
     nats = Nats(state.root / "nats", 0, state.log("nats"), "")
-    redis = Redis(state.root / "redis", 0, state.log("redis"))
+    redis = Redis(state.root / "redis", 0, state.log("redis"), "")
     return [_server("PostgreSQL", postgres), _server("NATS", nats), _server("Redis", redis)]
 
 

@@ -27,11 +27,14 @@ _JWT_AUDIENCE = "https://api.flownurture.test"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where everything is. `database` is host:port; `listen` and `side` are host:port by process, `journals` is a folder."""
+    """Where everything is. `database` is host:port; `listen` and `side` are host:port by process, `journals` is a folder.
+
+    `redis_urls` has the URL of each user of Redis, with what it signs in by.
+    """
 
     database: str
     nats_url: str
-    redis_url: str
+    redis_urls: Mapping[str, str]
     smtp_url: str
     public_url: str
     feedback_smtp: str
@@ -53,6 +56,8 @@ def process_environment(process: str, addresses: Addresses, secrets: Secrets) ->
         environment |= _database(process, addresses, secrets)
     if process not in ("gateway", _WITHOUT_BUS):
         environment |= _bus(process, addresses, secrets)
+    if process in addresses.redis_urls:
+        environment["REDIS_URL"] = addresses.redis_urls[process]
     if process in _SEALING:
         key = secrets.key_encryption_keys[service_of(process)]
         environment["KEY_ENCRYPTION_KEYS"] = json.dumps({"local-1": key})
@@ -89,7 +94,7 @@ def _bus(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
 
 
 def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]:
-    tokens = {"JWT_ISSUER": _JWT_ISSUER, "JWT_AUDIENCE": _JWT_AUDIENCE, "REDIS_URL": addresses.redis_url}
+    tokens = {"JWT_ISSUER": _JWT_ISSUER, "JWT_AUDIENCE": _JWT_AUDIENCE}
     public = {"PUBLIC_URL": addresses.public_url}
     links = {"LINK_KEYS": json.dumps([secrets.link_key])}
     domains = {

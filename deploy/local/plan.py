@@ -12,6 +12,7 @@ from deploy.local.premises import Premises
 from deploy.local.supervisor.plan import Plan, Preparation
 from deploy.local.supervisor.program import PythonProgram, Room, Turn
 from deploy.processes import PROCESSES, package_of
+from deploy.redis.users import ADMIN as REDIS_ADMIN
 
 _PYTHON = Path(sys.executable)
 
@@ -37,7 +38,7 @@ def plan(premises: Premises) -> Plan:
             "metrics_urls": {name: f"http://{side}/metrics" for name, side in addresses.side.items()},
             "database_url": url_in(premises.admin_url, DATABASE).reveal(),
             "nats_url": premises.bus_admin_url,
-            "redis_url": addresses.redis_url,
+            "redis_url": addresses.redis_urls[REDIS_ADMIN],
             "feedback_smtp": addresses.feedback_smtp,
             "nameserver_url": premises.nameserver_url,
             "super_admin": {

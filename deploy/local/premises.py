@@ -16,6 +16,7 @@ from deploy.local.servers.redis import Redis
 from deploy.local.state import StateFolder
 from deploy.nats.users import ADMIN, render_users
 from deploy.processes import PROCESSES
+from deploy.redis import users as redis_users
 
 # What a process may see of the environment of `up`: the rest of what it is told is made here.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LOG_LEVEL", "OTLP_ENDPOINT")
@@ -67,7 +68,8 @@ class Premises:
     @property
     def redis(self) -> Redis:
         """Our own Redis."""
-        return Redis(self.state.root / "redis", self.ports.redis, self.state.log("redis"))
+        users = redis_users.render_users(self.secrets.cache_passwords())
+        return Redis(self.state.root / "redis", self.ports.redis, self.state.log("redis"), users)
 
     @property
     def admin_url(self) -> Secret:
@@ -104,7 +106,7 @@ class Premises:
         return Addresses(
             database=f"{database.hostname}:{database.port or 5432}",
             nats_url=self.variables.get("NATS_URL") or self.nats.url,
-            redis_url=self.variables.get("REDIS_URL") or self.redis.url,
+            redis_urls=self._redis_urls,
             smtp_url=self.variables.get("SMTP_URL") or f"smtp://{HOST}:{self.ports.smtp}",
             public_url=self.gateway_url,
             feedback_smtp=f"{HOST}:{self.ports.feedback}",
@@ -122,6 +124,14 @@ class Premises:
     def passed_on_to(self, process: str) -> dict[str, str]:
         """The part that a process gets."""
         return self.passed_on | self._ours(_PASSED_ON_TO.get(process, ()))
+
+    @property
+    def _redis_urls(self) -> dict[str, str]:
+        # A Redis of somebody else's has its own users; its URL says which one to be.
+        if given := self.variables.get("REDIS_URL"):
+            return dict.fromkeys(redis_users.user_names(), given)
+        passwords = self.secrets.cache_passwords()
+        return {user: self.redis.url_for(user, password) for user, password in passwords.items()}
 
     def _ours(self, names: Sequence[str]) -> dict[str, str]:
         return {name: self.variables[name] for name in names if self.variables.get(name)}

@@ -15,6 +15,7 @@ from chassis.secret import Secret
 from deploy.database.roles import role_list
 from deploy.nats.topology import topology
 from deploy.nats.users import ADMIN
+from deploy.redis.users import user_names
 
 _KEY_BYTES = 32
 
@@ -38,6 +39,7 @@ class Secrets:
     database_admin: str
     database_roles: dict[str, str]
     nats_users: dict[str, str]
+    redis_users: dict[str, str]
     stamp_keys: dict[str, str]
     jwt_key: str
     link_key: str
@@ -58,6 +60,7 @@ class Secrets:
             database_admin=token_urlsafe(18),
             database_roles={role.name: token_urlsafe(18) for role in role_list().roles},
             nats_users={user: token_urlsafe(18) for user in (ADMIN, *topology().processes)},
+            redis_users={user: token_urlsafe(18) for user in user_names()},
             stamp_keys={process: _key() for process in processes},
             jwt_key=_key(),
             link_key=_key(),
@@ -92,6 +95,10 @@ class Secrets:
     def bus_passwords(self) -> dict[str, Secret]:
         """The password of each user of the event bus."""
         return {user: Secret(password) for user, password in self.nats_users.items()}
+
+    def cache_passwords(self) -> dict[str, Secret]:
+        """The password of each user of Redis."""
+        return {user: Secret(password) for user, password in self.redis_users.items()}
 
     def trusted_keys(self) -> dict[str, str]:
         """The public half of each process' stamp key."""

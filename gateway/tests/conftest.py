@@ -53,7 +53,7 @@ async def house(servers: Any) -> AsyncIterator[House]:
             "metrics_listen": "127.0.0.1:0",
             "stamp_private_key": Secret(private),
             "stamp_trusted_keys": "{}",
-            "redis_url": Secret(servers.redis_url),
+            "redis_url": Secret(servers.addresses.redis_urls["gateway"]),
             "jwt_issuer": ISSUER,
             "jwt_audience": AUDIENCE,
             "public_url": "http://gateway.test",

@@ -3,6 +3,7 @@
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from chassis.secret import Secret
 
@@ -17,4 +18,8 @@ def redis_at(url: Secret) -> Redis:
         socket_connect_timeout=_TIMEOUT,
         # At once and no more than once: for a pooled connection that Redis has closed meanwhile.
         retry=Retry(NoBackoff(), retries=1),
+        # Neither who it is made by is told to the server, nor is it asked for what Redis Enterprise alone has: its user
+        # may do what grants and counts take, and not all servers know the two commands.
+        driver_info=None,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )

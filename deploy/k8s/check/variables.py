@@ -13,6 +13,7 @@ from deploy.k8s.check.trees import Tree
 from deploy.local.environment import Addresses, process_environment
 from deploy.local.secrets import Secrets
 from deploy.processes import PROCESSES, settings_of
+from deploy.redis.users import user_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def _sample(process: str) -> dict[str, str]:
     addresses = Addresses(
         database="localhost:1",
         nats_url="nats://localhost:1",
-        redis_url="redis://localhost:1",
+        redis_urls=dict.fromkeys(user_names(), "redis://localhost:1"),
         smtp_url="smtp://localhost:1",
         public_url="",
         feedback_smtp="",

