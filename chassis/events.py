@@ -37,6 +37,8 @@ class EventBus:
             name=user,
             # Replies come back under the user's own prefix, so that no process can listen to another's.
             inbox_prefix=f"_INBOX.{user}",
+            # Who waits for the server to ask for TLS can be told by anybody between that it does not.
+            tls_handshake_first=self._settings.nats_url.startswith("tls://"),
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
             connect_timeout=2,

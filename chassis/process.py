@@ -4,7 +4,7 @@
         database = await process.enter(Database(settings.database_url, schema="contacts"))
         bus = await process.enter(EventBus(settings))
         process.start(Relay(...))
-        await process.serve(RpcServer("contacts", settings.listen, process.verifier, database).add(...))
+        await process.serve(RpcServer("contacts", settings.listen, process.verifier, database, process.tls).add(...))
 
 SIGTERM and SIGINT end it in order: first the server drains, then background tasks stop, then what was entered is
 left. A background task that fails ends the process in the same order, with exit code 1.
@@ -21,6 +21,7 @@ from typing import Any, Protocol, Self, TypeVar
 from chassis import logs, tracing
 from chassis.health import SidePort
 from chassis.loop_lag import LoopLag
+from chassis.rpc.tls import MutualTls
 from chassis.settings import ProcessSettings
 from chassis.stamp import Stamper, StampVerifier
 
@@ -59,6 +60,11 @@ class Process:
     def verifier(self) -> StampVerifier:
         """Checks the stamps of calls to this process."""
         return StampVerifier(self.name, self._settings.stamp_trusted_keys)
+
+    @cached_property
+    def tls(self) -> MutualTls | None:
+        """What this process shows when it calls and is called; None where calls go in plain text."""
+        return MutualTls.of(self._settings)
 
     async def enter(self, component: AbstractAsyncContextManager[Entered]) -> Entered:
         """Enter a component, to be left when the process ends.

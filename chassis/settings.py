@@ -9,9 +9,10 @@ Fields are the variables in lower case. Loading fails with a line for each varia
 import binascii
 import sys
 from base64 import b64decode
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, Json, ValidationError
+from pydantic import AfterValidator, Field, Json, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.secret import Secret
@@ -77,6 +78,29 @@ class ProcessSettings(EnvironmentSettings):
     stamp_trusted_keys: Json[dict[str, PublicKey]] = Field(
         description="the Ed25519 keys whose stamps are believed: JSON, process name to 32 bytes in base64"
     )
+    rpc_tls_certificate: Path | None = Field(
+        None,
+        description="the file with the process' certificate, in which its name stands as a DNS name; PEM",
+    )
+    rpc_tls_key: Path | None = Field(None, description="the file with that certificate's private key; PEM")
+    rpc_tls_authorities: Path | None = Field(
+        None,
+        validate_default=True,
+        description="the file with the authorities whose certificates other processes must have; PEM."
+        " Without the three files calls go in plain text",
+    )
+
+    @field_validator("rpc_tls_authorities")
+    @classmethod
+    def _all_or_none(cls, authorities: Path | None, info: ValidationInfo) -> Path | None:
+        # One that is wrong is told of by itself.
+        files = [
+            authorities,
+            *(info.data.get(name, authorities) for name in ("rpc_tls_certificate", "rpc_tls_key")),
+        ]
+        if len({file is None for file in files}) > 1:
+            raise ValueError("must be set with RPC_TLS_CERTIFICATE and RPC_TLS_KEY, or none of them")
+        return authorities
 
 
 class RelaySettings(EnvironmentSettings):
@@ -107,7 +131,9 @@ class MigrationSettings(EnvironmentSettings):
 class EventsSettings(EnvironmentSettings):
     """What a process that publishes or reads events needs."""
 
-    nats_url: str = Field(description="nats://host:port of the event bus")
+    nats_url: str = Field(
+        description="nats://host:port of the event bus; tls:// where the server speaks TLS first (handshake_first)"
+    )
     nats_user: str = Field(description="the process' user on the event bus, named like the process")
     nats_password: Secret = Field(description="that user's password")
 

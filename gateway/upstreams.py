@@ -11,6 +11,7 @@ from chassis.contract.access import GATEWAY
 from chassis.errors import DomainError
 from chassis.identifiers import new_id
 from chassis.rpc.client import Peer
+from chassis.rpc.tls import MutualTls
 from chassis.stamp import Stamper
 from flownurture.identity.v1 import admission_pb2, admission_pb2_grpc, auth_pb2, auth_pb2_grpc
 from gateway.credentials import Credential
@@ -27,6 +28,7 @@ class Upstreams:
     def __init__(self, settings: GatewaySettings, stamper: Stamper) -> None:
         self._settings = settings
         self._stamper = stamper
+        self._tls = MutualTls.of(settings)
         self._peers: dict[str, Peer] = {}
         self._open = AsyncExitStack()
 
@@ -40,7 +42,7 @@ class Upstreams:
     async def peer(self, domain: str) -> Peer:
         """The process that answers for a domain of the contract."""
         if domain not in self._peers:
-            peer = Peer(self._settings.target(domain), domain, self._stamper)
+            peer = Peer(self._settings.target(domain), domain, self._stamper, self._tls)
             self._peers[domain] = await self._open.enter_async_context(peer)
         return self._peers[domain]
 

@@ -11,7 +11,9 @@ from chassis.context import RequestContext
 from chassis.errors import DeadlineExceeded
 from chassis.rpc import deadline
 from chassis.rpc.options import CHANNEL_OPTIONS
+from chassis.rpc.renewed_channel import RenewedChannel
 from chassis.rpc.status import error_of
+from chassis.rpc.tls import MutualTls
 from chassis.stamp import STAMP_METADATA, Stamper
 
 Request = TypeVar("Request")
@@ -25,7 +27,8 @@ _RESOLVERS = ("dns:", "ipv4:", "ipv6:", "unix:")
 class Peer:
     """Another process, by its target (`contacts:9000`, `127.0.0.1:9102`) and its name, the audience.
 
-    A name that stands for several addresses is called at all of them in turn.
+    A name that stands for several addresses is called at all of them in turn. With TLS whoever answers shows a certificate
+    with the name.
 
     A stub's method is called through the peer, and never without a context:
 
@@ -35,13 +38,17 @@ class Peer:
 
     channel: grpc.aio.Channel
 
-    def __init__(self, target: str, audience: str, stamper: Stamper) -> None:
+    def __init__(self, target: str, audience: str, stamper: Stamper, tls: MutualTls | None = None) -> None:
         self._target = target if target.startswith(_RESOLVERS) else f"dns:///{target}"
         self._audience = audience
         self._stamper = stamper
+        self._tls = tls
 
     async def __aenter__(self) -> Self:
-        self.channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+        if self._tls is None:
+            self.channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+        else:
+            self.channel = RenewedChannel(self._target, self._audience, self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -12,6 +12,7 @@ from chassis.database import Database
 from chassis.rpc.boundary import Boundary, StreamBoundary
 from chassis.rpc.methods import Method, Servicer, StreamingMethod, methods_of
 from chassis.rpc.options import SERVER_OPTIONS
+from chassis.rpc.tls import MutualTls
 from chassis.stamp import StampVerifier
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -24,6 +25,8 @@ GRACE_SECONDS = 15.0
 class RpcServer:
     """Serves on `listen` (host:port; port 0 takes a free one, told by `port`) from entering to leaving.
 
+    With TLS it takes calls from those alone who have a certificate of the same authorities.
+
     Leaving it drains: the health service says NOT_SERVING, no new call is taken, those in flight end.
     """
 
@@ -35,11 +38,13 @@ class RpcServer:
         listen: str,
         verifier: StampVerifier,
         database: Database | None = None,
+        tls: MutualTls | None = None,
     ) -> None:
         self._process = process
         self._listen = listen
         self._verifier = verifier
         self._database = database
+        self._tls = tls
         self._methods: dict[str, Handler] = {}
         self._services: list[str] = []
         self._health = grpc_health.HealthServicer()
@@ -57,7 +62,11 @@ class RpcServer:
         self._server.add_generic_rpc_handlers((_ByPath(self._methods),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
-            self.port = self._server.add_insecure_port(self._listen)
+            self.port = (
+                self._server.add_insecure_port(self._listen)
+                if self._tls is None
+                else self._server.add_secure_port(self._listen, self._tls.server_credentials())
+            )
         except RuntimeError:
             raise SystemExit(f"{self._process} cannot listen on {self._listen}: is the port taken?") from None
         await self._server.start()

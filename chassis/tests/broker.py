@@ -15,6 +15,7 @@ from nats.js.api import ConsumerConfig, StreamConfig
 
 from chassis.secret import Secret
 from chassis.settings import EventsSettings
+from chassis.tests.certificates import Files
 
 PASSWORD = "probe"
 
@@ -25,11 +26,12 @@ class Broker:
 
     directory: Path
     port: int = 0
+    tls: Files | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if self.tls else 'nats'}://127.0.0.1:{self.port}"
 
     @property
     def settings(self) -> EventsSettings:
@@ -46,6 +48,11 @@ class Broker:
             jetstream {{ store_dir: "{self.directory}", sync_interval: always }}
             authorization {{ user: probe, password: {PASSWORD} }}
         """)
+        if self.tls is not None:
+            with config.open("a") as added:
+                added.write(
+                    f'tls {{ cert_file: "{self.tls.certificate}", key_file: "{self.tls.key}", handshake_first: true }}'
+                )
         program = shutil.which("nats-server", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
         assert program is not None
         self._process = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)

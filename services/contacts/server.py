@@ -52,7 +52,9 @@ async def serve(settings: ContactsSettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         lookup = await process.enter(RoleDatabase(settings.database_lookup_url))
         bus = await process.enter(EventBus(settings))
-        identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
+        identity = await process.enter(
+            Peer(settings.identity_target, "identity", process.stamper, process.tls)
+        )
         links = ConfirmationLinks(settings.link_keys, settings.public_url)
         readers = consumers(bus, database)
         imports = import_worker(database, scheduler)
@@ -69,7 +71,7 @@ async def serve(settings: ContactsSettings) -> None:
         process.start(imports)
         process.start(bulk_changes)
         process.start(SegmentWatcher(database, scheduler))
-        server = RpcServer("contacts", settings.listen, process.verifier, database)
+        server = RpcServer("contacts", settings.listen, process.verifier, database, process.tls)
         server.add(
             ContactApi(),
             ListApi(),

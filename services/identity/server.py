@@ -14,6 +14,7 @@ from chassis.retention import Prune
 from chassis.rpc.client import Peer
 from chassis.rpc.methods import Servicer
 from chassis.rpc.server import RpcServer
+from chassis.rpc.tls import MutualTls
 from chassis.scheduler import Scheduler
 from chassis.sealed_mail import SealedMails
 from chassis.soundings import Soundings, events_of
@@ -86,7 +87,7 @@ async def serve(settings: IdentitySettings) -> None:
         process.start(
             Scheduler(scheduler, CHANGES_TO_SETTLE, _SETTLED_WITHIN, settlement.settle, process="identity")
         )
-        server = RpcServer("identity", settings.listen, process.verifier, database)
+        server = RpcServer("identity", settings.listen, process.verifier, database, process.tls)
         await process.serve(server.add(*services, DeadLetterService(relay, "identity")))
 
 
@@ -112,12 +113,12 @@ async def servicers(
     tokens = AccessTokens(
         SigningKeys(settings.jwt_private_keys), issuer=settings.jwt_issuer, audience=settings.jwt_audience
     )
-    stamper = Stamper("identity", settings.stamp_private_key)
+    stamper, tls = Stamper("identity", settings.stamp_private_key), MutualTls.of(settings)
     peers = UsagePeers(
-        await enter(Peer(settings.contacts_target, "contacts", stamper)),
-        await enter(Peer(settings.sending_target, "sending", stamper)),
-        await enter(Peer(settings.webhooks_target, "webhooks", stamper)),
-        await enter(Peer(settings.integrations_target, "integrations", stamper)),
+        await enter(Peer(settings.contacts_target, "contacts", stamper, tls)),
+        await enter(Peer(settings.sending_target, "sending", stamper, tls)),
+        await enter(Peer(settings.webhooks_target, "webhooks", stamper, tls)),
+        await enter(Peer(settings.integrations_target, "integrations", stamper, tls)),
     )
     # Entered late and so left early: what it finishes needs the others.
     afterwards = await enter(Afterwards())
@@ -147,7 +148,7 @@ async def servicers(
         clock=clock,
     )
     readers = {
-        process: await enter(Peer(target, process, stamper))
+        process: await enter(Peer(target, process, stamper, tls))
         for process, target in settings.dead_letter_targets.items()
     }
     return (

@@ -54,11 +54,17 @@ async def serve(settings: IntegrationsSettings) -> None:
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
-        sending = await process.enter(Peer(settings.sending_target, "sending", process.stamper))
-        suppression = await process.enter(Peer(settings.suppression_target, "suppression", process.stamper))
-        contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
+        sending = await process.enter(Peer(settings.sending_target, "sending", process.stamper, process.tls))
+        suppression = await process.enter(
+            Peer(settings.suppression_target, "suppression", process.stamper, process.tls)
+        )
+        contacts = await process.enter(
+            Peer(settings.contacts_target, "contacts", process.stamper, process.tls)
+        )
         model = await process.enter(LanguageModel(settings))
-        identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
+        identity = await process.enter(
+            Peer(settings.identity_target, "identity", process.stamper, process.tls)
+        )
         http = await process.enter(HttpClient())
         vault = Vault("integrations", wrapping_of(settings))
         offers = offers_of(settings.crms, http)
@@ -85,7 +91,7 @@ async def serve(settings: IntegrationsSettings) -> None:
         process.start(nudges)
         process.start(Revoker(database, scheduler, vault, offers))
         process.start(runner)
-        server = RpcServer("integrations", settings.listen, process.verifier, database)
+        server = RpcServer("integrations", settings.listen, process.verifier, database, process.tls)
         server.add(
             WritingApi(database, model, MailChecks(sending), EarlierMails(sending)),
             CopilotApi(database, model, Tools(contacts, sending)),

@@ -64,10 +64,16 @@ async def serve(settings: SendingSettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         recorder = await process.enter(Recorder(database))
-        contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
+        contacts = await process.enter(
+            Peer(settings.contacts_target, "contacts", process.stamper, process.tls)
+        )
         recipients = ContactsPeer(contacts)
-        identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
-        webhooks = await process.enter(Peer(settings.webhooks_target, "webhooks", process.stamper))
+        identity = await process.enter(
+            Peer(settings.identity_target, "identity", process.stamper, process.tls)
+        )
+        webhooks = await process.enter(
+            Peer(settings.webhooks_target, "webhooks", process.stamper, process.tls)
+        )
         dispatch = Dispatch(database, scheduler)
         plans = IdentityPeer(identity)
         fan_out = FanOut(database, scheduler, recipients, plans, dispatch)
@@ -104,7 +110,7 @@ async def serve(settings: SendingSettings) -> None:
         links = TrackingLinks(settings.link_keys, settings.public_url)
         checks = ChecksPeer(contacts, identity, webhooks)
         campaigns = CampaignApi(database, recipients, launched=fan_out.launched)
-        server = RpcServer("sending", settings.listen, process.verifier, database)
+        server = RpcServer("sending", settings.listen, process.verifier, database, process.tls)
         server.add(
             campaigns,
             MessageApi(database),

@@ -55,7 +55,7 @@ async def serve(settings: WebhooksSettings) -> None:
         process.start(Prune(scheduler))
         process.start(Forgetting(scheduler))
         process.start(ReplayRunner(database, scheduler, dispatcher.wake))
-        server = RpcServer("webhooks", settings.listen, process.verifier, database)
+        server = RpcServer("webhooks", settings.listen, process.verifier, database, process.tls)
         server.add(
             WebhookEndpointApi(vault, settings.destination_rules, dispatcher.wake),
             WebhookDeliveryApi(dispatcher.wake),

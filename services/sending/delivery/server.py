@@ -106,7 +106,7 @@ async def serve(settings: DeliverySettings) -> None:
         process.start(recalls)
         process.start(outcomes)
         process.start(worker)
-        server = RpcServer("delivery", settings.listen, process.verifier, database)
+        server = RpcServer("delivery", settings.listen, process.verifier, database, process.tls)
         await process.serve(server.add(DeadLetterService(relay, "delivery")))
 
 

@@ -33,5 +33,5 @@ async def serve(settings: FeedbackSettings) -> None:
         providers = configured(settings, Visits().get)
         opt_outs = OptOuts(database, unsubscribe_addresses)
         await process.enter(FeedbackListener(intake, opt_outs, settings.smtp_listen))
-        server = RpcServer("feedback", settings.listen, process.verifier, database)
+        server = RpcServer("feedback", settings.listen, process.verifier, database, process.tls)
         await process.serve(server.add(ProviderReportApi(providers, intake)))

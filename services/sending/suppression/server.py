@@ -35,7 +35,9 @@ async def serve(settings: SuppressionSettings) -> None:
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         resubscriptions = Resubscriptions(await process.enter(RoleDatabase(settings.database_consent_url)))
-        contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
+        contacts = await process.enter(
+            Peer(settings.contacts_target, "contacts", process.stamper, process.tls)
+        )
         bus = await process.enter(EventBus(settings))
         readers = consumers(bus, database, resubscriptions)
         process.start(Relay(relay, bus, domain="suppression", wake=database.outbox_written))
@@ -47,7 +49,7 @@ async def serve(settings: SuppressionSettings) -> None:
         process.start(Sweep(database, scheduler))
         process.start(Linking(database, scheduler))
         opting_out = opting_out_together(database)
-        server = RpcServer("suppression", settings.listen, process.verifier, database)
+        server = RpcServer("suppression", settings.listen, process.verifier, database, process.tls)
         server.add(
             SuppressionApi(),
             SuppressionFileApi(database),

@@ -26,8 +26,12 @@ async def serve(settings: WorkflowsSettings) -> None:
         relay = await process.enter(RoleDatabase(settings.database_relay_url))
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
-        contacts = await process.enter(Peer(settings.contacts_target, "contacts", process.stamper))
-        identity = await process.enter(Peer(settings.identity_target, "identity", process.stamper))
+        contacts = await process.enter(
+            Peer(settings.contacts_target, "contacts", process.stamper, process.tls)
+        )
+        identity = await process.enter(
+            Peer(settings.identity_target, "identity", process.stamper, process.tls)
+        )
         people = PeoplePeer(contacts)
         advancing = Advancing(database, people, IdentityPeer(identity))
         runner = Runner(scheduler, advancing)
@@ -41,5 +45,5 @@ async def serve(settings: WorkflowsSettings) -> None:
         process.start(runner)
         process.start(Occasions(database, scheduler, people, advancing, runner))
         process.start(Archiving(database, scheduler))
-        server = RpcServer("workflows", settings.listen, process.verifier, database)
+        server = RpcServer("workflows", settings.listen, process.verifier, database, process.tls)
         await process.serve(server.add(DeadLetterService(relay, "workflows")))
