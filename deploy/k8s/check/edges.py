@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from deploy.k8s.check.code import calls_of, seals, ways_out_of
 from deploy.k8s.check.findings import Told
-from deploy.k8s.check.objects import Content, Object, Pod, matches
+from deploy.k8s.check.objects import COMPONENT, Content, Object, Pod, matches
 from deploy.k8s.check.trees import Tree
 from deploy.k8s.check.variables import container_of, variables
 from deploy.processes import PROCESSES
@@ -75,6 +75,37 @@ def ways_out_are_those_that_are_needed(tree: Tree) -> Told:
                 yield each, f"is labelled {_WAY}{way}, and no policy is for it: add one that names the ports"
 
 
+def who_is_let_out_by_name_is_let_in(tree: Tree) -> Told:
+    """Where what is reached stands here as well, as servers of an overlay may, it lets in whoever may get to it."""
+    for each, pod in tree.pods:
+        for other, others_pod in tree.pods:
+            # Between processes, the calls say it.
+            if others_pod.labels.get(COMPONENT) == "process":
+                continue
+            for number in sorted(_let_out_by_name(tree, pod, others_pod)):
+                if not _lets(tree, "Ingress", others_pod, pod, (_port_name(others_pod, number), number)):
+                    yield (
+                        other,
+                        f"is reached by {each.name} at port {number}, and no policy lets that in: add it to ingress of {other.name}",
+                    )
+
+
+def _let_out_by_name(tree: Tree, pod: Pod, other: Pod) -> set[int]:
+    return {
+        port["port"]
+        for policy in _policies(tree, "Egress", pod.labels)
+        for rule in policy.spec.get("egress", ())
+        if rule.get("to") and _names(rule, "to", other.labels)
+        for port in rule.get("ports", ())
+        if isinstance(port.get("port"), int)
+    }
+
+
+def _port_name(pod: Pod, number: int) -> str:
+    named = (port for container in pod.containers for port in container.get("ports", ()))
+    return next((port.get("name", "") for port in named if port["containerPort"] == number), "")
+
+
 def names_can_be_looked_up(tree: Tree) -> Told:
     """Whoever reaches anybody finds them by name."""
     for each, pod in tree.pods:
@@ -142,5 +173,6 @@ RULES = (
     nothing_is_open_by_itself,
     calls_are_the_edges,
     ways_out_are_those_that_are_needed,
+    who_is_let_out_by_name_is_let_in,
     names_can_be_looked_up,
 )

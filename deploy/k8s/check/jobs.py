@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from deploy.k8s.check.code import migrated_schemas, role_passwords
 from deploy.k8s.check.findings import Told
-from deploy.k8s.check.objects import COMPONENT, Pod
+from deploy.k8s.check.objects import COMPONENT, Pod, is_called
 from deploy.k8s.check.trees import Tree
 from deploy.k8s.check.variables import variables
 
@@ -43,8 +43,12 @@ def _of_a_migration(tree: Tree, schema: str, pod: Pod) -> Iterator[str]:
         yield f"does not migrate {schema}: set command to {command}"
     if f"flownurture/{schema}" not in str(container.get("image")):
         yield f"runs the image {container.get('image')}: that of {schema} is flownurture/{schema}"
-    told = [(each.name, each.source, each.key) for each in variables(tree, container)]
-    if told != [("DATABASE_OWNER_URL", f"{schema}-owner", "DATABASE_OWNER_URL")]:
+    told = [
+        (each.name, each.key)
+        for each in variables(tree, container)
+        if is_called(each.source, f"{schema}-owner")
+    ]
+    if told != [("DATABASE_OWNER_URL", "DATABASE_OWNER_URL")] or len(container["env"]) != 1:
         yield f"is not told just who owns {schema}: refer to DATABASE_OWNER_URL of {schema}-owner"
     if pod.labels.get(COMPONENT) != "migration":
         yield f"makes pods that are not labelled {COMPONENT}: migration, by which a roll-out finds them: label them"

@@ -1,5 +1,6 @@
 """Objects of Kubernetes, as far as they are looked at: who they are, and the pods that they make."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,6 +75,11 @@ class Object:
         if not isinstance(template, Mapping) or "containers" not in template.get("spec", {}):
             return None
         return Pod(template.get("metadata", {}).get("labels", {}), template["spec"])
+
+
+def is_called(given: str, name: str) -> bool:
+    """Whether a name is this one, as it is or with the hash that kustomize adds to what it generates."""
+    return given == name or bool(re.fullmatch(f"{re.escape(name)}-[a-z0-9]{{10}}", given))
 
 
 def matches(selector: Content | None, labels: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from deploy.k8s.check.code import fields_of, is_secret
 from deploy.k8s.check.findings import Told
-from deploy.k8s.check.objects import Content, Pod
+from deploy.k8s.check.objects import Content, Pod, is_called
 from deploy.k8s.check.trees import Tree
 from deploy.local.environment import Addresses, process_environment
 from deploy.local.secrets import Secrets
@@ -123,7 +123,7 @@ def _of_its_source(process: str, told: Variable) -> Iterator[str]:
     field = fields_of(process)[told.name]
     if is_secret(told.name, field) and not told.secret:
         yield f"shows {told.name}, which is secret: refer to the key of {process}-secrets"
-    if told.secret and told.source != f"{process}-secrets":
+    if told.secret and not is_called(told.source, f"{process}-secrets"):
         yield f"takes {told.name} from {told.source}: what is {process}' own stands in {process}-secrets"
     if told.optional and field.is_required():
         yield f"marks {told.name} as optional, without which {process} does not start: take optional away"

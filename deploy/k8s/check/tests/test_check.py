@@ -1,5 +1,6 @@
 """Each rule speaks when what it is about is broken, and only then."""
 
+import os
 from asyncio import to_thread
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,12 +16,25 @@ from deploy.k8s.check import edges, endurance, hardening, jobs, schemas, serving
 from deploy.k8s.check.__main__ import app
 from deploy.k8s.check.code import ANSWERS
 from deploy.k8s.check.findings import Rule, findings
-from deploy.k8s.check.objects import Object
+from deploy.k8s.check.objects import Object, is_called
 from deploy.k8s.check.rules import RULES, checked
 from deploy.k8s.check.trees import ROOT, Tree, folders, tree
 from deploy.local.probe import is_ready
+from deploy.processes import PROCESSES
 
 GONE = object()
+OVERLAY = """
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: flownurture
+resources: [BASE]
+configMapGenerator:
+  - {name: platform, behavior: merge, literals: ["PUBLIC_URL=https://api.customer.test"]}
+secretGenerator:
+  - {name: contacts-owner, literals: ["DATABASE_OWNER_URL=postgresql://owner"]}
+images:
+  - {name: flownurture/contacts, newName: registry.test/flownurture/contacts}
+"""
 CONTAINER = "spec template spec containers 0"
 
 
@@ -361,6 +375,13 @@ BREAKS = [
     Break(
         edges.ways_out_are_those_that_are_needed, "NetworkPolicy/to-redis", "", GONE, "no policy is for it"
     ),
+    Break(
+        edges.who_is_let_out_by_name_is_let_in,
+        "NetworkPolicy/to-nats",
+        "spec egress 0 to",
+        [{"podSelector": {"matchLabels": {"app.kubernetes.io/component": "bootstrap"}}}],
+        "Job/event-bus-provision (base/bootstrap/event-bus.yaml): is reached by contacts at port 4222",
+    ),
     Break(edges.names_can_be_looked_up, "NetworkPolicy/to-dns", "", GONE, "cannot ask the DNS"),
     Break(
         jobs.schemas_have_migrations,
@@ -577,6 +598,23 @@ def test_findings_name_the_file_that_an_object_begins_in(base: Tree) -> None:
     assert str(deployment) == "Deployment/contacts (base/contacts/deployment.yaml)"
 
 
+def test_an_overlay_composes_and_whoever_reads_what_it_says_is_rolled_out_anew(
+    base: Tree, tmp_path: Path
+) -> None:
+    (tmp_path / "kustomization.yaml").write_text(
+        OVERLAY.replace("BASE", os.path.relpath(ROOT / "base", tmp_path))
+    )
+    overlay = tree(tmp_path)
+    assert not checked(overlay)
+    rolled_out = {
+        process
+        for process, (_, pod) in overlay.processes.items()
+        if pod.spec["containers"] != base.processes[process][1].spec["containers"]
+    }
+    # It reads nothing that more than one process is told.
+    assert rolled_out == set(PROCESSES) - {"feedback"}
+
+
 def test_the_command_tells_of_a_copy_that_is_broken_and_of_one_that_cannot_be_built(tmp_path: Path) -> None:
     copytree(ROOT / "base", tmp_path / "base")
     life = tmp_path / "base/life/pod.yaml"
@@ -624,7 +662,9 @@ def changed(base: Tree, broken: Break) -> Tree:
     """The tree after the change, nothing of the one before being touched."""
     contents = [dict(deepcopy(each.content)) for each in base.objects]
     kind, name = broken.object.split("/")
-    content = next(each for each in contents if each["kind"] == kind and is_named(each, name))
+    content = next(
+        each for each in contents if each["kind"] == kind and is_called(each["metadata"]["name"], name)
+    )
     *way, last = broken.path.split() or [""]
     at: Any = content
     for step in way:
@@ -636,9 +676,3 @@ def changed(base: Tree, broken: Break) -> Tree:
     else:
         at[int(last) if isinstance(at, list) else last] = broken.value
     return Tree(base.name, [Object(each) for each in contents])
-
-
-def is_named(content: dict[str, Any], name: str) -> bool:
-    """By a name, to which a hash is added where it is generated."""
-    given = content["metadata"]["name"]
-    return bool(given == name or (content["kind"] == "ConfigMap" and given.rpartition("-")[0] == name))
