@@ -8,6 +8,8 @@ exclude_patterns = [".tools", ".venv", "var", "**/node_modules", "**/.pytest_cac
 
 # Links to headings, as GitHub names them.
 myst_heading_anchors = 4
+# Quotes that go over lines of a console are beyond its lexer; the block is shown all the same.
+suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"
 html_title = "FlowNurture"
