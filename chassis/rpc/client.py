@@ -11,6 +11,7 @@ from chassis.context import RequestContext
 from chassis.errors import DeadlineExceeded
 from chassis.rpc import deadline
 from chassis.rpc.options import CHANNEL_OPTIONS
+from chassis.rpc.presence import Presence
 from chassis.rpc.renewed_channel import RenewedChannel
 from chassis.rpc.status import error_of
 from chassis.rpc.tls import MutualTls
@@ -27,8 +28,9 @@ _RESOLVERS = ("dns:", "ipv4:", "ipv6:", "unix:")
 class Peer:
     """Another process, by its target (`contacts:9000`, `127.0.0.1:9102`) and its name, the audience.
 
-    A name that stands for several addresses is called at all of them in turn. With TLS whoever answers shows a certificate
-    with the name.
+    A name that stands for several addresses is called at all of them in turn. A call that finds nobody waits a moment, since another
+    process may be taking the place of the one that left; it is never made twice. With TLS whoever answers shows a certificate with
+    the name.
 
     A stub's method is called through the peer, and never without a context:
 
@@ -49,9 +51,11 @@ class Peer:
             self.channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
         else:
             self.channel = RenewedChannel(self._target, self._audience, self._tls)
+        self._presence = await Presence(self.channel).__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._presence.__aexit__()
         await self.channel.close(None)
 
     async def call(
@@ -68,7 +72,7 @@ class Peer:
         this one is made may leave less.
         """
         call: Callable[..., Awaitable[Response]] = method
-        return await _called(call, request, self._metadata(context), timeout)
+        return await self._called(call, request, self._metadata(context), timeout)
 
     async def call_for_client(
         self,
@@ -83,7 +87,7 @@ class Peer:
         """
         call: Callable[..., Awaitable[Response]] = method
         stamp = self._stamper.delegated_stamp(context, self._audience)
-        return await _called(call, request, _metadata(context, stamp), timeout)
+        return await self._called(call, request, _metadata(context, stamp), timeout)
 
     async def stream(
         self,
@@ -96,10 +100,13 @@ class Peer:
 
         `timeout` is for the whole of them, as in `call`. Closing the iterator cancels the call.
         """
-        allowed = deadline.allowance(timeout)
-        if allowed <= 0:
-            raise DeadlineExceeded
-        answer = method(request, timeout=allowed, metadata=self._metadata(context))
+        expected = await self._expected(timeout)
+        answer = method(
+            request,
+            timeout=_allowed(timeout),
+            metadata=self._metadata(context),
+            wait_for_ready=expected,
+        )
         try:
             async for message in answer:
                 yield message
@@ -108,20 +115,28 @@ class Peer:
         finally:
             answer.cancel()
 
+    async def _called(
+        self, call: Callable[..., Awaitable[Response]], request: object, metadata: Metadata, seconds: float
+    ) -> Response:
+        expected = await self._expected(seconds)
+        try:
+            return await call(request, timeout=_allowed(seconds), metadata=metadata, wait_for_ready=expected)
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure) from None
+
+    async def _expected(self, seconds: float) -> bool:
+        """Whether a call that has not reached anybody is to wait for who comes: gRPC may send it again until it has, and no longer."""
+        return await self._presence.expected(_allowed(seconds))
+
     def _metadata(self, context: RequestContext) -> Metadata:
         return _metadata(context, self._stamper.stamp(context, self._audience))
 
 
-async def _called(
-    call: Callable[..., Awaitable[Response]], request: object, metadata: Metadata, seconds: float
-) -> Response:
+def _allowed(seconds: float) -> float:
     allowed = deadline.allowance(seconds)
     if allowed <= 0:
         raise DeadlineExceeded
-    try:
-        return await call(request, timeout=allowed, metadata=metadata)
-    except grpc.aio.AioRpcError as failure:
-        raise error_of(failure) from None
+    return allowed
 
 
 def _metadata(context: RequestContext, stamp: bytes) -> Metadata:

@@ -1,5 +1,7 @@
 """The gRPC channel options that server and client must agree on. Times are in milliseconds."""
 
+import json
+
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 # Room for the stamp on the way in and the field violations on the way out.
 _MAX_METADATA_BYTES = 64 * 1024
@@ -11,10 +13,18 @@ _SHARED = (
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    # Each server is watched by the health protocol: one that is about to end says so first, and gets no call that it would cut off.
+    "healthCheckConfig": {"serviceName": ""},
+}
+
 CHANNEL_OPTIONS = (
     *_SHARED,
     ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    # Who takes the place of a server that leaves is looked up at once: by itself gRPC asks the DNS every half minute at most.
+    ("grpc.dns_min_time_between_resolutions_ms", 250),
     # A channel finds out by itself whether its peer is there: no call fails for what another channel met there before.
     ("grpc.use_local_subchannel_pool", 1),
     # A process that was restarted is found again within a second or two, not after minutes of backing off.

@@ -17,9 +17,9 @@ from chassis.stamp import StampVerifier
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-# How long load balancers get to notice NOT_SERVING, and then calls in flight to end. Seconds.
+# How long callers get to notice NOT_SERVING, and then calls in flight to end, the longest upload among them. Seconds.
 _NOTICE = 0.3
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = 600.0
 
 
 class RpcServer:

@@ -514,7 +514,7 @@ BREAKS = [
         "Deployment/contacts",
         "spec template spec terminationGracePeriodSeconds",
         30,
-        "is killed while it drains: set terminationGracePeriodSeconds to 60",
+        "is killed while it drains: set terminationGracePeriodSeconds to 645",
     ),
     Break(
         endurance.what_must_outlive_a_pod_does,
