@@ -43,6 +43,11 @@ class Application:
     def __init__(self, routes: Iterable[Route]) -> None:
         self._router = Router(routes)
         self._seconds: dict[tuple[str, int], Histogram] = {}
+        self._dismissing = False
+
+    def dismiss(self) -> None:
+        """From now on each answer asks its client to come again by another connection."""
+        self._dismissing = True
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request, whatever happens."""
@@ -54,6 +59,8 @@ class Application:
         protocol = exchange.protocol
         name, answer = await self._answer(exchange)
         answer.headers += exchange.headers
+        if self._dismissing:
+            answer.headers.append(("connection", "close"))
         if answer.status >= 400:
             await exchange.discard_rest()
         try:

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from chassis import tracing
 from chassis.context import RequestContext
+from chassis.tests.deadlines import until
 from flownurture.contacts.v1 import contacts_pb2
 from gateway.tests.house import House, free_address
 from gateway.tests.processes import environment, gateway_process, ready
@@ -34,6 +35,35 @@ async def test_a_request_under_way_is_answered_while_the_process_stops(house: Ho
         assert (await request).json()["next_page_token"] == "late"
         assert await asyncio.wait_for(process.wait(), 20) == 0
     service.answer("ListContacts", _nothing)
+
+
+async def test_clients_that_keep_their_connections_lose_no_request_when_the_process_stops(
+    house: House,
+) -> None:
+    listen, asked = free_address(), [0]
+
+    async def ask_until_told_to_leave() -> None:
+        host, _, port = listen.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        left = False
+        while not left:
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            await reader.readexactly(len(b'{"status":"ok"}'))
+            asked[0] += 1
+            left = b"\r\nconnection: close\r\n" in head
+        assert await reader.read() == b""
+        writer.close()
+
+    async with gateway_process(environment(house, LISTEN=listen)) as process:
+        await ready(f"http://{listen}")
+        async with asyncio.TaskGroup() as group:
+            for _ in range(50):
+                group.create_task(ask_until_told_to_leave())
+            await until(lambda: asked[0] > 500)
+            process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
 async def _nothing(request: Any, context: RequestContext) -> Message:
