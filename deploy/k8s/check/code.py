@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
@@ -75,14 +76,19 @@ def ports_of(process: str) -> dict[str, str]:
 
 def is_secret(variable: str, field: FieldInfo) -> bool:
     """Whether what a variable holds must not be seen, or changed, by who may see the manifests."""
-    return variable.lower() in _KEPT_LIKE_SECRETS or _hides(field.annotation)
+    return variable.lower() in _KEPT_LIKE_SECRETS or _holds(field.annotation, Secret)
 
 
-def _hides(annotation: Any) -> bool:
-    if annotation is Secret:
+def is_file(field: FieldInfo) -> bool:
+    """Whether a variable names a file or a folder, which then has to be there."""
+    return _holds(field.annotation, Path)
+
+
+def _holds(annotation: Any, wanted: type) -> bool:
+    if annotation is wanted:
         return True
     within = [field.annotation for field in getattr(annotation, "model_fields", {}).values()]
-    return any(_hides(part) for part in (*get_args(annotation), *within))
+    return any(_holds(part, wanted) for part in (*get_args(annotation), *within))
 
 
 def migrated_schemas() -> Iterator[str]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePosixPath
 
 from pydantic import ValidationError
 
-from deploy.k8s.check.code import fields_of, is_secret
+from deploy.k8s.check.code import fields_of, is_file, is_secret
 from deploy.k8s.check.findings import Told
 from deploy.k8s.check.objects import Content, Pod, is_called
 from deploy.k8s.check.trees import Tree
@@ -163,6 +164,22 @@ def what_is_told_is_understood(tree: Tree) -> Told:
                     yield each, f"sets {name} wrongly: {error['msg'].removeprefix('Value error, ')}"
 
 
+def files_are_mounted(tree: Tree) -> Told:
+    """Each file and folder that a process is told of is on a volume: its own files cannot be written, and hold no secrets."""
+    for process, (each, pod) in tree.processes.items():
+        container = container_of(process, pod)
+        mounted = [PurePosixPath(mount["mountPath"]) for mount in container.get("volumeMounts", ())]
+        for told in variables(tree, container):
+            if (
+                told.value is None
+                or told.name not in fields_of(process)
+                or not is_file(fields_of(process)[told.name])
+            ):
+                continue
+            if not any(PurePosixPath(told.value).is_relative_to(mount) for mount in mounted):
+                yield each, f"says that {told.name} is {told.value}, where nothing is: mount a volume there"
+
+
 @cache
 def _secrets() -> Secrets:
     return Secrets.generate()
@@ -188,4 +205,9 @@ def _sample(process: str) -> dict[str, str]:
     return {name: value for name, value in told.items() if is_secret(name, fields_of(process)[name])}
 
 
-RULES = (variables_are_those_that_are_read, what_must_be_set_is_set, what_is_told_is_understood)
+RULES = (
+    variables_are_those_that_are_read,
+    what_must_be_set_is_set,
+    what_is_told_is_understood,
+    files_are_mounted,
+)

@@ -1,9 +1,11 @@
 """Each rule speaks when what it is about is broken, and only then."""
 
 import os
+import re
 from asyncio import to_thread
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -20,7 +22,7 @@ from deploy.k8s.check.objects import Object, is_called
 from deploy.k8s.check.rules import RULES, checked
 from deploy.k8s.check.trees import ROOT, Tree, folders, tree
 from deploy.local.probe import is_ready
-from deploy.processes import PROCESSES
+from deploy.processes import PROCESSES, package_of, settings_of
 
 GONE = object()
 OVERLAY = """
@@ -308,6 +310,13 @@ BREAKS = [
         "data SHARED_DOMAIN",
         "accounts.flownurture.example",
         "must not be the domain of ACCOUNT_MAIL_FROM",
+    ),
+    Break(
+        variables.files_are_mounted,
+        "ConfigMap/contacts",
+        "data RPC_TLS_KEY",
+        "/var/run/tls/tls.key",
+        "says that RPC_TLS_KEY is /var/run/tls/tls.key, where nothing is",
     ),
     Break(
         edges.nothing_is_open_by_itself,
@@ -647,6 +656,16 @@ def test_what_others_bring_is_held_to_the_schema_that_was_added_for_it(
     }
     found = [str(each) for each in findings(Tree("x", [Object(cluster)]), schemas.objects_are_valid)]
     assert found == ['x: Cluster/db: spec: "instances" is a required property']
+
+
+@pytest.mark.parametrize("process", [process for process in PROCESSES if process != "gateway"])
+def test_who_is_told_where_somebody_is_calls_them(process: str) -> None:
+    wiring = files(package_of(process)).joinpath("server.py").read_text()
+    called = set(re.findall(r'Peer\(\s*settings\.(\w+)_target,\s*"\1"', wiring))
+    told = {
+        name.removesuffix("_target") for name in settings_of(process).model_fields if name.endswith("_target")
+    }
+    assert called == told
 
 
 async def test_probes_are_answered_where_they_ask() -> None:
