@@ -34,6 +34,11 @@ def migrate(owner_url: Secret, package: str) -> list[str]:
         return upgrade(owner_url, schema, versions)
 
 
+def head(package: str) -> str:
+    """The newest revision that a service's code knows of its schema. Raises LookupError."""
+    return _head(_versions_of(package))
+
+
 def _versions_of(package: str) -> Path:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from chassis.database import RoleDatabase
 from chassis.logs import logger
 from services.sending.delivery.journal import Journal
+from services.sending.restoration import IS_HELD
 
 LEASE_HELD = Gauge("flownurture_delivery_lease_held", "Whether this process may claim messages: 1 or 0.")
 
@@ -26,9 +27,10 @@ _RENEWED_EVERY_SECONDS = 3.0
 # Before the lease ends for the database it ends for its holder.
 _MARGIN_SECONDS = 3.0
 
-_TAKE = text(
-    "INSERT INTO sending.delivery_leases (token, expires_at) VALUES (:token, clock_timestamp() + :duration)"
-)
+_TAKE = text(f"""
+    INSERT INTO sending.delivery_leases (token, expires_at)
+    SELECT :token, clock_timestamp() + :duration WHERE NOT {IS_HELD}
+""")
 _RENEW = text("""
     UPDATE sending.delivery_leases SET expires_at = clock_timestamp() + :duration WHERE token = :token
 """)
@@ -72,7 +74,7 @@ class Lease:
 
     @property
     def token(self) -> UUID | None:
-        """The token to claim with; None when the lease has run out."""
+        """The token to claim with; None when the lease has run out, or sending is held."""
         return self._token if monotonic() < self._good_until else None
 
     def covers(self, token: UUID) -> bool:
@@ -105,7 +107,11 @@ class Lease:
         self._good_until = 0.0
         token = uuid4()
         async with self._scheduler.transaction() as connection:
-            await connection.execute(_TAKE, {"token": token, "duration": _DURATION})
+            taken = await connection.execute(_TAKE, {"token": token, "duration": _DURATION})
+        if taken.rowcount != 1:
+            # It is asked for again when it would have been renewed.
+            logger().warning("sending_is_held")
+            return
         self._journal.claim_with(token)
         self._token = token
         self._good_until = begun + _DURATION.total_seconds() - _MARGIN_SECONDS
