@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
-LOCKS := aws-kms contacts gateway identity integrations sending webhooks vault-transit local dev
+LOCKS := aws-kms contacts gateway identity integrations operator sending webhooks vault-transit local dev
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/proto/gen
 # What is compiled is kept, whatever the shell says: else each process that starts compiles all that it imports, and the tests start hundreds.
@@ -102,7 +102,7 @@ fuzz: install ## Call a house of its own with what schemathesis makes of its Ope
 lint: install ## Check format, rules, types, architecture, contract, and that what is generated is up to date
 	@ruff format --check --quiet .
 	@ruff check --quiet .
-	@mypy chassis gateway services deploy bench tests conftest.py proto/*.py docs/*.py docs/site/*.py docs/webhooks/*.py locks/*.py
+	@mypy chassis gateway services deploy operations bench tests conftest.py proto/*.py docs/*.py docs/site/*.py docs/webhooks/*.py locks/*.py
 	@lint-imports --no-logo
 	@python -m proto.lint
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \

@@ -32,12 +32,18 @@ def house() -> Iterator[House]:
         yield house
 
 
-@contextmanager
-def opened_house(**variables: str) -> Iterator[House]:
-    """A house, with these variables in the environment of who opens it."""
+def house_folder() -> Path:
+    """A folder for a house, which is gone once it was open."""
     folder = Path(tempfile.mkdtemp(prefix="flownurture-house-"))
     # PostgreSQL runs as somebody else, who has to get through.
     folder.chmod(0o755)
+    return folder
+
+
+@contextmanager
+def opened_house(folder: Path | None = None, /, **variables: str) -> Iterator[House]:
+    """A house in a folder, where its servers may have stood before, with these variables in the environment of who opens it."""
+    folder = folder or house_folder()
     keeper = subprocess.Popen(
         (sys.executable, "-m", "tests.integration.house_keeper", folder),
         cwd=Path(__file__).parents[2],
