@@ -52,6 +52,8 @@ class Stage:
     sending_key: str
     context: RequestContext
     list_id: UUID
+    addresses: Addresses
+    secrets: Secrets
 
     @contextmanager
     def process(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -102,7 +104,15 @@ def stage(contacts: int) -> Iterator[Stage]:
         }
         sending = process_environment("sending", addresses, secrets)["STAMP_PRIVATE_KEY"]
         admin_url = make_url(given["admin_database_url"]).set(database=DATABASE)
-        made = Stage(admin_url.render_as_string(hide_password=False), environment, sending, context, uuid4())
+        made = Stage(
+            admin_url.render_as_string(hide_password=False),
+            environment,
+            sending,
+            context,
+            uuid4(),
+            addresses,
+            secrets,
+        )
         _seed(made, contacts)
         yield made
 
