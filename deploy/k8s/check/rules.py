@@ -1,11 +1,12 @@
 """All rules, in the order in which one wants to hear of what they find."""
 
-from deploy.k8s.check import edges, endurance, hardening, jobs, schemas, serving, variables
+from deploy.k8s.check import edges, endurance, hardening, jobs, references, schemas, serving, variables
 from deploy.k8s.check.findings import Finding, findings
 from deploy.k8s.check.trees import Tree
 
 RULES = (
     *schemas.RULES,
+    *references.RULES,
     *serving.RULES,
     *variables.RULES,
     *edges.RULES,

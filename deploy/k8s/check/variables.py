@@ -45,6 +45,9 @@ def variables(tree: Tree, container: Content) -> Iterator[Variable]:
             )
         elif "secretKeyRef" in given:
             yield _secret(tree, entry["name"], given["secretKeyRef"])
+        else:
+            # Something of the pod's own, known when it runs.
+            yield Variable(entry["name"], "", "", None, secret=False, optional=False)
 
 
 def _all_of(tree: Tree, reference: Content) -> Iterator[Variable]:

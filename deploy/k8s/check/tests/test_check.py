@@ -11,10 +11,11 @@ from shutil import copytree
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from chassis.health import SidePort
-from deploy.k8s.check import edges, endurance, hardening, jobs, schemas, serving, variables
+from deploy.k8s.check import edges, endurance, hardening, jobs, references, schemas, serving, variables
 from deploy.k8s.check.__main__ import app
 from deploy.k8s.check.code import ANSWERS
 from deploy.k8s.check.findings import Rule, findings
@@ -71,6 +72,13 @@ BREAKS = [
         "apiVersion",
         "serving.example/v1",
         "add its schema as deploy/k8s/schemas/serving.example/service_v1.json",
+    ),
+    Break(
+        references.pods_find_what_they_name,
+        "ServiceAccount/contacts",
+        "",
+        GONE,
+        "names ServiceAccount/contacts, which is not there",
     ),
     Break(
         serving.processes_are_those_of_the_platform,
@@ -282,6 +290,13 @@ BREAKS = [
         f"{CONTAINER} env -1 valueFrom secretKeyRef optional",
         False,
         "demands TRANSIT_TOKEN",
+    ),
+    Break(
+        variables.variables_are_those_that_are_read,
+        "Deployment/contacts",
+        f"{CONTAINER} env -1",
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        "sets POD_IP, which contacts does not read",
     ),
     Break(
         variables.what_must_be_set_is_set,
@@ -586,6 +601,48 @@ BREAKS = [
 ]
 
 
+ADDED = [
+    (
+        """
+        kind: HorizontalPodAutoscaler
+        metadata: {name: delivery}
+        spec: {scaleTargetRef: {kind: Deployment, name: delivery}}
+        """,
+        references.autoscalers_scale_what_is_there,
+        "scales Deployment/delivery, which is not there",
+    ),
+    (
+        """
+        kind: ScaledObject
+        metadata: {name: contacts}
+        spec: {scaleTargetRef: {name: contacts}}
+        """,
+        references.autoscalers_scale_what_is_there,
+        "says how many pods it has, and ScaledObject/contacts does",
+    ),
+    (
+        """
+        kind: Ingress
+        metadata: {name: api}
+        spec:
+          defaultBackend: {service: {name: gateway, port: {name: http}}}
+          rules: [{http: {paths: [{backend: {service: {name: gateway, port: {number: 80}}}}]}}]
+        """,
+        references.routes_lead_to_services,
+        "leads to port 80 of the Service gateway",
+    ),
+    (
+        """
+        kind: HTTPRoute
+        metadata: {name: api}
+        spec: {rules: [{backendRefs: [{name: gateway, port: 8080}, {name: web, port: 8080}]}]}
+        """,
+        references.routes_lead_to_services,
+        "leads to port 8080 of the Service web",
+    ),
+]
+
+
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: f"{broken.rule.__name__}: {broken.said}")
 def test_what_is_broken_is_found_where_it_is_and_told_with_what_to_do(base: Tree, broken: Break) -> None:
     told = [str(finding) for finding in findings(changed(base, broken), broken.rule)]
@@ -593,8 +650,18 @@ def test_what_is_broken_is_found_where_it_is_and_told_with_what_to_do(base: Tree
     assert not list(findings(base, broken.rule))
 
 
+@pytest.mark.parametrize(
+    ("added", "rule", "said"), ADDED, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_what_an_overlay_adds_names_what_is_there(base: Tree, added: str, rule: Rule, said: str) -> None:
+    overlay = Tree("overlay", [*base.objects, *map(Object, yaml.safe_load_all(added))])
+    told = [str(finding) for finding in findings(overlay, rule)]
+    assert len(told) == 1
+    assert said in told[0]
+
+
 def test_every_rule_is_broken_by_a_test() -> None:
-    assert {broken.rule for broken in BREAKS} == set(RULES)
+    assert {broken.rule for broken in BREAKS} | {rule for _, rule, _ in ADDED} == set(RULES)
 
 
 @pytest.mark.parametrize("folder", folders(ROOT), ids=lambda folder: str(folder.relative_to(ROOT)))
