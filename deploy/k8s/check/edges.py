@@ -1,12 +1,13 @@
 """Who reaches whom is what the code calls: by the policies of network, as the cluster would judge them, both ways."""
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 from deploy.k8s.check.code import calls_of, seals, ways_out_of
+from deploy.k8s.check.environment import container_of, variables
 from deploy.k8s.check.findings import Told
 from deploy.k8s.check.objects import COMPONENT, Content, Object, Pod, matches
 from deploy.k8s.check.trees import Tree
-from deploy.k8s.check.variables import container_of, variables
 from deploy.processes import PROCESSES
 
 _DIRECTIONS = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
@@ -26,33 +27,35 @@ def nothing_is_open_by_itself(tree: Tree) -> Told:
 
 def calls_are_the_edges(tree: Tree) -> Told:
     """A process gets through to those that it calls, and to no other; and so its callers to it."""
-    for caller, (from_object, from_pod) in tree.processes.items():
-        for called, (to_object, to_pod) in tree.processes.items():
-            for name, number in _ports(called, to_pod).items():
-                wanted = name == "grpc" and called in calls_of(caller)
-                out = _lets(tree, "Egress", from_pod, to_pod, (name, number))
-                comes_in = _lets(tree, "Ingress", to_pod, from_pod, (name, number))
-                if wanted and not out:
-                    yield (
-                        from_object,
-                        f"calls {called}, and no policy lets it out to port {number}: add it to egress of {caller}",
-                    )
-                if wanted and not comes_in:
-                    yield (
-                        to_object,
-                        f"is called by {caller}, and no policy lets it in: add it to ingress of {called}",
-                    )
-                if out and not wanted:
-                    yield (
-                        from_object,
-                        f"does not call {called} at {name}, and a policy lets it out there: take it from egress of {caller}",
-                    )
-                # What the world may reach, everybody may.
-                if comes_in and not wanted and name in ("grpc", "metrics"):
-                    yield (
-                        to_object,
-                        f"is not called by {caller} at {name}, and a policy lets it in: take it from ingress of {called}",
-                    )
+    for caller, called in product(tree.processes, repeat=2):
+        pod = tree.processes[called][1]
+        for port in container_of(called, pod).get("ports", ()):
+            yield from _of_an_edge(tree, caller, called, (port["name"], port["containerPort"]))
+
+
+def _of_an_edge(tree: Tree, caller: str, called: str, port: tuple[str, int]) -> Told:
+    (name, number), (begin, from_pod), (end, to_pod) = port, tree.processes[caller], tree.processes[called]
+    wanted = name == "grpc" and called in calls_of(caller)
+    goes_out = _lets(tree, "Egress", from_pod, to_pod, port)
+    comes_in = _lets(tree, "Ingress", to_pod, from_pod, port)
+    if wanted and not goes_out:
+        yield (
+            begin,
+            f"calls {called}, and no policy lets it out to port {number}: add it to egress of {caller}",
+        )
+    if wanted and not comes_in:
+        yield end, f"is called by {caller}, and no policy lets it in: add it to ingress of {called}"
+    if goes_out and not wanted:
+        yield (
+            begin,
+            f"does not call {called} at {name}, and a policy lets it out there: take it from egress of {caller}",
+        )
+    # What the world may reach, everybody may.
+    if comes_in and not wanted and name in ("grpc", "metrics"):
+        yield (
+            end,
+            f"is not called by {caller} at {name}, and a policy lets it in: take it from ingress of {called}",
+        )
 
 
 def ways_out_are_those_that_are_needed(tree: Tree) -> Told:
@@ -62,7 +65,7 @@ def ways_out_are_those_that_are_needed(tree: Tree) -> Told:
         told = {variable.name: variable.value for variable in variables(tree, container_of(process, pod))}
         if seals(process):
             allowed.add("https")
-        if told.get("KEY_ENCRYPTION", "file") != "file":
+        if told.get("KEY_ENCRYPTION") == "aws-kms":
             needed.add("https")
         labelled = _labelled(pod.labels)
         for way in sorted(needed - labelled):
@@ -163,10 +166,6 @@ def _names(rule: Content, peers: str, labels: Mapping[str, str]) -> bool:
 def _is_port(port: Content, name: str, number: int) -> bool:
     given = port.get("port", number)
     return given == name or (isinstance(given, int) and given <= number <= port.get("endPort", given))
-
-
-def _ports(process: str, pod: Pod) -> dict[str, int]:
-    return {port["name"]: port["containerPort"] for port in container_of(process, pod).get("ports", ())}
 
 
 RULES = (

@@ -3,10 +3,10 @@
 from chassis.consumer import FINISH_WITHIN_SECONDS
 from chassis.rpc.server import GRACE_SECONDS
 from deploy.k8s.check.code import fields_of
+from deploy.k8s.check.environment import container_of, variables
 from deploy.k8s.check.findings import Told
 from deploy.k8s.check.objects import NAME, Content, Pod, matches
 from deploy.k8s.check.trees import Tree
-from deploy.k8s.check.variables import container_of, variables
 
 # What a process has in hand besides calls and events is written down, or given back.
 _TIDYING_UP_SECONDS = 15

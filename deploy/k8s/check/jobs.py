@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from deploy.k8s.check.code import migrated_schemas, role_passwords
+from deploy.k8s.check.environment import variables
 from deploy.k8s.check.findings import Told
 from deploy.k8s.check.objects import COMPONENT, Pod, is_called
 from deploy.k8s.check.trees import Tree
-from deploy.k8s.check.variables import variables
 
 _MIGRATE = "-migrate"
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 
 from deploy.k8s.check.code import ANSWERS, fields_of, ports_of, readers
+from deploy.k8s.check.environment import container_of, variables
 from deploy.k8s.check.findings import Told
 from deploy.k8s.check.objects import COMPONENT, NAME, Content, Object, Pod, matches
 from deploy.k8s.check.trees import Tree
-from deploy.k8s.check.variables import container_of, variables
 from deploy.processes import PROCESSES, package_of, service_of
 
 _EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - what a container listens on
