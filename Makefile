@@ -87,8 +87,20 @@ tests/npm/node_modules/.package-lock.json: tests/npm/package-lock.json
 	@npm ci --prefix tests/npm --silent --no-audit --no-fund --ignore-scripts 2>/dev/null \
 		|| echo "Without npm and what it installs one of the verifiers of webhooks is left out: install Node."
 
+.PHONY: observability promtool
+observability: install ## Generate rules and dashboards for Prometheus and Grafana, and check that all they ask for exists
+	@python -m deploy.observability generate
+	@python -m deploy.observability check
+promtool: .tools/promtool ## Fetch promtool for the test of alerts, where that can be done
+.tools/promtool:
+	@command -v promtool >/dev/null || { folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && cd "$$folder" \
+		&& { apt-get download --quiet --quiet prometheus || { apt-get update --quiet --quiet \
+		&& apt-get download --quiet --quiet prometheus; }; } && dpkg-deb --extract prometheus_*.deb . \
+		&& mv usr/bin/promtool "$(CURDIR)/.tools/"; } >/dev/null 2>&1 \
+		|| echo "Without promtool the test of alerts on series is left out: install Debian's package prometheus."
+
 .PHONY: test
-test: install chromium opendkim npm ## Run the whole suite against real servers
+test: install chromium opendkim npm promtool ## Run the whole suite against real servers
 	@python -m pytest -n 2
 
 FUZZ_EXAMPLES ?= 200
