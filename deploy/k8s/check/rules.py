@@ -1,6 +1,17 @@
 """All rules, in the order in which one wants to hear of what they find."""
 
-from deploy.k8s.check import edges, endurance, hardening, jobs, references, schemas, serving, variables
+from deploy.k8s.check import (
+    edges,
+    endurance,
+    hardening,
+    jobs,
+    provenance,
+    references,
+    scaling,
+    schemas,
+    serving,
+    variables,
+)
 from deploy.k8s.check.findings import Finding, findings
 from deploy.k8s.check.trees import Tree
 
@@ -12,6 +23,8 @@ RULES = (
     *edges.RULES,
     *jobs.RULES,
     *endurance.RULES,
+    *scaling.RULES,
+    *provenance.RULES,
     *hardening.RULES,
 )
 

@@ -15,17 +15,30 @@ import yaml
 from typer.testing import CliRunner
 
 from chassis.health import SidePort
-from deploy.k8s.check import edges, endurance, hardening, jobs, references, schemas, serving, variables
+from deploy.k8s.check import (
+    edges,
+    endurance,
+    hardening,
+    jobs,
+    provenance,
+    references,
+    scaling,
+    schemas,
+    serving,
+    variables,
+)
 from deploy.k8s.check.__main__ import app
 from deploy.k8s.check.code import ANSWERS
 from deploy.k8s.check.findings import Rule, findings
 from deploy.k8s.check.objects import Object, is_called
 from deploy.k8s.check.rules import RULES, checked
+from deploy.k8s.check.tests.built import built
 from deploy.k8s.check.trees import ROOT, Tree, folders, tree
 from deploy.local.probe import is_ready
 from deploy.processes import PROCESSES, package_of, settings_of
 
 GONE = object()
+PRODUCTION = "overlays/production"
 OVERLAY = """
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -50,11 +63,13 @@ class Break:
     path: str
     value: Any
     said: str
+    # Where what it is about can be found.
+    folder: str = "base"
 
 
 @pytest.fixture(scope="module")
 def base() -> Tree:
-    return tree(ROOT / "base")
+    return built("base")
 
 
 BREAKS = [
@@ -598,6 +613,38 @@ BREAKS = [
         GONE,
         "lands in any namespace",
     ),
+    Break(
+        scaling.scalers_look_at_what_is_read,
+        "ScaledObject/suppression",
+        "spec triggers 2 metadata stream",
+        "SENDS_APPROVED",
+        "does not look at SENDS_REQUESTED, which suppression reads",
+        PRODUCTION,
+    ),
+    Break(
+        scaling.scalers_look_at_what_is_read,
+        "ScaledObject/delivery",
+        "spec triggers 0 metadata consumer",
+        "sending",
+        "as sending, as delivery does not read it",
+        PRODUCTION,
+    ),
+    Break(
+        provenance.secrets_come_from_somewhere,
+        "ExternalSecret/identity-owner",
+        "",
+        GONE,
+        "needs the Secret identity-owner, which nobody makes",
+        PRODUCTION,
+    ),
+    Break(
+        provenance.secrets_come_from_somewhere,
+        "Certificate/contacts",
+        "spec secretName",
+        "elsewhere",
+        "needs the Secret contacts-tls",
+        PRODUCTION,
+    ),
 ]
 
 
@@ -644,10 +691,11 @@ ADDED = [
 
 
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: f"{broken.rule.__name__}: {broken.said}")
-def test_what_is_broken_is_found_where_it_is_and_told_with_what_to_do(base: Tree, broken: Break) -> None:
-    told = [str(finding) for finding in findings(changed(base, broken), broken.rule)]
+def test_what_is_broken_is_found_where_it_is_and_told_with_what_to_do(broken: Break) -> None:
+    whole = built(broken.folder)
+    told = [str(finding) for finding in findings(changed(whole, broken), broken.rule)]
     assert any(broken.said in line for line in told), told
-    assert not list(findings(base, broken.rule))
+    assert not list(findings(whole, broken.rule))
 
 
 @pytest.mark.parametrize(
@@ -666,7 +714,7 @@ def test_every_rule_is_broken_by_a_test() -> None:
 
 @pytest.mark.parametrize("folder", folders(ROOT), ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_what_is_deployed_is_what_the_code_needs(folder: Path) -> None:
-    assert not [str(finding) for finding in checked(tree(folder))]
+    assert not [str(finding) for finding in checked(built(str(folder.relative_to(ROOT))))]
 
 
 def test_findings_name_the_file_that_an_object_begins_in(base: Tree) -> None:
