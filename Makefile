@@ -50,7 +50,7 @@ events: install ## Generate docs/events.md, what each event holds, from proto/
 
 .PHONY: docs
 docs: install ## Build the site of the documentation into var/docs; a warning fails
-	@python -m docs.site var/docs
+	@rm -rf var/docs && python -m docs.site var/docs
 
 .PHONY: up down status logs reset doctor
 up: install ## Start the whole platform on this machine

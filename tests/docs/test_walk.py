@@ -18,11 +18,15 @@ def block(kind: str, *lines: str) -> str:
     return "\n".join((f"```{kind}", *lines, "```", ""))
 
 
-FILE = block("text notes/fruit.txt", "apples", "pears")
+def at(path: str, *blocks: str) -> str:
+    return "".join(f"In `{path}`:\n\n{each}" for each in blocks)
+
+
+FILE = at("notes/fruit.txt", block("text notes/fruit.txt", "apples", "pears"))
 
 
 def test_a_page_that_is_right_is_followed_to_its_end(tmp_path: Path) -> None:
-    edit = block("diff notes/fruit.txt", " apples", "+figs", "-pears")
+    edit = at("notes/fruit.txt", block("diff notes/fruit.txt", " apples", "+figs", "-pears"))
     typed = block(
         "console",
         "$ HERE=notes",
@@ -53,9 +57,13 @@ def test_a_page_that_is_right_is_followed_to_its_end(tmp_path: Path) -> None:
         (block("console fails", "$ true"), "ends with 0"),
         (block("console", "$ exit 0"), "the shell ended"),
         (FILE + FILE, "fruit.txt is there already"),
-        (FILE + block("diff notes/fruit.txt", " plums", "+figs"), "stands 0 times in fruit.txt"),
-        (FILE + block("diff notes/fruit.txt", "+figs", " "), "not once"),
-        (block("diff notes/fruit.txt", "+figs"), "No such file"),
+        (
+            FILE + at("notes/fruit.txt", block("diff notes/fruit.txt", " plums", "+figs")),
+            "stands 0 times in fruit.txt",
+        ),
+        (FILE + at("notes/fruit.txt", block("diff notes/fruit.txt", "+figs", " ")), "not once"),
+        (at("notes/fruit.txt", block("diff notes/fruit.txt", "+figs")), "No such file"),
+        (block("text notes/fruit.txt", "apples"), "does not name notes/fruit.txt"),
     ],
 )
 def test_whatever_is_not_as_the_page_says_is_noticed(tmp_path: Path, text: str, noticed: str) -> None:

@@ -6,6 +6,8 @@ A fenced block says in its first line what it is:
 - `<language> <path>`: a new file.
 - `console`: commands behind `$ `, continued behind `> `, and what each prints; `…` stands for anything. `console fails`: they do not succeed.
 - anything else is there to be looked at.
+
+Where a page is shown, first lines are not: the text before a file or an edit names its path as well.
 """
 
 import os
@@ -28,12 +30,13 @@ class Differs(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: where its content begins, what it is, what it is about, and what it says."""
+    """A fenced block: where its content begins, what it is, what it is about, what it says, and the text before it."""
 
     line: int
     kind: str
     about: str
     content: str
+    before: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,13 @@ class Command:
 
 def blocks_of(page: Path) -> Iterator[Block]:
     """The fenced blocks of a page, in order."""
+    before = ""
     for token in MarkdownIt("commonmark").parse(page.read_text()):
-        if token.type == "fence" and token.map is not None:
+        if token.type == "inline":
+            before = token.content
+        elif token.type == "fence" and token.map is not None:
             kind, _, about = token.info.strip().partition(" ")
-            yield Block(token.map[0] + 2, kind, about.strip(), token.content)
+            yield Block(token.map[0] + 2, kind, about.strip(), token.content, before)
 
 
 def commands_of(block: Block) -> Iterator[Command]:
@@ -101,10 +107,8 @@ class Walk:
                 if block.kind == "console":
                     for command in commands_of(block):
                         self._type(command, fails=block.about == "fails")
-                elif block.kind == "diff":
-                    self._edit(self._folder / block.about, block.content)
                 elif block.about:
-                    self._write(self._folder / block.about, block.content)
+                    self._change(block)
 
     def _type(self, command: Command, *, fails: bool) -> None:
         printed, status = self._run(command.typed)
@@ -128,6 +132,16 @@ class Walk:
                 return "".join(printed), int(line.removeprefix(_END))
             printed.append(line)
         raise Differs(f"the shell ended at {typed}\n{''.join(printed)}")
+
+    def _change(self, block: Block) -> None:
+        if f"`{block.about}`" not in block.before:
+            raise Differs(
+                f"the text before it does not name {block.about}, and readers do not see it otherwise"
+            )
+        if block.kind == "diff":
+            self._edit(self._folder / block.about, block.content)
+        else:
+            self._write(self._folder / block.about, block.content)
 
     def _edit(self, file: Path, change: str) -> None:
         lines = [line or " " for line in change.splitlines()]
