@@ -27,10 +27,10 @@ CHANNEL_OPTIONS = (
     ("grpc.dns_min_time_between_resolutions_ms", 250),
     # A channel finds out by itself whether its peer is there: no call fails for what another channel met there before.
     ("grpc.use_local_subchannel_pool", 1),
-    # A process that was restarted is found again within a second or two, not after minutes of backing off.
+    # A process that was restarted is found again within a second, while calls still wait for it, not after minutes of backing off.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
 SERVER_OPTIONS = (

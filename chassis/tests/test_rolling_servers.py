@@ -86,6 +86,21 @@ async def test_a_call_waits_for_a_server_that_is_about_to_come_and_not_for_one_t
         assert time.monotonic() - begun < 0.5
 
 
+async def test_a_call_waits_for_a_server_that_has_not_been_there_yet_however_long_ago_its_caller_started() -> (
+    None
+):
+    gone = await server(1, 0, named("gone")).__aenter__()
+    await gone.__aexit__()
+    async with Peer(f"127.0.1.1:{gone.port}", "contacts", stamper()) as peer:
+        stub, context = ContactServiceStub(peer.channel), member()
+        with pytest.raises(Unavailable):
+            await peer.call(stub.GetContact, GET, context)
+        waiting = asyncio.create_task(peer.call(stub.GetContact, GET, context))
+        late = await server(1, gone.port, named("late")).__aenter__()
+        assert (await waiting).id == "late"
+    await late.__aexit__()
+
+
 def named(name: str) -> Contacts:
     """A service whose contacts tell which it is."""
 
