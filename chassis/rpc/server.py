@@ -1,6 +1,7 @@
 """The gRPC server of a process: its servicers behind one boundary, and the gRPC health protocol."""
 
 import asyncio
+from time import monotonic
 from typing import Any, Self, TypeAlias
 
 import grpc
@@ -17,8 +18,10 @@ from chassis.stamp import StampVerifier
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-# How long callers get to notice NOT_SERVING, and then calls in flight to end, the longest upload among them. Seconds.
-_NOTICE = 0.3
+# Seconds. Callers have noticed NOT_SERVING when none has called for so long; those that do not are waited for no longer than this. Then
+# calls in flight get to end, the longest upload among them.
+_NOTICE = 0.5
+_LONGEST_NOTICE = 5.0
 GRACE_SECONDS = 600.0
 
 
@@ -45,7 +48,7 @@ class RpcServer:
         self._verifier = verifier
         self._database = database
         self._tls = tls
-        self._methods: dict[str, Handler] = {}
+        self._by_path = _ByPath()
         self._services: list[str] = []
         self._health = grpc_health.HealthServicer()
 
@@ -53,13 +56,13 @@ class RpcServer:
         """Serve these too. Exits the process, naming the RPC, for one without access option or method."""
         for servicer in servicers:
             for method in methods_of(servicer, self._database):
-                self._methods[method.path] = _grpc_handler(method, self._verifier)
+                self._by_path.methods[method.path] = _grpc_handler(method, self._verifier)
             self._services.append(servicer.service.full_name)
         return self
 
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
-        self._server.add_generic_rpc_handlers((_ByPath(self._methods),))
+        self._server.add_generic_rpc_handlers((self._by_path,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
             self.port = (
@@ -76,20 +79,33 @@ class RpcServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self._health.enter_graceful_shutdown()
-        await asyncio.sleep(_NOTICE)
+        await self._noticed()
         await self._server.stop(GRACE_SECONDS)
+
+    async def _noticed(self) -> None:
+        """Return when nobody calls any more. A call that comes as gRPC stops is cancelled, or never answered."""
+        begun = monotonic()
+        while (now := monotonic()) < begun + _LONGEST_NOTICE:
+            quiet_at = max(begun, self._by_path.called_at) + _NOTICE
+            if now >= quiet_at:
+                return
+            await asyncio.sleep(quiet_at - now)
 
 
 class _ByPath(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in stubs alone
-    """Finds a method by its path in one look-up, however many services there are."""
+    """Finds a method by its path in one look-up, however many services there are, and knows when it was asked last."""
 
-    def __init__(self, methods: dict[str, Handler]) -> None:
-        self._methods = methods
+    def __init__(self) -> None:
+        self.methods: dict[str, Handler] = {}
+        self.called_at = 0.0
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        return self._methods.get(handler_call_details.method)
+        found = self.methods.get(handler_call_details.method)
+        if found is not None:
+            self.called_at = monotonic()
+        return found
 
 
 def _grpc_handler(method: Method | StreamingMethod, verifier: StampVerifier) -> Handler:
