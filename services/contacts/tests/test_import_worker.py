@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from chassis.context import RequestContext
@@ -15,12 +17,13 @@ from chassis.email_address import EmailAddress
 from chassis.tests.deadlines import until
 from flownurture.contacts.v1 import imports_pb2 as pb
 from flownurture.contacts.v1 import lists_pb2
+from services.contacts import jobs
 from services.contacts.import_chunks import store_chunk
 from services.contacts.import_rows import Chunk, Person
 from services.contacts.import_worker import import_worker
 from services.contacts.imports import Options, create_import
 from services.contacts.job_figures import unfinished
-from services.contacts.jobs import MOST_ATTEMPTS, Lease, LeaseLost, claim, fence, release
+from services.contacts.jobs import MOST_ATTEMPTS, Lease, LeaseLost, Unworkable, claim, fence, release
 from services.contacts.tables import imports
 from services.contacts.tests.tenant import Tenant, Workers
 from services.contacts.uploads import Upload
@@ -179,3 +182,44 @@ async def test_a_running_worker_imports_what_is_uploaded_to_any_organization(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert len(await tenant.everybody()) == len(await stranger.everybody()) == 31
+
+
+async def test_turns_are_counted_by_how_they_ended(
+    tenant: Tenant, scheduler: RoleDatabase, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted() -> dict[str, float]:
+        return {
+            outcome: REGISTRY.get_sample_value(
+                "flownurture_job_turns_total", {"kind": "imports", "outcome": outcome}
+            )
+            or 0.0
+            for outcome in ("done", "refused", "failed", "given_up")
+        }
+
+    # Whom no other worker can take it from.
+    lease = await taken_on(tenant, database)
+    async with database.tenant_transaction(tenant.context) as session:
+        job = await fence(session, lease)
+        monkeypatch.setattr(jobs, "MOST_ATTEMPTS", job.attempts)
+
+    async def claimed(*_: object) -> tuple[Lease, Any]:
+        return lease, job
+
+    async def give_up(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(jobs, "claim", claimed)
+    before = counted()
+    for ends, error in (("done", None), ("refused", Unworkable("no file")), ("failed", LookupError())):
+
+        async def work(*_: object, error: Exception | None = error) -> None:
+            if error is not None:
+                raise error
+
+        worker = jobs.JobWorker(database, scheduler, imports, work, give_up, gave_up="")
+        with suppress(LookupError):
+            await worker.take_turn(tenant.context, lease.job_id)
+        assert counted()[ends] == before[ends] + 1
+    monkeypatch.setattr(jobs, "MOST_ATTEMPTS", job.attempts - 1)
+    await worker.take_turn(tenant.context, lease.job_id)
+    assert counted() == {outcome: number + 1 for outcome, number in before.items()}

@@ -7,11 +7,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import insert, text
 
 from chassis.context import RequestContext
 from chassis.database import RoleDatabase
+from chassis.errors import Unavailable
 from chassis.identifiers import new_id
+from chassis.tests.deadlines import until
 from services.integrations.retention import SYNCS_KEPT, Forgetting
 from services.integrations.sync import positions, syncs
 from services.integrations.sync.figures import UNFINISHED
@@ -160,6 +163,29 @@ async def test_syncs_that_ended_long_ago_are_forgotten_with_their_problems(
     (left,) = await tenant.rows("SELECT id FROM syncs")
     assert left.id == sync.id
     assert len(await tenant.rows("SELECT id FROM sync_problems")) == 1
+
+
+async def test_turns_are_counted_by_how_they_ended(scheduler: RoleDatabase) -> None:
+    class Ends:
+        def __init__(self, *how: Exception | None) -> None:
+            self._how = list(how)
+
+        async def take(self, context: RequestContext, connection_id: UUID) -> None:
+            if (how := self._how.pop()) is not None:
+                raise how
+
+    def counted() -> list[float]:
+        return [
+            REGISTRY.get_sample_value("flownurture_sync_turns_total", {"outcome": outcome}) or 0.0
+            for outcome in ("done", "waiting", "failed")
+        ]
+
+    before = counted()
+    runner = Runner(scheduler, Ends(None, Unavailable("down"), LookupError()), [])
+    for _ in range(3):
+        runner._begin(uuid4(), new_id())
+    await until(lambda: sum(counted()) == sum(before) + 3)
+    assert counted() == [number + 1 for number in before]
 
 
 async def test_syncs_that_have_not_ended_can_be_counted(scheduler: RoleDatabase) -> None:

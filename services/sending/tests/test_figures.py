@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import TextClause, text
 
 from chassis.database import RoleDatabase
-from chassis.soundings import Soundings
 from flownurture.sending.v1 import messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2
 from services.sending import batches
 from services.sending.delivery import busiest
 from services.sending.delivery.busiest import Busiest
-from services.sending.delivery.sweep import Sweep
 from services.sending.delivery.worker import Worker
+from services.sending.feedback.intake import Intake
+from services.sending.feedback.reports import Report
 from services.sending.suppression import veto
 from services.sending.suppression.deciding import deciding_together
+from services.sending.tests.post import Post
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.workflows.runner import DUE
@@ -90,19 +93,43 @@ async def test_the_delay_of_a_message_is_that_of_its_first_attempt(
         await tenant.deliver(worker)
 
 
+async def test_a_delivery_process_shows_whether_it_may_claim(post: Post) -> None:
+    assert figure("flownurture_delivery_lease_held") == 1
+    post.lease._good_until = 0.0
+    assert figure("flownurture_delivery_lease_held") == 0
+
+
+async def test_a_report_that_comes_again_is_counted_as_known(intake: Intake) -> None:
+    report = Report.of_post("ses", uuid4().bytes)
+    with counting("flownurture_feedback_reports_total", source="ses", outcome="kept", by=1):
+        await intake.take(report)
+    with counting("flownurture_feedback_reports_total", source="ses", outcome="known", by=1):
+        await intake.take(report)
+    await intake.finish()
+
+
 async def test_batches_that_nobody_comes_for_are_shown_with_how_long_they_have_waited(
-    tenant: Tenant, scheduler: RoleDatabase, scheduler_sweep: Sweep
+    tenant: Tenant,
 ) -> None:
+    async def overdue(query: TextClause) -> tuple[str, int, float]:
+        # In one transaction: nobody else's sweep comes for them meanwhile.
+        async with tenant.database.tenant_transaction(tenant.context) as session:
+            await session.execute(text("UPDATE batches SET due_at = now() - interval '1 hour'"))
+            found: list[Any] = list((await session.execute(query)).one())
+            await session.execute(text("UPDATE batches SET due_at = now() + interval '1 hour'"))
+        return found[0], found[1], float(found[2])
+
     await tenant.launch("reader@example.com")
     await tenant.release()
-    await tenant.rows("UPDATE batches SET due_at = now() - interval '1000 days'")
-    await Soundings(scheduler, {"batches": veto.OVERDUE}).round()
-    assert figure("flownurture_backlog_oldest_seconds", kind="batches", part="decision") >= 86_400_000
+    part, items, oldest = await overdue(veto.OVERDUE)
+    assert (part, items) == ("decision", 1)
+    assert oldest >= 3_600
+    assert (await overdue(batches.OVERDUE))[:2] == ("delivery", 0)
     await tenant.approve()
-    await tenant.rows("UPDATE batches SET due_at = now() - interval '1000 days'")
-    await Soundings(scheduler, {"batches": batches.OVERDUE}).round()
-    assert figure("flownurture_backlog_oldest_seconds", kind="batches", part="delivery") >= 86_400_000
-    await tenant.rows("UPDATE batches SET due_at = now() + interval '1000 days'")
+    assert (await overdue(veto.OVERDUE))[:2] == ("decision", 0)
+    part, items, oldest = await overdue(batches.OVERDUE)
+    assert (part, items) == ("delivery", 1)
+    assert oldest >= 3_600
 
 
 async def test_who_is_due_in_a_workflow_can_be_counted(scheduler: RoleDatabase) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import ssl
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -159,6 +160,9 @@ async def test_a_password_goes_over_starttls(
         url = Secret(f"smtp://{CREDENTIALS}@127.0.0.1:{port}")
         async with ConnectionPool(RelayAddress.of(url), "mail.test", tls=trusting) as pool:
             assert await hand_over(pool, "a@example.com", "b@example.com") == [250, 250]
+            # For operators: it is good for a day.
+            assert pool.certificate_ends is not None
+            assert 86_000 < pool.certificate_ends - time.time() <= 86_400
     assert [envelope.rcpt_tos for envelope in inbox.received] == [["a@example.com"], ["b@example.com"]]
     assert {envelope.content for envelope in inbox.received} == {b"Subject: x\r\n\r\n.x\r\n"}
 
