@@ -24,6 +24,12 @@ DATABASE_WAIT = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 
+CERTIFICATE_ENDS = Gauge(
+    "flownurture_certificate_expires_seconds",
+    "When the certificate runs out that the process shows, in seconds since 1970, by what it is for.",
+    ("use",),
+)
+
 BUS_CONNECTED = Gauge("flownurture_bus_connected", "Whether the event bus can be reached: 1 or 0.")
 
 EVENTS_PUBLISHED = Counter(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 
 from chassis.logs import logger
+from chassis.metrics import CERTIFICATE_ENDS
 from chassis.settings import ProcessSettings
 
 
@@ -44,6 +45,7 @@ class MutualTls:
         self._authorities = authorities
         self._material = self._read()
         self._material.require_fit()
+        CERTIFICATE_ENDS.labels("rpc").set_function(self._ends)
 
     @classmethod
     def of(cls, settings: ProcessSettings) -> Self | None:
@@ -78,6 +80,9 @@ class MutualTls:
     def channel_credentials(material: Material) -> grpc.ChannelCredentials:
         """For a channel that shows this, and believes who has a certificate of the authorities."""
         return grpc.ssl_channel_credentials(material.authorities, material.key, material.certificate)
+
+    def _ends(self) -> float:
+        return load_pem_x509_certificate(self.material().certificate).not_valid_after_utc.timestamp()
 
     def _read(self) -> Material:
         return Material(

@@ -47,13 +47,14 @@ class Authority:
     name: str
     key: EllipticCurvePrivateKey = field(default_factory=lambda: generate_private_key(SECP256R1()))
 
-    def issue(self, folder: Path, process: str) -> Files:
+    def issue(self, folder: Path, process: str, lasts: timedelta = timedelta(hours=1)) -> Files:
         """Write a certificate for a process, its key and this authority into a folder, whatever was there."""
         folder.mkdir(exist_ok=True)
         files, key = Files(folder), generate_private_key(SECP256R1())
         named = x509.SubjectAlternativeName([x509.DNSName(process), x509.IPAddress(ip_address("127.0.0.1"))])
         certificate = (
             self._builder(process, key)
+            .not_valid_after(datetime.now(UTC) + lasts)
             .add_extension(named, critical=False)
             .sign(self.key, SHA256())
             .public_bytes(Encoding.PEM)
@@ -66,7 +67,8 @@ class Authority:
     def certificate(self) -> bytes:
         """Its own, in PEM."""
         constraints = x509.BasicConstraints(ca=True, path_length=0)
-        certificate = self._builder(self.name, self.key).add_extension(constraints, critical=True)
+        builder = self._builder(self.name, self.key).not_valid_after(datetime.now(UTC) + timedelta(hours=1))
+        certificate = builder.add_extension(constraints, critical=True)
         return certificate.sign(self.key, SHA256()).public_bytes(Encoding.PEM)
 
     def _builder(self, subject: str, key: EllipticCurvePrivateKey) -> x509.CertificateBuilder:
@@ -78,7 +80,6 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(minutes=1))
-            .not_valid_after(now + timedelta(hours=1))
         )
 
 

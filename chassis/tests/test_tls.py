@@ -2,14 +2,17 @@
 
 import ast
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from prometheus_client import REGISTRY
 
 from chassis.context import RequestContext
 from chassis.errors import Unavailable
@@ -71,6 +74,17 @@ async def is_answered(peer: Peer) -> bool:
     except Unavailable:
         return False
     return True
+
+
+def test_operators_see_when_the_certificate_in_place_runs_out(authority: Authority, contacts: Files) -> None:
+    def ends() -> float:
+        return REGISTRY.get_sample_value("flownurture_certificate_expires_seconds", {"use": "rpc"}) or 0.0
+
+    contacts.tls()
+    before = ends()
+    assert 3_500 < before - time.time() <= 3_600
+    authority.issue(contacts.folder, "contacts", lasts=timedelta(hours=9))
+    assert 32_000 < ends() - time.time() <= 32_400
 
 
 async def test_processes_with_certificates_of_one_authority_call_each_other(
