@@ -52,6 +52,12 @@ events: install ## Generate docs/events.md, what each event holds, from proto/
 docs: install ## Build the site of the documentation into var/docs; a warning fails
 	@rm -rf var/docs && python -m docs.site var/docs
 
+# Written by typer from the commands.
+WRITE_CLI := python -m typer operations.__main__ utils docs --name flownurture --title "The command line" --output
+.PHONY: cli
+cli: install ## Write docs/cli.md, what the operator's commands take, from operations/
+	@$(WRITE_CLI) docs/cli.md >/dev/null
+
 .PHONY: up down status logs reset doctor
 up: install ## Start the whole platform on this machine
 	@python -m deploy.local up
@@ -122,7 +128,9 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 		&& python -m proto.event_table "$$folder/events.md" \
 		&& { diff -r -x __pycache__ "$$folder/gen" proto/gen || { echo "Run make proto."; exit 1; }; } \
 		&& { diff "$$folder/access.md" docs/access.md || { echo "Run make access."; exit 1; }; } \
-		&& { diff "$$folder/events.md" docs/events.md || { echo "Run make events."; exit 1; }; }
+		&& { diff "$$folder/events.md" docs/events.md || { echo "Run make events."; exit 1; }; } \
+		&& $(WRITE_CLI) "$$folder/cli.md" >/dev/null \
+		&& { diff "$$folder/cli.md" docs/cli.md || { echo "Run make cli."; exit 1; }; }
 	@python locks/check.py
 	@! git grep -nIE -e 'pypi[.]org' -e 'pythonhosted[.]org' -e 'npmjs[.]org' \
 		|| { echo "The repository names no registry."; exit 1; }

@@ -1,7 +1,6 @@
 """`flownurture backup`, `verify`, `restore`, `release`: the platform's data, out of its servers and into others."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +19,7 @@ from pydantic import ValidationError
 from chassis.errors import Unavailable
 from chassis.secret import Secret
 from deploy.database.bootstrap import DATABASE, url_in
-from deploy.database.roles import role_list
 from operations.backup.archive import Recipient, identities, recipient
-from operations.backup.bus import Bus
 from operations.backup.emptiness import NotEmpty
 from operations.backup.manifest import BackupUnusable, Manifest
 from operations.backup.postgres import ProgramFailed
@@ -32,6 +29,8 @@ from operations.backup.taking import Taken, take, whole_file
 from operations.exit_codes import ExitCode
 from operations.output import AsJson, end, say
 from operations.progress import Progress
+from operations.servers.bus import bus_at
+from operations.servers.roles import passwords
 from services.sending.restoration import RELEASE
 
 DatabaseUrl = Annotated[
@@ -132,18 +131,17 @@ def restore_command(
 ) -> None:
     """Restore a backup into empty servers, as a whole or not at all. Nothing is sent until `release`.
 
-    Needs what `python -m deploy.database bootstrap` needs (an administrator, PASSWORD_<ROLE>), NATS_ADMIN_PASSWORD, and pg_restore.
+    Needs what `python -m deploy.database bootstrap` needs (an administrator, `PASSWORD_<ROLE>`), NATS_ADMIN_PASSWORD, and pg_restore.
     Where the variables of a schema's key-encryption keys are there, with its name before them (SENDING_KEY_ENCRYPTION_KEYS), it is tried
     whether they open what was sealed.
     """
     with _explained():
         keys = identities(identity)
         given = keepers()
-        password = os.environ.get("NATS_ADMIN_PASSWORD")
         servers = Servers(
             Secret(database_url),
-            _passwords(),
-            Bus(nats_url, Secret(password) if password else None, replicas),
+            passwords(),
+            bus_at(nats_url, replicas),
             Secret(redis_url),
         )
         verify(file, keys, Progress("verified"))
@@ -176,13 +174,6 @@ def _recipients(to: list[str]) -> list[Recipient]:
         return [recipient(key) for keys in to for key in keys.split()]
     except ValueError as error:
         end(ExitCode.USAGE, error)
-
-
-def _passwords() -> dict[str, Secret]:
-    variables = {role.name: f"PASSWORD_{role.name.upper()}" for role in role_list().roles}
-    if missing := [variable for variable in variables.values() if not os.environ.get(variable)]:
-        end(ExitCode.USAGE, "\n".join(f"{variable} is not set" for variable in missing))
-    return {role: Secret(os.environ[variable]) for role, variable in variables.items()}
 
 
 @contextmanager

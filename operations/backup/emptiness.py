@@ -5,8 +5,8 @@ import redis
 
 from chassis.secret import Secret
 from deploy.database.bootstrap import DATABASE, url_in
-from operations.backup.bus import Bus
 from operations.backup.postgres import has_rows
+from operations.servers.bus import Bus
 
 
 class NotEmpty(Exception):

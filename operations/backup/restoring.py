@@ -19,10 +19,10 @@ from deploy.database.bootstrap import DATABASE, bootstrap, url_in
 from deploy.database.roles import role_list
 from operations.backup import postgres
 from operations.backup.archive import Identity, Tell, opened
-from operations.backup.bus import Bus
 from operations.backup.emptiness import require_empty_bus, require_empty_database, require_empty_redis
 from operations.backup.manifest import BackupUnusable, Manifest
 from operations.backup.sealed_data import KeptKeys, open_data_keys
+from operations.servers.bus import Bus
 from services.identity.restoration import END_WHAT_MAY_HAVE_ENDED
 from services.sending.restoration import DOUBT_WHAT_WAS_OPEN, HOLD
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from deploy.database.roles import role_list
+from deploy.local.ports import Ports
 from deploy.local.premises import Premises
+from deploy.local.state import read_json
 from deploy.redis.users import ADMIN as REDIS_ADMIN
+from tests.integration.house import House
 
 _ROOT = Path(__file__).parents[2]
 
@@ -44,6 +47,11 @@ async def flownurture(*words: str | Path, **variables: str) -> Ended:
     )
     out, err = await program.communicate()
     return Ended(program.returncode or 0, out, err.decode())
+
+
+def premises_of(house: House) -> Premises:
+    """Where a house stands, as who opened it knows."""
+    return Premises(house.state, Ports(**read_json(house.state.ports)), {})
 
 
 def variables_of_servers(premises: Premises) -> dict[str, str]:

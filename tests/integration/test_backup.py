@@ -20,15 +20,20 @@ from deploy.database.bootstrap import url_in
 from deploy.demo.client import Client, Json
 from deploy.demo.inbox import Inbox
 from deploy.demo.waiting import until
-from deploy.local.ports import Ports
 from deploy.local.premises import Premises
 from deploy.local.secrets import Secrets
 from deploy.local.servers.program import Server, start, stop
 from deploy.local.servers.unprivileged import remove_outside
-from deploy.local.state import StateFolder, read_json
+from deploy.local.state import StateFolder
 from tests.integration.conftest import house_folder, opened_house
 from tests.integration.house import House
-from tests.integration.operator_commands import Ended, flownurture, key_variables, variables_of_servers
+from tests.integration.operator_commands import (
+    Ended,
+    flownurture,
+    key_variables,
+    premises_of,
+    variables_of_servers,
+)
 from tests.integration.tenants import Tenant, authorization, import_contacts, make_key, sign_up, subscribe
 
 READERS = 30
@@ -158,7 +163,7 @@ async def backup(house: House, tmp_path_factory: pytest.TempPathFactory) -> Back
                 taken = await flownurture(
                     "backup", folder / "of-today.age", "--to", str(identity.to_public()), "--json",
                     "--metrics", folder / "backup.prom",
-                    programs=str(_programs(house)), DATABASE_ADMIN_URL=url,
+                    programs=str(premises_of(house).postgres.programs / "bin"), DATABASE_ADMIN_URL=url,
                 )  # fmt: skip
 
         assert await until(lambda: asyncio.to_thread(house.is_whole), bool, seconds=PATIENCE_SECONDS)
@@ -385,10 +390,6 @@ def _reader(database_url: str) -> Iterator[str]:
         finally:
             connection.execute("DROP OWNED BY backup")
             connection.execute("DROP ROLE backup")
-
-
-def _programs(house: House) -> Path:
-    return Premises(house.state, Ports(**read_json(house.state.ports)), {}).postgres.programs / "bin"
 
 
 def _identity(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """The event bus, as its administrator."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ class Bus:
             user=ADMIN if self.password else None,
             password=self.password.reveal() if self.password else None,
             allow_reconnect=False,
+            # Else it would try for two minutes, and print each failure.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            error_cb=_say_nothing,
             connect_timeout=5,
         )
         try:
@@ -38,3 +43,13 @@ class Bus:
     async def provision(self) -> None:
         """Make streams and readers."""
         await provision(self.url, self.password, replicas=self.replicas)
+
+
+async def _say_nothing(_: Exception) -> None:
+    """What goes wrong is raised as well."""
+
+
+def bus_at(url: str, replicas: int = 1) -> Bus:
+    """The event bus, with the password of its administrator where NATS_ADMIN_PASSWORD has it."""
+    password = os.environ.get("NATS_ADMIN_PASSWORD")
+    return Bus(url, Secret(password) if password else None, replicas)
