@@ -4,7 +4,7 @@ project = "FlowNurture"
 extensions = ["myst_parser"]
 root_doc = "docs/site/index"
 include_patterns = ["README.md", "CONTRIBUTING.md", "docs/**.md", "**/README.md"]
-exclude_patterns = [".tools", ".venv", "var", "**/node_modules", "**/.pytest_cache"]
+exclude_patterns = [".*", "var", "**/node_modules"]
 
 # Links to headings, as GitHub names them.
 myst_heading_anchors = 4
