@@ -132,6 +132,7 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 		&& $(WRITE_CLI) "$$folder/cli.md" >/dev/null \
 		&& { diff "$$folder/cli.md" docs/cli.md || { echo "Run make cli."; exit 1; }; }
 	@python locks/check.py
+	@python -m deploy.releases check
 	@! git grep -nIE -e 'pypi[.]org' -e 'pythonhosted[.]org' -e 'npmjs[.]org' \
 		|| { echo "The repository names no registry."; exit 1; }
 	@! git grep -nIE '(^|[^A-Za-z0-9_.)}-])/(root|home|Users|work)/' \

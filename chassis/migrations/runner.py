@@ -20,7 +20,7 @@ def migrate(owner_url: Secret, package: str) -> list[str]:
     Runs for the same schema wait for each other. Blocks: call it from a command or a thread.
     """
     schema = package.rpartition(".")[2]
-    versions = _versions_of(package)
+    versions = versions_of(package)
     head = _head(versions)
     with psycopg.connect(owner_url.reveal(), autocommit=True) as connection:
         if _current(connection, schema) == head:
@@ -36,10 +36,11 @@ def migrate(owner_url: Secret, package: str) -> list[str]:
 
 def head(package: str) -> str:
     """The newest revision that a service's code knows of its schema. Raises LookupError."""
-    return _head(_versions_of(package))
+    return _head(versions_of(package))
 
 
-def _versions_of(package: str) -> Path:
+def versions_of(package: str) -> Path:
+    """The folder of a service's migrations; raises LookupError for a package that does not exist."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise LookupError(f"there is no package {package!r}")

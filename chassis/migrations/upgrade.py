@@ -15,13 +15,18 @@ _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "60s"
 
 
-def upgrade(owner_url: Secret, schema: str, versions: Path) -> list[str]:
-    """Apply every migration after the schema's version, each in its own transaction; answers their revisions."""
+def scripts(versions: Path) -> ScriptDirectory:
+    """The migrations of a folder."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("version_locations", str(versions))
     config.set_main_option("path_separator", "os")
-    script = ScriptDirectory.from_config(config)
+    return ScriptDirectory.from_config(config)
+
+
+def upgrade(owner_url: Secret, schema: str, versions: Path) -> list[str]:
+    """Apply every migration after the schema's version, each in its own transaction; answers their revisions."""
+    script = scripts(versions)
     applied: list[str] = []
 
     def steps(current: Any, _: object) -> list[Any]:
@@ -38,7 +43,7 @@ def upgrade(owner_url: Secret, schema: str, versions: Path) -> list[str]:
     )
     with (
         engine.connect() as connection,
-        EnvironmentContext(config, script, fn=steps, destination_rev="head") as run,
+        EnvironmentContext(Config(), script, fn=steps, destination_rev="head") as run,
     ):
         run.configure(connection=connection, version_table_schema=schema, transaction_per_migration=True)
         with run.begin_transaction():
