@@ -40,7 +40,18 @@ class Report:
         self.write()
 
     def write(self) -> None:
-        """Write both files. There is a run file while there is a house to be used."""
+        """Write both files. There is a run file while there is a house to be used.
+
+        It comes first: who reads of a house that is ready goes on to read where it is.
+        """
+        if self._phase is Phase.READY:
+            processes = [
+                {"name": keeper.room.name, "pid": keeper.pid, "url": keeper.room.url}
+                for keeper in self._keepers
+            ]
+            write_json(self._state.run_file, {**self._facts, "processes": processes})
+        else:
+            self._state.run_file.unlink(missing_ok=True)
         write_json(
             self._state.status,
             {
@@ -61,11 +72,3 @@ class Report:
                 ],
             },
         )
-        if self._phase is Phase.READY:
-            processes = [
-                {"name": keeper.room.name, "pid": keeper.pid, "url": keeper.room.url}
-                for keeper in self._keepers
-            ]
-            write_json(self._state.run_file, {**self._facts, "processes": processes})
-        else:
-            self._state.run_file.unlink(missing_ok=True)
