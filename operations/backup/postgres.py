@@ -19,6 +19,7 @@ from operations.backup.archive import PART_BYTES
 
 # Beyond this, time buys little: a third more of it for a fiftieth less.
 _COMPRESSION = "gzip:6"
+_STILL_THERE_SECONDS = 30
 
 _TABLES = """
     SELECT namespace.nspname, class.relname FROM pg_class AS class
@@ -45,8 +46,12 @@ class Snapshot:
 @contextmanager
 def snapshot(url: Secret) -> Iterator[Snapshot]:
     """Hold one moment of all schemas. Raises psycopg.Error for a role that does not see every row."""
-    with psycopg.connect(url.reveal()) as connection:
+    # It is held as long as the dump takes, and says nothing meanwhile: no server and no wire between may take it for dead.
+    with psycopg.connect(url.reveal(), keepalives_idle=_STILL_THERE_SECONDS) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.execute(
+            "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0"
+        )
         # A role that policies narrow is refused, instead of being shown some of the rows.
         connection.execute("SET LOCAL row_security = off")
         row = connection.execute(

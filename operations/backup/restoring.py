@@ -105,7 +105,8 @@ def _behind(manifest: Manifest) -> Iterator[str]:
 
 @contextmanager
 def _alone(server: Secret) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(server.reveal(), autocommit=True) as connection:
+    # Nothing is said on it while the dump is read, which may be hours.
+    with psycopg.connect(server.reveal(), autocommit=True, keepalives_idle=30) as connection:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
         if row != (True,):
             raise AlreadyUnderWay("Somebody else restores a backup into this server.")

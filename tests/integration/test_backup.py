@@ -25,6 +25,7 @@ from deploy.local.secrets import Secrets
 from deploy.local.servers.program import Server, start, stop
 from deploy.local.servers.unprivileged import remove_outside
 from deploy.local.state import StateFolder
+from services.sending.restoration import DOUBT_WHAT_WAS_OPEN
 from tests.integration.conftest import house_folder, opened_house
 from tests.integration.house import House
 from tests.integration.operator_commands import (
@@ -46,6 +47,9 @@ TABLES = """
     SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind = 'r' AND nspname = ANY(%s)
 """
+CAMPAIGN = "SELECT status FROM sending.campaigns WHERE id = %s"
+MAIL = "SELECT DISTINCT status FROM sending.messages WHERE campaign_id = %s AND status <> 'vetoed'"
+WORKFLOWS = "SELECT status FROM sending.workflows WHERE organization_id = %s"
 SCHEMAS = ["identity", "contacts", "sending", "webhooks", "integrations"]
 # What is over, since it may have been over when the platform was lost.
 ENDED = ("identity.sessions", "identity.refresh_tokens", "identity.account_tokens")
@@ -253,12 +257,42 @@ async def test_a_platform_that_was_stopped_before_its_backup_comes_back_row_for_
         ("marketing", "vetoed"): 3,
         ("transactional", "queued"): 2,
     }
+    _leaves_to_people_what_it_cannot_know(backup, site)
     rows = site.rows()
     again = await site.restore(backup, "--nothing-happened-since")
     assert again.code == 3
     assert "has rows" in again.err
     assert site.rows() == rows
     site.empty()
+
+
+def _leaves_to_people_what_it_cannot_know(backup: Backup, site: Site) -> None:
+    """What becomes of a campaign and its mail, and of a workflow, by what they were when the backup was taken."""
+    became = {
+        "status = 'sending', audience_complete = false": ("paused", "indeterminate"),
+        "status = 'sending'": ("sending", "indeterminate"),
+        "status = 'paused'": ("paused", "indeterminate"),
+        "status = 'scheduled', send_at = now() - interval '1 second'": ("draft", "indeterminate"),
+        "status = 'scheduled', send_at = now() + interval '1 hour'": ("scheduled", "indeterminate"),
+        # Nothing of it was claimed any more.
+        "status = 'cancelled'": ("cancelled", "queued"),
+    }
+    shop, campaign = backup.shop.organization_id, backup.campaign
+    with site.database() as connection:
+        for was, expected in became.items():
+            with connection.transaction(force_rollback=True):
+                connection.execute(f"UPDATE sending.campaigns SET {was} WHERE id = '{campaign}'".encode())
+                connection.execute(
+                    "INSERT INTO sending.workflows (organization_id, id, name, status, version) "
+                    "VALUES (%s, uuidv7(), 'Welcome', 'active', 1)",
+                    [shop],
+                )
+                for statement in DOUBT_WHAT_WAS_OPEN:
+                    connection.execute(statement.encode())
+                [status] = connection.execute(CAMPAIGN, [campaign]).fetchone() or ()
+                [(of_mail,)] = connection.execute(MAIL, [campaign]).fetchall()
+                assert (status, of_mail) == expected, was
+                assert connection.execute(WORKFLOWS, [shop]).fetchall() == [("paused",)]
 
 
 async def test_redis_and_the_event_bus_have_to_be_empty_too(backup: Backup, site: Site) -> None:
