@@ -142,6 +142,10 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 k8s-check: install ## Check what is deployed to Kubernetes, in the base and every overlay: its schemas, what pods may have, and that it is what the code needs
 	@python -m deploy.k8s.check
 
+.PHONY: images
+images: install ## Build the images (BASE, BUILDER, TAG, ENGINE, PIP_CONF, BUILD_OPTIONS), and show what each takes
+	@python -m deploy.images build
+
 .PHONY: model
 model: install ## Search every order in which claims, opt-outs, deaths and what else goes wrong can come, for a broken promise
 	@python -m services.sending.model

@@ -1,0 +1,98 @@
+"""`python -m deploy.images build|measure`: the images of the platform."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.images.building import Recipe
+from deploy.images.building import build as build_images
+from deploy.images.catalog import IMAGES, question, reference
+from deploy.images.engine import Engine, EngineFailed
+
+_ROUNDS = 3
+
+app = typer.Typer(
+    help="The images of FlowNurture: one for each service, and one for operators. See deploy/images/README.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Images = Annotated[list[str] | None, typer.Argument(help="Some of them; without any, all.")]
+EngineName = Annotated[str, typer.Option("--engine", envvar="ENGINE", help="docker or podman.")]
+Tag = Annotated[str, typer.Option(envvar="TAG", help="What images are tagged with.")]
+Base = Annotated[str | None, typer.Option(envvar="BASE", help="What images are made on.")]
+Builder = Annotated[
+    str | None, typer.Option(envvar="BUILDER", help="What layers are made on: has pip; BASE without it.")
+]
+Pip = Annotated[
+    Path | None,
+    typer.Option("--pip", envvar="PIP_CONF", help="A pip.conf: where packages come from.", exists=True),
+]
+Options = Annotated[
+    str, typer.Option(envvar="BUILD_OPTIONS", help="What else the engine's build is told, as in a shell.")
+]
+
+
+@app.command()
+def build(
+    images: Images = None,
+    *,
+    engine: EngineName = "docker",
+    tag: Tag = "dev",
+    base: Base = None,
+    builder: Builder = None,
+    pip: Pip = None,
+    options: Options = "",
+) -> None:
+    """Build the images, and show what each takes."""
+    chosen = _known(images)
+    build_images(_usable(engine), Recipe(tag, base, builder, pip, shlex.split(options)), chosen)
+    _measure(Engine(engine), chosen, tag)
+
+
+@app.command()
+def measure(images: Images = None, engine: EngineName = "docker", tag: Tag = "dev") -> None:
+    """Show what each image takes, and how long it takes to answer: the least of three times."""
+    _measure(_usable(engine), _known(images), tag)
+
+
+def _measure(engine: Engine, images: Sequence[str], tag: str) -> None:
+    table = Table("image", "MB", "answers in s", "to")
+    for image in images:
+        name, asked = reference(image, tag), question(image)
+        seconds = min(engine.seconds(name, asked) for _ in range(_ROUNDS))
+        table.add_row(name, f"{engine.megabytes(name):.0f}", f"{seconds:.2f}", " ".join(asked))
+    console.print(table)
+
+
+def _known(images: Sequence[str] | None) -> Sequence[str]:
+    for image in images or ():
+        if image not in IMAGES:
+            raise typer.BadParameter(f"there is no image {image}; there are {', '.join(IMAGES)}")
+    return images or IMAGES
+
+
+def _usable(name: str) -> Engine:
+    engine = Engine(name)
+    if reason := engine.missing():
+        raise EngineFailed(reason)
+    return engine
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except EngineFailed as failure:
+        raise SystemExit(str(failure)) from None
+
+
+if __name__ == "__main__":
+    main()
