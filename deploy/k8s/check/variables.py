@@ -16,6 +16,9 @@ from deploy.local.secrets import Secrets
 from deploy.processes import PROCESSES, settings_of
 from deploy.redis.users import user_names
 
+# What no settings have, since libraries look for it by themselves: the authorities that an operator's servers are believed by.
+_READ_BY_LIBRARIES = {"SSL_CERT_FILE"}
+
 
 def variables_are_those_that_are_read(tree: Tree) -> Told:
     """Every variable is read by its process, and is there, once, and from where it may come."""
@@ -28,6 +31,8 @@ def variables_are_those_that_are_read(tree: Tree) -> Told:
                     f"refers to {told.source or told.name} {told.key}".rstrip()
                     + ", which is not there: add it",
                 )
+            elif told.name in _READ_BY_LIBRARIES:
+                continue
             elif told.name not in fields:
                 yield each, f"sets {told.name}, which {process} does not read: take it away"
             elif told.name in seen:

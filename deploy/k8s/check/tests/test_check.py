@@ -708,6 +708,12 @@ def test_what_an_overlay_adds_names_what_is_there(base: Tree, added: str, rule: 
     assert said in told[0]
 
 
+def test_authorities_of_an_operators_own_may_be_named_to_libraries(base: Tree) -> None:
+    rule = variables.variables_are_those_that_are_read
+    told = Break(rule, "ConfigMap/contacts", "data SSL_CERT_FILE", "/etc/authorities/ca.crt", "")
+    assert not list(findings(changed(base, told), rule))
+
+
 def test_every_rule_is_broken_by_a_test() -> None:
     assert {broken.rule for broken in BREAKS} | {rule for _, rule, _ in ADDED} == set(RULES)
 
