@@ -19,13 +19,14 @@ from typing import Self
 
 from chassis.secret import Secret
 from chassis.tests.deadlines import until
+from deploy.database.bootstrap import DATABASE
 from deploy.local.environment import Addresses, process_environment
 from deploy.local.nameserver.server import Nameserver
 from deploy.local.preparation import prepare
 from deploy.local.probe import is_ready
 from deploy.local.secrets import Secrets
 from deploy.local.servers.nats import Nats
-from deploy.local.servers.postgres import Postgres
+from deploy.local.servers.postgres import ADMIN, Postgres
 from deploy.local.servers.program import HOST, free_port, start, stop
 from deploy.local.servers.redis import Redis
 from deploy.local.state import SOURCES
@@ -89,7 +90,7 @@ class Cluster:
         self._nameserver = nameserver
         self._balancer = balancer
         self._folder = folder
-        self._secrets = secrets
+        self.secrets = secrets
         self._numbers = count(1)
         self._pods: dict[str, Pod] = {}
         self._all: list[Pod] = []
@@ -107,6 +108,12 @@ class Cluster:
     def url(self) -> str:
         """The API."""
         return self.addresses.public_url
+
+    @property
+    def database_url(self) -> str:
+        """The database, as its administrator."""
+        password = self.secrets.database_admin
+        return f"postgresql://{ADMIN}:{password}@{self.addresses.database}/{DATABASE}"
 
     async def start_all(self, sources: Path = SOURCES) -> None:
         """Start a pod of each process; returns when all are ready."""
@@ -178,7 +185,7 @@ class Cluster:
 
     def _environment(self, process: str, address: str, sources: Path) -> Mapping[str, str]:
         served = self._ports.http if process == "gateway" else self._ports.grpc
-        environment = process_environment(process, self.addresses, self._secrets)
+        environment = process_environment(process, self.addresses, self.secrets)
         environment |= {
             "LISTEN": f"{address}:{served}",
             "METRICS_LISTEN": f"{address}:{self._ports.metrics}",
