@@ -5,11 +5,11 @@ from time import monotonic
 
 from chassis.metrics import LOOP_LAG
 
-_EVERY_SECONDS = 0.5
+_EVERY_SECONDS = 1.0
 
 
 class LoopLag:
-    """Looks twice a second how much later than it wanted it came to its turn."""
+    """Looks each second how much later than it wanted it came to its turn."""
 
     async def run(self) -> None:
         """Run until cancelled."""

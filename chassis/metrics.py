@@ -13,7 +13,7 @@ RPCS_IN_FLIGHT = Gauge("flownurture_rpcs_in_flight", "RPCs that this process is 
 
 LOOP_LAG = Histogram(
     "flownurture_event_loop_lag_seconds",
-    "How much later than it was due the event loop came to what was due, looked at twice a second.",
+    "How much later than it was due the event loop came to what was due, looked at each second.",
     buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 
