@@ -1,4 +1,4 @@
-"""`python -m deploy.images build|measure`: the images of the platform."""
+"""`python -m deploy.images build|measure|sbom`: the images of the platform."""
 
 import shlex
 from collections.abc import Sequence
@@ -35,6 +35,7 @@ Pip = Annotated[
     Path | None,
     typer.Option("--pip", envvar="PIP_CONF", help="A pip.conf: where packages come from.", exists=True),
 ]
+Folder = Annotated[Path, typer.Option(help="Where the files are written.", file_okay=False)]
 Options = Annotated[
     str, typer.Option(envvar="BUILD_OPTIONS", help="What else the engine's build is told, as in a shell.")
 ]
@@ -55,6 +56,15 @@ def build(
     chosen = _known(images)
     build_images(_usable(engine), Recipe(tag, base, builder, pip, shlex.split(options)), chosen)
     _measure(Engine(engine), chosen, tag)
+
+
+@app.command("sbom")
+def sbom_command(images: Images = None, *, tag: Tag = "dev", folder: Folder = Path("var/sbom")) -> None:
+    """Write what each image is made of, a CycloneDX file for each, from the locks: this needs no engine."""
+    from deploy.images.sbom import write  # noqa: PLC0415 - the other commands start quicker without it
+
+    for path in write(folder, _known(images), tag):
+        console.print(str(path), highlight=False, soft_wrap=True)
 
 
 @app.command()
