@@ -30,7 +30,11 @@ Against = Annotated[
     typer.Option(exists=True, dir_okay=False, help="Anchors that were printed earlier and kept elsewhere."),
 ]
 
-keys = typer.Typer(help="The keys that seal what is stored (chassis/vault/README.md).", no_args_is_help=True)
+keys = typer.Typer(
+    help="The keys that seal what is stored (chassis/vault/README.md). Those that sign tokens and links are lists in the environment of "
+    "processes, where the first one signs: docs/tokens.md says in which order they are replaced.",
+    no_args_is_help=True,
+)
 audit = typer.Typer(help="The audit trail (docs/audit.md).", no_args_is_help=True)
 
 
