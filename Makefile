@@ -146,6 +146,10 @@ k8s-check: install ## Check what is deployed to Kubernetes, in the base and ever
 images: install ## Build the images (BASE, BUILDER, TAG, ENGINE, PIP_CONF, BUILD_OPTIONS), and show what each takes
 	@python -m deploy.images build
 
+.PHONY: images-demo
+images-demo: install ## Play the demo with every process as a container from its image (TAG, ENGINE)
+	@python -m deploy.images demo
+
 .PHONY: sbom
 sbom: install ## Write what each image is made of into var/sbom, as CycloneDX, from the locks
 	@python -m deploy.images sbom

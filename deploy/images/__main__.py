@@ -1,5 +1,6 @@
-"""`python -m deploy.images build|measure|sbom`: the images of the platform."""
+"""`python -m deploy.images build|measure|sbom|demo`: the images of the platform."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +8,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.images.building import Recipe
 from deploy.images.building import build as build_images
 from deploy.images.catalog import IMAGES, question, reference
 from deploy.images.engine import Engine, EngineFailed
+from deploy.local.opening import HouseNotOpen, close
+from deploy.local.screen import OpeningScreen
+from deploy.local.state import SOURCES, StateFolder
 
 _ROUNDS = 3
 
@@ -73,8 +77,26 @@ def measure(images: Images = None, engine: EngineName = "docker", tag: Tag = "de
     _measure(_usable(engine), _known(images), tag)
 
 
+@app.command()
+def demo(*, engine: EngineName = "docker", tag: Tag = "dev") -> None:
+    """Play the demo on the images: servers of this machine, every process a container; all of it ends after.
+
+    Its state is in FLOWNURTURE_VAR, or `var/images`.
+    """
+    from deploy.images.trial import open_house, play_demo  # noqa: PLC0415 - as above
+
+    state = StateFolder.of({"FLOWNURTURE_VAR": str(SOURCES / "var" / "images"), **os.environ})
+    try:
+        with OpeningScreen(console) as opening:
+            open_house(state, _usable(engine), tag, opening.show)
+        status = play_demo()
+    finally:
+        close(state)
+    raise typer.Exit(status)
+
+
 def _measure(engine: Engine, images: Sequence[str], tag: str) -> None:
-    table = Table("image", "MB", "answers in s", "to")
+    table = Table(Column("image", no_wrap=True), "MB", "answers in s", "to")
     for image in images:
         name, asked = reference(image, tag), question(image)
         seconds = min(engine.seconds(name, asked) for _ in range(_ROUNDS))
@@ -100,7 +122,7 @@ def main() -> None:
     """Run the command line."""
     try:
         app()
-    except EngineFailed as failure:
+    except (EngineFailed, HouseNotOpen) as failure:
         raise SystemExit(str(failure)) from None
 
 
