@@ -5,9 +5,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from chassis.secret import Secret
 from deploy.database.roles import role_list
+from operations.exit_codes import ExitCode
+from operations.output import end
 from operations.servers.roles import role_url
 
 # Which role each variable is the URL of.
@@ -28,7 +31,12 @@ class Said:
 
 
 def run(schema: str, server: Secret, *words: str) -> Said:
-    """Run `python -m services.<schema> …` to its end. What it says on the way goes to stderr, as it comes."""
+    """Run `python -m services.<schema> …` to its end. What it says on the way goes to stderr, as it comes.
+
+    Ends the command where the service is not installed, as in the operator's image, which has migrations alone.
+    """
+    if find_spec(f"services.{schema}.__main__") is None:
+        end(ExitCode.REFUSED, f"services.{schema} is not here: run this from a clone of the platform.")
     command = [sys.executable, "-m", f"services.{schema}", *words]
     ended = subprocess.run(  # noqa: S603 - a module of the platform
         command, env=_environment(schema, server), stdout=subprocess.PIPE, text=True, check=False
