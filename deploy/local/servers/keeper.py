@@ -22,7 +22,7 @@ from deploy.local.environment import Addresses
 from deploy.local.preparation import prepare
 from deploy.local.secrets import Secrets
 from deploy.local.servers.nats import Nats
-from deploy.local.servers.postgres import Postgres
+from deploy.local.servers.postgres import CONNECTIONS, Postgres
 from deploy.local.servers.program import HOST, Server, free_port, start, stop
 from deploy.local.servers.redis import Redis
 from deploy.local.servers.unprivileged import remove_outside
@@ -54,6 +54,9 @@ def keep(folder: Path, pid: int) -> None:
 
 
 def _start(folder: Path, stack: ExitStack) -> dict[str, object]:
+    if _in_containers():
+        # Whoever keeps them ends them, however the run goes: no further container has to.
+        os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
     secrets = Secrets.generate()
     admin_url = stack.enter_context(_postgres(folder, secrets))
     nats_url, own_users = stack.enter_context(_nats(folder, secrets))
@@ -88,9 +91,11 @@ def _postgres(folder: Path, secrets: Secrets) -> Iterator[Secret]:
     if given := os.environ.get("DATABASE_URL"):
         yield Secret(given)
     elif _in_containers():
-        from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only where there are containers
+        from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only where there are containers
 
-        with PostgresContainer("postgres:18", password=secrets.database_admin) as container:
+        postgres = PostgresContainer("postgres:18", password=secrets.database_admin)
+        # As many as our own takes: tests start processes that have a pool each.
+        with postgres.with_command(f"postgres -c max_connections={CONNECTIONS}") as container:
             yield Secret(container.get_connection_url(driver=None))
     else:
         password = Secret(secrets.database_admin)
@@ -108,7 +113,7 @@ def _nats(folder: Path, secrets: Secrets) -> Iterator[tuple[str, bool]]:
     if given := os.environ.get("NATS_URL"):
         yield given, False
     elif _in_containers():
-        from testcontainers.nats import NatsContainer  # noqa: PLC0415 - only where there are containers
+        from testcontainers.community.nats import NatsContainer  # noqa: PLC0415 - only where there are containers
 
         with NatsContainer("nats:2").with_command("-js") as container:
             yield container.nats_uri(), False
@@ -126,7 +131,7 @@ def _redis(folder: Path, secrets: Secrets) -> Iterator[dict[str, str]]:
     if given := os.environ.get("REDIS_URL"):
         yield dict.fromkeys(redis_users.user_names(), given)
     elif _in_containers():
-        from testcontainers.redis import RedisContainer  # noqa: PLC0415 - only where there are containers
+        from testcontainers.community.redis import RedisContainer  # noqa: PLC0415 - only where there are containers
 
         with RedisContainer("redis:8") as container:
             host, port = container.get_container_host_ip(), container.get_exposed_port(6379)
