@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import socket
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -12,7 +14,8 @@ from chassis.errors import NotFound, Unavailable
 from chassis.tests.deadlines import until
 from flownurture.integrations.v1.writing_pb2 import MailPiece, SubjectLine, WriteMailEvent, WrittenMail
 from gateway.event_streams import takes_events
-from gateway.tests.house import House
+from gateway.tests.house import House, free_address
+from gateway.tests.processes import environment, gateway_process, ready
 
 RPC, PATH = "WriteMail", "/v1/ai/write"
 BRIEF = {"goal": "Tell of spring"}
@@ -156,3 +159,35 @@ async def test_when_the_client_leaves_the_call_ends(house: House, key: str) -> N
 )
 def test_events_are_for_who_names_them(accept: str, taken: bool) -> None:
     assert takes_events(accept) is taken
+
+
+async def test_events_go_on_to_their_end_while_the_process_stops(house: House, key: str) -> None:
+    release = asyncio.Event()
+
+    async def produce() -> AsyncGenerator[WriteMailEvent, None]:
+        yield piece("<p")
+        await release.wait()
+        yield MAIL
+
+    house.services["WritingService"].answer_in_pieces(RPC, produce)
+    listen = free_address()
+    headers = {"authorization": f"Bearer {key}", **EVENTS}
+    async with gateway_process(environment(house, LISTEN=listen)) as process:
+        await ready(f"http://{listen}")
+        async with house.client.stream(
+            "POST", f"http://{listen}{PATH}", headers=headers, json=BRIEF
+        ) as answer:
+            lines = answer.aiter_lines()
+            assert await anext(lines) == "event: draft"
+            process.send_signal(signal.SIGTERM)
+            await until(lambda: refuses(listen), seconds=20)
+            release.set()
+            assert "event: mail" in [line async for line in lines]
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+def refuses(address: str) -> bool:
+    """Whether nobody takes connections there any more, as when clients have had the time to leave."""
+    with socket.socket() as client:
+        host, _, port = address.rpartition(":")
+        return client.connect_ex((host, int(port))) != 0
