@@ -26,9 +26,11 @@ def copy_tree(target: Path) -> None:
 
 
 def environment_of(target: Path) -> dict[str, str]:
-    """What is another there: its own code before this one's, the servers of nobody else, and no place of its own for what types were found."""
+    """What is another there: its own code before this one's, the servers of nobody else, no word of the make that runs this, and no place of its
+    own for what types were found.
+    """
     replaced = ("DATABASE_URL", "NATS_URL", "REDIS_URL", "SMTP_URL", "TEST_SERVERS")
-    told = {name: value for name, value in os.environ.items() if name.startswith(("PYTEST_", "COV_"))}
+    told = {name: value for name, value in os.environ.items() if name.startswith(("PYTEST_", "COV_", "MAKE"))}
     return dict.fromkeys([*replaced, *told], "") | {
         "MYPY_CACHE_DIR": str(_ROOT / ".mypy_cache"),
         "PYTHONPATH": "",
