@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from typer.testing import CliRunner
@@ -25,11 +26,13 @@ def objected(tmp_path: Path) -> Objected:
     def ask(*statements: str, unused_since: str = "") -> set[str]:
         said = f'unused_since = "{unused_since}"\n' if unused_since else ""
         body = "\n    ".join(statements)
-        (tmp_path / "0001_it.py").write_text(
+        # Of a script that another took the place of within a second, Python would run what it has compiled.
+        folder = Path(mkdtemp(dir=tmp_path))
+        (folder / "0001_it.py").write_text(
             f"from alembic import op\nfrom chassis.migrations.ddl import *\n"
             f'revision = "0001"\ndown_revision = None\n{said}\ndef upgrade():\n    {body}\n'
         )
-        (script,) = rendered("notes", tmp_path, None)
+        (script,) = rendered("notes", folder, None)
         return {objection.rule for objection in objections(script, RELEASED)}
 
     return ask
