@@ -9,7 +9,7 @@ from sqlalchemy import text
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.idempotency import remembered
-from chassis.retention import Prune
+from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
 from chassis.tests.probe import Probe
 from flownurture.identity.v1.events_pb2 import OrganizationCreated
 
@@ -36,7 +36,7 @@ async def test_old_keys_and_inbox_rows_of_every_organization_are_forgotten_and_y
         "UPDATE inbox SET created_at = now() - interval '13 days' WHERE reader = 'young' RETURNING 1",
     ):
         probe.look(statement)
-    await Prune(scheduler_database).round()
+    await Forgetting(scheduler_database, *REQUESTS_AND_EVENTS).round()
     for table, column in (("idempotency_keys", "method"), ("inbox", "reader")):
         rows = probe.look(f"SELECT {column} FROM {table} WHERE organization_id = ANY(%s)", organizations)
         assert rows == [("young",)] * 3

@@ -6,7 +6,7 @@ from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
-from chassis.retention import Prune
+from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.sealed_mail import SealedMails
@@ -31,7 +31,7 @@ from services.contacts.bulk_changes import bulk_change_worker
 from services.contacts.confirmation_links import ConfirmationLinks
 from services.contacts.consumers import consumers
 from services.contacts.form_lookup import FormLookup
-from services.contacts.form_retention import ForgetUnconfirmed
+from services.contacts.form_retention import UNCONFIRMED
 from services.contacts.identity_peer import IdentityPeer
 from services.contacts.import_worker import import_worker
 from services.contacts.job_figures import unfinished
@@ -66,8 +66,7 @@ async def serve(settings: ContactsSettings) -> None:
         process.start(Soundings(relay, events_of("contacts")))
         waiting = {table: unfinished(table) for table in ("imports", "bulk_changes")}
         process.start(Soundings(scheduler, waiting))
-        process.start(Prune(scheduler))
-        process.start(ForgetUnconfirmed(scheduler))
+        process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS, UNCONFIRMED))
         process.start(imports)
         process.start(bulk_changes)
         process.start(SegmentWatcher(database, scheduler))

@@ -10,7 +10,7 @@ from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
-from chassis.retention import Prune
+from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
 from chassis.rpc.client import Peer
 from chassis.rpc.methods import Servicer
 from chassis.rpc.server import RpcServer
@@ -82,7 +82,7 @@ async def serve(settings: IdentitySettings) -> None:
             process.start(reader)
         process.start(Replays(relay, readers))
         process.start(Soundings(relay, events_of("identity")))
-        process.start(Prune(scheduler))
+        process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS))
         settlement = Settlement(database, system_clock)
         process.start(
             Scheduler(scheduler, CHANGES_TO_SETTLE, _SETTLED_WITHIN, settlement.settle, process="identity")

@@ -2,10 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import text
-
-from chassis.database import RoleDatabase
-from chassis.scheduler import Periodic
+from chassis.retention import Kept
 from services.integrations.sync.activities import GIVEN_UP_AFTER
 
 # With their problems.
@@ -15,30 +12,9 @@ _EXPIRED_FOR = timedelta(hours=1)
 # Longer than anybody's mail is opened for.
 _CAMPAIGN_NAMES_KEPT = timedelta(days=180)
 
-# By the moment in this column, for so long.
-_KEPT = (
-    ("authorizations", "expires_at", _EXPIRED_FOR),
-    ("syncs", "finished_at", SYNCS_KEPT),
-    ("outgoing_activities", "occurred_at", GIVEN_UP_AFTER),
-    ("campaign_names", "launched_at", _CAMPAIGN_NAMES_KEPT),
+KEPT = (
+    Kept("integrations.authorizations", "expires_at", _EXPIRED_FOR),
+    Kept("integrations.syncs", "finished_at", SYNCS_KEPT),
+    Kept("integrations.outgoing_activities", "occurred_at", GIVEN_UP_AFTER),
+    Kept("integrations.campaign_names", "launched_at", _CAMPAIGN_NAMES_KEPT),
 )
-
-
-class Forgetting:
-    """Forgets, every hour, what is too old in all organizations, through the scheduler's role."""
-
-    def __init__(self, scheduler: RoleDatabase) -> None:
-        self._scheduler = scheduler
-
-    async def run(self) -> None:
-        """Run until cancelled."""
-        await Periodic(timedelta(hours=1), self.round).run()
-
-    async def round(self) -> None:
-        """Forget what is too old now."""
-        async with self._scheduler.transaction() as connection:
-            for table, moment, kept in _KEPT:
-                statement = (
-                    f"DELETE FROM integrations.{table} WHERE {moment} < now() - CAST(:kept AS interval)"  # noqa: S608
-                )
-                await connection.execute(text(statement), {"kept": kept})

@@ -8,7 +8,7 @@ from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
-from chassis.retention import Prune
+from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.soundings import Soundings, events_of
@@ -38,7 +38,7 @@ from services.integrations.mapping_fields import MappingFields
 from services.integrations.nudges import Nudges
 from services.integrations.offers import offers_of
 from services.integrations.open_accounts import OpenAccounts
-from services.integrations.retention import Forgetting
+from services.integrations.retention import KEPT
 from services.integrations.revocations import Revoker
 from services.integrations.settings import IntegrationsSettings
 from services.integrations.sync.contacts import Contacts
@@ -86,8 +86,7 @@ async def serve(settings: IntegrationsSettings) -> None:
         process.start(Replays(relay, consumers))
         process.start(Soundings(relay, events_of("integrations")))
         process.start(Soundings(scheduler, {"syncs": UNFINISHED}))
-        process.start(Prune(scheduler))
-        process.start(Forgetting(scheduler))
+        process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS, *KEPT))
         process.start(nudges)
         process.start(Revoker(database, scheduler, vault, offers))
         process.start(runner)

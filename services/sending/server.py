@@ -6,7 +6,7 @@ from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
-from chassis.retention import Prune
+from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
 from chassis.rpc.client import Peer
 from chassis.rpc.server import RpcServer
 from chassis.soundings import Soundings, events_of
@@ -95,7 +95,7 @@ async def serve(settings: SendingSettings) -> None:
             process.start(consumer)
         process.start(Replays(relay, consumers))
         process.start(Soundings(relay, events_of("sending")))
-        process.start(Prune(scheduler))
+        process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS))
         process.start(fan_out)
         process.start(dispatch)
         process.start(Schedule(database, scheduler, fan_out))

@@ -6,7 +6,7 @@ from chassis.dead_letters import Replays
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
-from chassis.retention import Prune
+from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
 from chassis.rpc.server import RpcServer
 from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import former_sealer, wrapping_of
@@ -21,7 +21,7 @@ from services.webhooks.consumers import consumers
 from services.webhooks.dispatch.dispatcher import Dispatcher
 from services.webhooks.dispatch.figures import DUE
 from services.webhooks.dispatch.shards import Shards
-from services.webhooks.event_log import Forgetting
+from services.webhooks.event_log import KEPT
 from services.webhooks.outbound.client import Client
 from services.webhooks.outbound.resolver import Resolver
 from services.webhooks.replay_runner import ReplayRunner
@@ -52,8 +52,7 @@ async def serve(settings: WebhooksSettings) -> None:
         process.start(Replays(relay, readers))
         process.start(Soundings(relay, events_of("webhooks")))
         process.start(Soundings(scheduler, {"webhook_deliveries": DUE}))
-        process.start(Prune(scheduler))
-        process.start(Forgetting(scheduler))
+        process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS, *KEPT))
         process.start(ReplayRunner(database, scheduler, dispatcher.wake))
         server = RpcServer("webhooks", settings.listen, process.verifier, database, process.tls)
         server.add(

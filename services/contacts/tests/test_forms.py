@@ -16,6 +16,7 @@ from chassis.database import RoleDatabase
 from chassis.email_address import EmailAddress
 from chassis.errors import InvalidRequest, NotFound, PermissionDenied, RateLimited, Unavailable
 from chassis.identifiers import new_id
+from chassis.retention import Forgetting
 from chassis.sealed_mail import SealedMails
 from chassis.vault.file_wrapping import FileWrapping
 from flownurture.contacts.v1 import contacts_pb2, events_pb2, form_pages_pb2, tags_pb2
@@ -25,7 +26,7 @@ from flownurture.sending.v1.messages_pb2 import (
     SUPPRESSION_REASON_UNSUBSCRIBE,
 )
 from services.contacts.form_pages import HONEYPOT
-from services.contacts.form_retention import ForgetUnconfirmed
+from services.contacts.form_retention import UNCONFIRMED
 from services.contacts.form_submissions import MOST_MAILS, MOST_SUBMISSIONS
 from services.contacts.tests.plan import Plan
 from services.contacts.tests.tenant import MAIL_KEYS, Tenant
@@ -426,7 +427,7 @@ async def test_what_nobody_confirms_is_forgotten_after_a_month(
         f"UPDATE form_submissions SET created_at = now() - interval '{old.total_seconds()} seconds'"
         f" WHERE email <> 'late1@example.com'"
     )
-    await ForgetUnconfirmed(scheduler).round()
+    await Forgetting(scheduler, UNCONFIRMED).round()
     left = (await tenant(pb.ListFormSubmissionsRequest(form_id=form.id))).submissions
     assert {submission.email for submission in left} == {ADA, "late1@example.com"}
 

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from chassis.context import RequestContext
 from chassis.errors import NotFound
 from chassis.identifiers import new_id
+from chassis.retention import Forgetting
 from flownurture.contacts.v1.contacts_pb2 import Contact
 from flownurture.contacts.v1.events_pb2 import ContactsDeleted, ContactsUnsubscribed
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
@@ -33,7 +34,7 @@ from services.integrations.crm.tests.servers.hubspot import HubSpotAccount
 from services.integrations.crm.tests.servers.keys import Key
 from services.integrations.crm.tests.servers.serving import serving
 from services.integrations.mail_events import mail_consumers
-from services.integrations.retention import Forgetting
+from services.integrations.retention import KEPT
 from services.integrations.sync import syncs
 from services.integrations.sync.handing_over import HandingOver
 from services.integrations.sync.settling import Problem
@@ -311,7 +312,7 @@ async def test_what_no_crm_has_taken_for_a_week_is_given_up(scene: Scene) -> Non
         "UPDATE outgoing_activities SET occurred_at = now() - interval '8 days'"
         " WHERE id = (SELECT min(id::text)::uuid FROM outgoing_activities)"
     )
-    await Forgetting(scene.tenant.house.scheduler).round()
+    await Forgetting(scene.tenant.house.scheduler, *KEPT).round()
     assert await scene.waiting() == 1
 
 

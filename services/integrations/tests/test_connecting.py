@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from chassis.context import Role
 from chassis.database import RoleDatabase
 from chassis.errors import DomainError, InvalidRequest, NotFound, PermissionDenied, Unavailable
+from chassis.retention import Forgetting
 from flownurture.audit.v1.acts_pb2 import AuditedAct
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.integrations.v1 import authorizations_pb2, held_credentials_pb2
@@ -23,7 +24,7 @@ from flownurture.integrations.v1 import connections_pb2 as pb
 from flownurture.integrations.v1.events_pb2 import ConnectionEstablished, IntegrationActCommitted
 from services.integrations.connecting import Connecting
 from services.integrations.offers import NotSetUp, Offers
-from services.integrations.retention import Forgetting
+from services.integrations.retention import KEPT
 from services.integrations.tests.house import ANYBODY, House, Tenant
 from services.integrations.tests.local_crm import KEY, NAMES
 
@@ -206,7 +207,7 @@ async def test_who_never_comes_back_is_forgotten(tenant: Tenant, scheduler: Role
         "UPDATE authorizations SET expires_at = now() - interval '61 minutes'"
         " WHERE id = (SELECT min(id::text)::uuid FROM authorizations)"
     )
-    await Forgetting(scheduler).round()
+    await Forgetting(scheduler, *KEPT).round()
     assert len(await tenant.rows("SELECT id FROM authorizations")) == 1
 
 

@@ -14,8 +14,9 @@ from chassis.context import RequestContext
 from chassis.database import RoleDatabase
 from chassis.errors import Unavailable
 from chassis.identifiers import new_id
+from chassis.retention import Forgetting
 from chassis.tests.deadlines import until
-from services.integrations.retention import SYNCS_KEPT, Forgetting
+from services.integrations.retention import KEPT, SYNCS_KEPT
 from services.integrations.sync import positions, syncs
 from services.integrations.sync.figures import UNFINISHED
 from services.integrations.sync.runner import Runner
@@ -159,7 +160,7 @@ async def test_syncs_that_ended_long_ago_are_forgotten_with_their_problems(
                 ),
                 {"id": new_id(), "sync": sync.id},
             )
-    await Forgetting(scheduler).round()
+    await Forgetting(scheduler, *KEPT).round()
     (left,) = await tenant.rows("SELECT id FROM syncs")
     assert left.id == sync.id
     assert len(await tenant.rows("SELECT id FROM sync_problems")) == 1
