@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 UV_VERSION := 0.13.9
 UV := .tools/uv/bin/uv
-LOCKS := aws-kms contacts gateway identity integrations operator sending webhooks vault-transit local dev
+# All that there is stands in the first of them; the others take its versions.
+LOCKS := dev aws-kms contacts gateway identity integrations operator sending webhooks vault-transit local
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/proto/gen
 # What is compiled is kept, whatever the shell says: else each process that starts compiles all that it imports, and the tests start hundreds.
@@ -33,6 +34,7 @@ install: .venv/.synced ## Make the environment (uv into .tools, packages into .v
 lock: $(UV) ## Pin what pyproject.toml asks for into locks/; versions stay unless they must move
 	@for extra in $(LOCKS); do \
 		$(UV) pip compile --quiet pyproject.toml --extra $$extra --universal --python-version 3.11 \
+			$$([ $$extra = dev ] || echo --constraints locks/dev.txt) \
 			--generate-hashes --no-header --no-emit-index-url --output-file locks/$$extra.txt || exit 1; \
 	done
 
@@ -131,7 +133,7 @@ lint: install ## Check format, rules, types, architecture, contract, and that wh
 		&& { diff "$$folder/events.md" docs/events.md || { echo "Run make events."; exit 1; }; } \
 		&& $(WRITE_CLI) "$$folder/cli.md" >/dev/null \
 		&& { diff "$$folder/cli.md" docs/cli.md || { echo "Run make cli."; exit 1; }; }
-	@python locks/check.py
+	@python -m locks.check
 	@python -m deploy.releases check
 	@! git grep -nIE -e 'pypi[.]org' -e 'pythonhosted[.]org' -e 'npmjs[.]org' \
 		|| { echo "The repository names no registry."; exit 1; }
@@ -143,7 +145,7 @@ k8s-check: install ## Check what is deployed to Kubernetes, in the base and ever
 	@python -m deploy.k8s.check
 
 .PHONY: images
-images: install ## Build the images (BASE, BUILDER, TAG, ENGINE, PIP_CONF, BUILD_OPTIONS), and show what each takes
+images: install ## Build the images (BASE, BUILDER, TAG, ENGINE, PIP_CONF, KEY_SERVICE, BUILD_OPTIONS), and show what each takes
 	@python -m deploy.images build
 
 .PHONY: images-demo
@@ -151,7 +153,7 @@ images-demo: install ## Play the demo with every process as a container from its
 	@python -m deploy.images demo
 
 .PHONY: sbom
-sbom: install ## Write what each image is made of into var/sbom, as CycloneDX, from the locks
+sbom: install ## Write what each image is made of into var/sbom, as CycloneDX, from the locks (TAG, KEY_SERVICE)
 	@python -m deploy.images sbom
 
 .PHONY: model

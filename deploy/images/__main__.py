@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from deploy.images.building import Recipe
 from deploy.images.building import build as build_images
-from deploy.images.catalog import IMAGES, question, reference
+from deploy.images.catalog import IMAGES, KEY_SERVICES, question, reference
 from deploy.images.engine import Engine, EngineFailed
 from deploy.local.opening import HouseNotOpen, close
 from deploy.local.screen import OpeningScreen
@@ -28,6 +28,13 @@ app = typer.Typer(
 )
 console = Console()
 
+
+def _known_key_service(name: str | None) -> str | None:
+    if name is not None and name not in KEY_SERVICES:
+        raise typer.BadParameter(f"there is no client of {name}; there are {', '.join(KEY_SERVICES)}")
+    return name
+
+
 Images = Annotated[list[str] | None, typer.Argument(help="Some of them; without any, all.")]
 EngineName = Annotated[str, typer.Option("--engine", envvar="ENGINE", help="docker or podman.")]
 Tag = Annotated[str, typer.Option(envvar="TAG", help="What images are tagged with.")]
@@ -38,6 +45,14 @@ Builder = Annotated[
 Pip = Annotated[
     Path | None,
     typer.Option("--pip", envvar="PIP_CONF", help="A pip.conf: where packages come from.", exists=True),
+]
+KeyService = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KEY_SERVICE",
+        help=f"Whose client they have: {' or '.join(KEY_SERVICES)}.",
+        callback=_known_key_service,
+    ),
 ]
 Folder = Annotated[Path, typer.Option(help="Where the files are written.", file_okay=False)]
 Options = Annotated[
@@ -54,20 +69,27 @@ def build(
     base: Base = None,
     builder: Builder = None,
     pip: Pip = None,
+    key_service: KeyService = None,
     options: Options = "",
 ) -> None:
     """Build the images, and show what each takes."""
     chosen = _known(images)
-    build_images(_usable(engine), Recipe(tag, base, builder, pip, shlex.split(options)), chosen)
+    build_images(_usable(engine), Recipe(tag, base, builder, pip, key_service, shlex.split(options)), chosen)
     _measure(Engine(engine), chosen, tag)
 
 
 @app.command("sbom")
-def sbom_command(images: Images = None, *, tag: Tag = "dev", folder: Folder = Path("var/sbom")) -> None:
+def sbom_command(
+    images: Images = None,
+    *,
+    tag: Tag = "dev",
+    key_service: KeyService = None,
+    folder: Folder = Path("var/sbom"),
+) -> None:
     """Write what each image is made of, a CycloneDX file for each, from the locks: this needs no engine."""
     from deploy.images.sbom import write  # noqa: PLC0415 - the other commands start quicker without it
 
-    for path in write(folder, _known(images), tag):
+    for path in write(folder, _known(images), tag, key_service):
         console.print(str(path), highlight=False, soft_wrap=True)
 
 

@@ -39,12 +39,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What images are made on, and what they are called. `pip` is a pip.conf that names where packages come from."""
+    """What images are made on, and what they are called. `pip` is a pip.conf that names where packages come from, `key_service` whose
+    client they have."""
 
     tag: str
     base: str | None
     builder: str | None
     pip: Path | None
+    key_service: str | None
     options: Sequence[str]
 
     def arguments(self, image: str, commit: Commit) -> list[str]:
@@ -52,6 +54,7 @@ class Recipe:
         values = {
             "BUILDER": self.builder or self.base,
             "RUNTIME": self.base,
+            "KEY_SERVICE": self.key_service,
             "SOURCE_DATE_EPOCH": str(commit.seconds),
             "SOURCE": commit.source,
             "REVISION": commit.revision,

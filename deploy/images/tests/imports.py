@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from re import MULTILINE, findall
 
 from deploy.images.tests.recipe import ROOT
+from locks.pins import pins
 
 
 @cache
@@ -35,8 +35,8 @@ def _is_for_types(node: ast.AST) -> bool:
 @cache
 def provided(lock: str) -> frozenset[str]:
     """The modules that the distributions of a lock have, as far as they are for this machine."""
-    names = findall(r"^([\w.-]+)(?:\[[\w,]+\])?==", (ROOT / "locks" / f"{lock}.txt").read_text(), MULTILINE)
-    return frozenset(module for name in names for module in _modules(name))
+    pinned = pins((ROOT / "locks" / f"{lock}.txt").read_text())
+    return frozenset(module for pin in pinned for module in _modules(pin.name))
 
 
 @cache

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy.images.catalog import IMAGES, OPERATOR, SERVICES
+from deploy.images.catalog import IMAGES, KEY_SERVICES, OPERATOR, SERVICES, locks_of
 from deploy.images.tests import recipe
 from deploy.images.tests.imports import imports, provided
-from deploy.processes import PROCESSES, package_of, service_of
+from deploy.processes import PROCESSES, package_of, service_of, settings_of
 
 STAGES = recipe.stages()
 OURS = {"chassis", "deploy", "gateway", "operations", "services"}
-# The clients of key services are beside what a service needs: an image that is to use one is made on one of these.
-KEY_SERVICES = {"chassis.vault.aws_kms": "aws-kms", "chassis.vault.vault_transit": "vault-transit"}
+# The clients of key services are beside what a service needs: an image has one that is made for it.
+CLIENTS = {"chassis.vault.aws_kms": "aws-kms", "chassis.vault.vault_transit": "vault-transit"}
 
 
 def modules(files: AbstractSet[Path]) -> dict[str, Path]:
@@ -44,7 +44,7 @@ def closure(image: str, known: dict[str, Path]) -> set[str]:
         later_counts = module in own
         named = {name for name, at_once in imports(known[module]) if at_once or later_counts}
         named_of_ours = {first_party(name, known) for name in named} & known.keys()
-        coming |= named_of_ours - reached - KEY_SERVICES.keys()
+        coming |= named_of_ours - reached - CLIENTS.keys()
     return reached
 
 
@@ -72,7 +72,6 @@ def is_namespace(name: str, known: dict[str, Path]) -> bool:
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_all_else_that_an_image_imports_is_pinned_by_its_lock(image: str) -> None:
-    assert recipe.locks(STAGES, image) == [image]
     known = modules(recipe.sources(STAGES, image))
     pinned = provided(image)
     missing = {
@@ -131,4 +130,33 @@ def test_packages_are_installed_from_hashes_of_wheels_alone(image: str) -> None:
     told = " ".join(words for name, words in STAGES["builder"].instructions if name == "ENV")
     assert {"PIP_REQUIRE_HASHES=1", "PIP_NO_DEPS=1", "PIP_ONLY_BINARY=:all:"} <= set(told.split())
     (run,) = STAGES[f"{image}-packages"].all("RUN")
-    assert ["pip", "install", "-r", f"locks/{image}.txt"] == run[run.index("pip") : run.index("&&")]
+    asked_for = ["${KEY_SERVICE:+-r", "locks/$KEY_SERVICE.txt}"] if takes_keys(image) else []
+    assert ["pip", "install", "-r", f"locks/{image}.txt", *asked_for] == run[
+        run.index("pip") : run.index("&&")
+    ]
+    assert recipe.locks(STAGES, image) == [image, *(KEY_SERVICES if asked_for else ())]
+
+
+def takes_keys(image: str) -> bool:
+    """Whether it may be made for a key service."""
+    return locks_of(image, KEY_SERVICES[0]) != (image,)
+
+
+@pytest.mark.parametrize("image", SERVICES)
+def test_an_image_may_have_the_client_of_a_key_service_where_its_processes_may_be_told_of_one(
+    image: str,
+) -> None:
+    told = [
+        "key_encryption" in settings_of(process).model_fields
+        for process in PROCESSES
+        if service_of(process) == image
+    ]
+    assert takes_keys(image) == any(told)
+
+
+@pytest.mark.parametrize(("client", "key_service"), CLIENTS.items())
+def test_what_a_client_of_a_key_service_imports_is_pinned_by_its_lock(client: str, key_service: str) -> None:
+    found = {name for name, _ in imports(Path(*client.split(".")).with_suffix(".py")) if not is_ours(name)}
+    named = {name for name in found if name.partition(".")[0] not in sys.stdlib_module_names}
+    assert named
+    assert all({name, name.rpartition(".")[0]} & provided(key_service) for name in named)

@@ -17,7 +17,7 @@ COMMIT = Commit("0" * 40, 1_700_000_000, "")
 
 @cache
 def bill_of(image: str) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(bill(image, "1.2.3", COMMIT))
+    made: dict[str, Any] = json.loads(bill(image, "1.2.3", COMMIT, None))
     return made
 
 
@@ -61,4 +61,17 @@ def test_a_bill_says_for_what_each_package_is_there(image: str) -> None:
 
 
 def test_a_bill_of_the_same_commit_is_the_same() -> None:
-    assert bill("gateway", "1.2.3", COMMIT) == bill("gateway", "1.2.3", COMMIT)
+    assert bill("gateway", "1.2.3", COMMIT, None) == bill("gateway", "1.2.3", COMMIT, None)
+
+
+def test_the_client_of_a_key_service_is_in_the_bill_of_an_image_that_has_it_beside_what_both_take_once() -> (
+    None
+):
+    made = json.loads(bill("identity", "1.2.3", COMMIT, "aws-kms"))
+    names = [component["name"] for component in made["components"]]
+    assert {"argon2-cffi", "boto3"} <= set(names)
+    assert len(names) == len(set(names))
+    assert (
+        json.loads(bill("gateway", "1.2.3", COMMIT, "aws-kms"))["components"]
+        == bill_of("gateway")["components"]
+    )
