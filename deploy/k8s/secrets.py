@@ -1,5 +1,6 @@
 """`python -m deploy.k8s.secrets`: every Secret of a cluster that has nothing yet, made by chance, as one file."""
 
+from secrets import token_urlsafe
 from typing import Annotated, Any
 
 import typer
@@ -42,6 +43,10 @@ def contents_of(secrets: Secrets, addresses: Addresses) -> dict[str, dict[str, s
         },
         "database-admin": {"DATABASE_ADMIN_URL": admin_url},
         "database-roles": passwords,
+        # Its role is made by hand, with this password: it sees everything (docs/backup.md).
+        "backup-secrets": {
+            "DATABASE_ADMIN_URL": f"postgresql://backup:{token_urlsafe(18)}@{addresses.database}/postgres"
+        },
         "postgresql-superuser": {"username": "postgres", "password": secrets.database_admin},
         "nats-admin": {"NATS_ADMIN_PASSWORD": secrets.nats_users[nats_users.ADMIN]},
         "nats-users": {"users.conf": nats_users.render_users(secrets.bus_passwords())},

@@ -19,14 +19,6 @@ _SAMPLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     "gauge": {"": frozenset()},
     "histogram": {"_bucket": frozenset({"le"}), "_count": frozenset(), "_sum": frozenset()},
 }
-# What tells of the platform and is exposed by others, and by whom.
-ELSEWHERE = {
-    "up": ("gauge", "Whether Prometheus could ask a pod for its metrics: 1 or 0. By Prometheus itself."),
-    "flownurture_backup_last_success_seconds": (
-        "gauge",
-        "When the last backup succeeded, in seconds since 1970. By the command that makes it.",
-    ),
-}
 # What Prometheus adds to everything, by how it is told to find pods (`pod-monitor.yaml`).
 ADDED = frozenset({"job", "namespace", "pod", "container", "instance"})
 
@@ -47,6 +39,29 @@ class Metric:
             yield self.name + suffix, self.labels | more
 
 
+# What tells of the platform and is exposed by others, and by whom.
+ELSEWHERE = (
+    Metric(
+        "up",
+        "gauge",
+        "Whether Prometheus could ask a pod for its metrics: 1 or 0. By Prometheus itself.",
+        frozenset(),
+    ),
+    Metric(
+        "flownurture_backup_last_success_seconds",
+        "gauge",
+        "When the last backup succeeded, in seconds since 1970. By the command that makes it.",
+        frozenset(),
+    ),
+    Metric(
+        "kube_cronjob_status_last_successful_time",
+        "gauge",
+        "When a CronJob last succeeded, in seconds since 1970. By kube-state-metrics.",
+        frozenset({"cronjob"}),
+    ),
+)
+
+
 @cache
 def catalog() -> Mapping[str, Metric]:
     """All of them, by name."""
@@ -55,9 +70,7 @@ def catalog() -> Mapping[str, Metric]:
     collectors = [*REGISTRY._collector_to_names, *_registered_as_processes_start()]
     ours = (metric for each in collectors for metric in _metrics(each) if metric.name.startswith(_OURS))
     found = {metric.name: metric for metric in ours}
-    elsewhere = {
-        name: Metric(name, kind, meaning, frozenset()) for name, (kind, meaning) in ELSEWHERE.items()
-    }
+    elsewhere = {metric.name: metric for metric in ELSEWHERE}
     return dict(sorted((elsewhere | found).items()))
 
 

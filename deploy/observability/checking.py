@@ -12,7 +12,7 @@ from deploy.observability.objectives import alert_names
 from deploy.observability.rules import RUNBOOKS, groups, recorded_names, rule_expressions
 
 _ROOT = Path(__file__).parents[2]
-_DOCUMENTED = re.compile(r"^\| `(flownurture_\w+|up)` \|", re.MULTILINE)
+_DOCUMENTED = re.compile(r"^\| `(flownurture_\w+|kube_\w+|up)` \|", re.MULTILINE)
 _SECTIONS = ("## What it means", "## How to see it", "## What to do")
 
 
