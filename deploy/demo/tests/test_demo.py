@@ -7,14 +7,18 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.demo import __main__ as demo
 from deploy.demo.checks import Ledger, all_alike, census, once_each, tally
-from deploy.demo.house import HouseNotUp, find_house
-from deploy.demo.inbox import Mail
+from deploy.demo.house import House, HouseNotUp, find_house
+from deploy.demo.inbox import Inbox, Mail
 from deploy.demo.people import PEOPLE, people_file
+from deploy.demo.scene import Scene
+from deploy.demo.screen import Screen
 from deploy.demo.waiting import until
 
 
@@ -106,3 +110,27 @@ def test_a_house_that_is_written_down_wrongly_or_gone_is_no_house(
     monkeypatch.setenv("FLOWNURTURE_VAR", str(tmp_path))
     with pytest.raises(HouseNotUp, match="make up"):
         find_house()
+
+
+@pytest.mark.parametrize(("words", "goes_on"), [((), True), (("--house-ends",), False)])
+def test_nobody_is_sent_to_a_house_that_ends_with_the_demo(
+    words: tuple[str, ...],
+    goes_on: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    house = House("http://gateway.test", "http://mail.test", "operator@example.test", tmp_path / "local.json")
+
+    async def tell_nothing(_: House, screen: Screen, ledger: Ledger) -> Scene:
+        nobody = httpx.AsyncClient()
+        return Scene("run", nobody, Inbox(nobody), screen, ledger, people_file("run"))
+
+    monkeypatch.setenv("FLOWNURTURE_VAR", str(tmp_path))
+    monkeypatch.setattr(demo, "find_house", lambda: house)
+    monkeypatch.setattr(demo, "tell", tell_nothing)
+    monkeypatch.setattr(sys, "argv", ["deploy.demo", *words])
+    assert demo.main() == 0
+    said = capsys.readouterr().out
+    assert "checks hold" in said
+    assert ("The house goes on running" in said, house.gateway_url in said) == (goes_on, goes_on)
