@@ -11,7 +11,7 @@ from operations.output import AsJson, say
 from operations.servers.service_commands import Said, run
 
 # Those that keep secrets.
-_SEALING = ("identity", "integrations", "sending", "webhooks")
+SEALING = ("identity", "integrations", "sending", "webhooks")
 
 DatabaseUrl = Annotated[
     str,
@@ -23,7 +23,7 @@ DatabaseUrl = Annotated[
 ]
 Schemas = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SCHEMA]...", help=f"Of {', '.join(_SEALING)}; all without any."),
+    typer.Argument(metavar="[SCHEMA]...", help=f"Of {', '.join(SEALING)}; all without any."),
 ]
 Against = Annotated[
     Path | None,
@@ -32,10 +32,16 @@ Against = Annotated[
 
 keys = typer.Typer(
     help="The keys that seal what is stored (chassis/vault/README.md). Those that sign tokens and links are lists in the environment of "
-    "processes, where the first one signs: docs/tokens.md says in which order they are replaced.",
+    "processes, where the first one signs: docs/tokens.md says in which order they are replaced. "
+    "Where services are not installed, as in the operator's image, these end with the command that does it in a pod of each: "
+    "`kubectl exec -n flownurture deployment/sending -- python -m services.sending rewrap-keys`.",
     no_args_is_help=True,
 )
-audit = typer.Typer(help="The audit trail (docs/audit.md).", no_args_is_help=True)
+audit = typer.Typer(
+    help="The audit trail (docs/audit.md). Where identity is not installed, as in the operator's image, they end with the command that does "
+    "it in a pod of it: `kubectl exec -n flownurture deployment/identity -- python -m services.identity audit verify`.",
+    no_args_is_help=True,
+)
 
 
 def add_keeping_commands(app: typer.Typer) -> None:
@@ -81,8 +87,8 @@ def anchors(*, database_url: DatabaseUrl, as_json: AsJson = False) -> None:
 
 
 def _run_for(schemas: list[str] | None, database_url: str, command: str, *, as_json: bool) -> None:
-    chosen = schemas or list(_SEALING)
-    if unknown := [schema for schema in chosen if schema not in _SEALING]:
+    chosen = schemas or list(SEALING)
+    if unknown := [schema for schema in chosen if schema not in SEALING]:
         raise typer.BadParameter(f"{', '.join(unknown)} keeps no secrets.")
     # They wait for minutes, side by side.
     with ThreadPoolExecutor(len(chosen)) as threads:

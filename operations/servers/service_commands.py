@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import takewhile
 
 from chassis.secret import Secret
 from deploy.database.roles import role_list
@@ -36,12 +37,21 @@ def run(schema: str, server: Secret, *words: str) -> Said:
     Ends the command where the service is not installed, as in the operator's image, which has migrations alone.
     """
     if find_spec(f"services.{schema}.__main__") is None:
-        end(ExitCode.REFUSED, f"services.{schema} is not here: run this from a clone of the platform.")
+        end(ExitCode.REFUSED, f"services.{schema} is not here. In a cluster: {in_a_cluster(schema, *words)}")
     command = [sys.executable, "-m", f"services.{schema}", *words]
     ended = subprocess.run(  # noqa: S603 - a module of the platform
         command, env=_environment(schema, server), stdout=subprocess.PIPE, text=True, check=False
     )
     return Said(ended.returncode, ended.stdout.strip())
+
+
+def in_a_cluster(schema: str, *words: str) -> str:
+    """The same where processes run from images: in a pod of the service, which has the service and its variables.
+
+    Without options: a file that one of them names is not in the pod.
+    """
+    command = " ".join(takewhile(lambda word: not word.startswith("-"), words))
+    return f"kubectl exec -n flownurture deployment/{schema} -- python -m services.{schema} {command}"
 
 
 def _environment(schema: str, server: Secret) -> Mapping[str, str]:
