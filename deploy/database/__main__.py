@@ -1,6 +1,5 @@
 """`python -m deploy.database bootstrap|roles`, for an operator with an administrator's URL."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from chassis.secret import Secret
 from deploy.database.bootstrap import bootstrap
 from deploy.database.roles import role_list
+from deploy.passwords import passwords_of
 
 app = typer.Typer(
     help="The database of FlowNurture: its schemas and roles.", no_args_is_help=True, add_completion=False
@@ -20,14 +20,9 @@ AdminUrl = Annotated[
 @app.command("bootstrap")
 def bootstrap_command(admin_url: AdminUrl) -> None:
     """Make database, schemas and roles; the password of role R comes from the variable PASSWORD_<R in capitals>."""
-    variables = {role.name: f"PASSWORD_{role.name.upper()}" for role in role_list().roles}
-    missing = [variable for variable in variables.values() if not os.environ.get(variable)]
-    if missing:
-        for variable in missing:
-            typer.echo(f"{variable} is not set", err=True)
-        raise typer.Exit(2)
-    bootstrap(Secret(admin_url), {role: Secret(os.environ[name]) for role, name in variables.items()})
-    typer.echo(f"{len(variables)} roles in {len(role_list().schemas)} schemas")
+    passwords = passwords_of((role.name for role in role_list().roles), "PASSWORD_")
+    bootstrap(Secret(admin_url), passwords)
+    typer.echo(f"{len(passwords)} roles in {len(role_list().schemas)} schemas")
 
 
 @app.command("roles")

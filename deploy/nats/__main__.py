@@ -10,6 +10,7 @@ from chassis.secret import Secret
 from deploy.nats.provision import provision
 from deploy.nats.topology import topology
 from deploy.nats.users import ADMIN, render_users
+from deploy.passwords import passwords_of
 
 app = typer.Typer(
     help="The event bus of FlowNurture: streams, readers, users.", no_args_is_help=True, add_completion=False
@@ -29,13 +30,7 @@ def provision_command(url: Url, replicas: Replicas = 1) -> None:
 @app.command("users")
 def users_command() -> None:
     """Print the users for nats-server's configuration; passwords come from NATS_PASSWORD_<USER in capitals>."""
-    variables = {name: f"NATS_PASSWORD_{name.upper()}" for name in (ADMIN, *topology().processes)}
-    missing = [variable for variable in variables.values() if not os.environ.get(variable)]
-    if missing:
-        for variable in missing:
-            typer.echo(f"{variable} is not set", err=True)
-        raise typer.Exit(2)
-    typer.echo(render_users({name: Secret(os.environ[variable]) for name, variable in variables.items()}))
+    typer.echo(render_users(passwords_of((ADMIN, *topology().processes), "NATS_PASSWORD_")))
 
 
 if __name__ == "__main__":
