@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from chassis.audited_acts import Facts
 from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.errors import FieldViolation, InvalidRequest
 from flownurture.audit.v1.acts_pb2 import AuditedAct
-from services.integrations.acts import Facts, tell
+from services.integrations.acts import tell
 from services.integrations.crm.adapter import Crm
 from services.integrations.crm.records import Property
 from services.integrations.open_accounts import OpenAccounts

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Row
 
+from chassis.audited_acts import Facts
 from chassis.database import TenantSession
 from flownurture.audit.v1.acts_pb2 import AuditedAct
-from services.webhooks.acts import Facts, tell
+from services.webhooks.acts import tell
 
 
 def tell_created(session: TenantSession, endpoint: Row[Any]) -> None:
