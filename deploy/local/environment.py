@@ -147,6 +147,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         | {
             "DATABASE_CONSENT_URL": _role_url("sending_consent", addresses, secrets),
             "CONTACTS_TARGET": addresses.listen["contacts"],
+            "IDENTITY_TARGET": addresses.listen["identity"],
         },
         "delivery": links
         | public

@@ -77,6 +77,7 @@ class Act(StrEnum):
     INTEGRATION_DISCONNECTED = "integration_disconnected"
     INTEGRATION_FIELDS_MAPPED = "integration_fields_mapped"
     COPILOT_TOOLS_USED = "copilot_tools_used"
+    OPERATOR_READ = "operator_read"
 
 
 @dataclass(frozen=True, slots=True)

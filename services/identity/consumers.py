@@ -16,7 +16,11 @@ from flownurture.audit.v1.acts_pb2 import AuditedAct
 from flownurture.integrations.v1.events_pb2 import ConnectionNeedsAuthorization, IntegrationActCommitted
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
-from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
+from flownurture.suppression.v1.events_pb2 import (
+    SuppressionActCommitted,
+    SuppressionRemoved,
+    SuppressionsRolledBack,
+)
 from flownurture.webhooks.v1.events_pb2 import WebhookActCommitted, WebhookEndpointDisabled
 from flownurture.workflows.v1.events_pb2 import NotifyMembers
 from services.identity import audit
@@ -66,6 +70,7 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             handlers={
                 SuppressionRemoved: _recording(on_suppression_removed),
                 SuppressionsRolledBack: _recording(on_suppressions_rolled_back),
+                SuppressionActCommitted: _recording(on_act),
             },
         ),
         Consumer(
@@ -117,7 +122,7 @@ def _recording(act: Callable[[Any, RequestContext, TenantSession, datetime], Awa
 
 
 async def on_act(
-    event: WebhookActCommitted | IntegrationActCommitted,
+    event: WebhookActCommitted | IntegrationActCommitted | SuppressionActCommitted,
     context: RequestContext,
     session: TenantSession,
     at: datetime,

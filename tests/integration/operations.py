@@ -323,6 +323,7 @@ BODIES: dict[str, Body] = {
     },
     "suppression.v1.SuppressionService.ListSuppressions": _nothing,
     "suppression.v1.SuppressionService.DeleteSuppression": _nothing,
+    "suppression.v1.SuppressionAdminService.CheckSuppression": _nothing,
     "suppression.v1.SuppressionFileService.ImportSuppressions": _nothing,
     "suppression.v1.SuppressionFileService.ExportSuppressions": _nothing,
 }
@@ -353,6 +354,7 @@ ALIKE = {"number": "1", "name": "welcome", "provider": "hubspot"}
 QUERIES = {
     "identity.v1.PlanService.ExplainEntitlement": {"feature": "ai_writing"},
     "sending.v1.AnalyticsService.ListEvents": {"campaign_id": str(uuid4())},
+    "suppression.v1.SuppressionAdminService.CheckSuppression": {"email": "no@example.test"},
 }
 
 

@@ -38,7 +38,11 @@ from flownurture.integrations.v1.events_pb2 import IntegrationActCommitted
 from flownurture.options.v1 import access_pb2
 from flownurture.sending.v1.events_pb2 import ReputationOverridden
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
-from flownurture.suppression.v1.events_pb2 import SuppressionRemoved, SuppressionsRolledBack
+from flownurture.suppression.v1.events_pb2 import (
+    SuppressionActCommitted,
+    SuppressionRemoved,
+    SuppressionsRolledBack,
+)
 from flownurture.webhooks.v1.events_pb2 import WebhookActCommitted, WebhookEndpointDisabled
 from services.identity import audit, subscriptions
 from services.identity.account_mails import AccountMails
@@ -122,6 +126,7 @@ class Day:
             removed,
             rolled_back,
             overridden,
+            *self._looks(),
             *self._webhooks(owner),
             *self._integrations(owner),
             self._copilot(owner),
@@ -135,6 +140,12 @@ class Day:
             envelope.occurred_at.FromDatetime(YESTERDAY)
             for reader in consumers(None, self.database, AccountMails("", mails.SEALED)):  # type: ignore[arg-type]
                 await reader.handle(envelope.SerializeToString())
+
+    def _looks(self) -> Iterator[Message]:
+        """An operator looks at the list."""
+        entries = {"what": "suppressions", "suppression_ids": [str(uuid4())]}
+        read, by = AuditedAct.KIND_OPERATOR_READ, access_pb2.ROLE_SUPER_ADMIN
+        yield SuppressionActCommitted(act=_act(self.operator, read, None, entries, role=by))
 
     def _webhooks(self, owner: Person) -> Iterator[Message]:
         """What is done with an endpoint by its organization, and at last by the platform."""
@@ -317,15 +328,16 @@ def _act(
     kind: AuditedAct.Kind.ValueType,
     before: dict[str, Any] | None,
     after: dict[str, Any] | None,
+    role: access_pb2.Role.ValueType = access_pb2.ROLE_ORG_ADMIN,
 ) -> AuditedAct:
-    """An act of the owner's in another service."""
+    """An act of the owner's, or of an operator's, in another service."""
     return AuditedAct(
         kind=kind,
         target_id=str(new_id()),
         before=None if before is None else ParseDict(before, Struct()),
         after=None if after is None else ParseDict(after, Struct()),
         actor=Actor(kind=Actor.KIND_USER, id=owner.answer.user.id),
-        role=access_pb2.ROLE_ORG_ADMIN,
+        role=role,
         client_address="192.0.2.1",
         request_id=str(uuid4()),
     )

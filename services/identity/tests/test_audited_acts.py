@@ -71,6 +71,7 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.INTEGRATION_DISCONNECTED: ({"provider", "method", "account_id"}, set()),
     Act.INTEGRATION_FIELDS_MAPPED: ({"field_mappings"}, {"field_mappings"}),
     Act.COPILOT_TOOLS_USED: (set(), {"tools", "calls"}),
+    Act.OPERATOR_READ: (set(), {"what", "suppression_ids"}),
 }
 
 
@@ -129,6 +130,7 @@ async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEve
 
 async def test_an_act_in_another_service_is_of_when_it_was_done(events: list[AuditEvent]) -> None:
     elsewhere = {Act.SUPPRESSION_REMOVED, Act.SUPPRESSIONS_ROLLED_BACK, Act.REPUTATION_OVERRIDDEN}
+    elsewhere.add(Act.OPERATOR_READ)
     elsewhere |= {act for act in Act if act.startswith(("webhook_", "integration_", "copilot_"))}
     assert {event.act for event in events if event.occurred_at <= YESTERDAY} == elsewhere
 

@@ -15,11 +15,12 @@ from services.sending.preference_links import PreferenceLinks
 from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.reported_opt_outs import ReportedOptOutApi
-from services.sending.suppression.api.suppressions import SuppressionApi
+from services.sending.suppression.api.suppressions import SuppressionAdminApi, SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers
 from services.sending.suppression.contacts_peer import ContactsPeer
 from services.sending.suppression.decisions.linking import Linking
+from services.sending.suppression.identity_peer import IdentityPeer
 from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.suppression.settings import SuppressionSettings
@@ -38,6 +39,9 @@ async def serve(settings: SuppressionSettings) -> None:
         contacts = await process.enter(
             Peer(settings.contacts_target, "contacts", process.stamper, process.tls)
         )
+        identity = await process.enter(
+            Peer(settings.identity_target, "identity", process.stamper, process.tls)
+        )
         bus = await process.enter(EventBus(settings))
         readers = consumers(bus, database, resubscriptions)
         process.start(Relay(relay, bus, domain="suppression", wake=database.outbox_written))
@@ -52,6 +56,7 @@ async def serve(settings: SuppressionSettings) -> None:
         server = RpcServer("suppression", settings.listen, process.verifier, database, process.tls)
         server.add(
             SuppressionApi(),
+            SuppressionAdminApi(database, IdentityPeer(identity)),
             SuppressionFileApi(database),
             UnsubscribeApi(opting_out, UnsubscribeLinks(settings.link_keys, settings.public_url)),
             PreferencesApi(

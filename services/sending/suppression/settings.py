@@ -16,6 +16,9 @@ class SuppressionSettings(ProcessSettings, DatabaseSettings, EventsSettings, Sea
     contacts_target: str = Field(
         description="host:port, or a DNS name and port, of the contacts process, which knows whose lists are whose"
     )
+    identity_target: str = Field(
+        description="host:port, or a DNS name and port, of the identity process, which knows whether there is an organization"
+    )
     link_keys: Json[list[Secret]] = Field(
         description="keys of links in mail: JSON list of 32 bytes in base64; the first signs, all verify"
     )

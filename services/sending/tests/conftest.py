@@ -53,10 +53,11 @@ from services.sending.signed_addresses import CarriedTokens, ReturnPaths, Unsubs
 from services.sending.suppression.api.files import SuppressionFileApi
 from services.sending.suppression.api.preferences import PreferencesApi
 from services.sending.suppression.api.reported_opt_outs import ReportedOptOutApi
-from services.sending.suppression.api.suppressions import SuppressionApi
+from services.sending.suppression.api.suppressions import SuppressionAdminApi, SuppressionApi
 from services.sending.suppression.api.unsubscribe import UnsubscribeApi
 from services.sending.suppression.consumers import consumers as suppression_consumers
 from services.sending.suppression.contacts_peer import ContactsPeer as SuppressionContacts
+from services.sending.suppression.identity_peer import IdentityPeer as SuppressionIdentity
 from services.sending.suppression.opting_out import opting_out_together
 from services.sending.suppression.resubscriptions import Resubscriptions
 from services.sending.tests.audience import Audience
@@ -153,6 +154,16 @@ async def contacts_of_pages(
     key = Secret(service_environment("suppression")["STAMP_PRIVATE_KEY"])
     async with Peer(f"127.0.0.1:{contacts.port}", "contacts", Stamper("suppression", key)) as peer:
         yield SuppressionContacts(peer)
+
+
+@pytest.fixture(scope="session")
+async def identity_of_suppression(
+    identity: RpcServer, service_environment: Environment
+) -> AsyncIterator[SuppressionIdentity]:
+    """The identity process as the suppression process asks it."""
+    key = Secret(service_environment("suppression")["STAMP_PRIVATE_KEY"])
+    async with Peer(f"127.0.0.1:{identity.port}", "identity", Stamper("suppression", key)) as peer:
+        yield SuppressionIdentity(peer)
 
 
 @pytest.fixture(scope="session")
@@ -341,6 +352,7 @@ async def suppression(
     links: UnsubscribeLinks,
     resubscriptions: Resubscriptions,
     contacts_of_pages: SuppressionContacts,
+    identity_of_suppression: SuppressionIdentity,
     service_environment: Environment,
 ) -> AsyncIterator[Peer]:
     verifier = StampVerifier("suppression", settings.stamp_trusted_keys)
@@ -349,6 +361,7 @@ async def suppression(
     preference_links = PreferenceLinks(settings.link_keys, settings.public_url)
     server.add(
         SuppressionApi(),
+        SuppressionAdminApi(database, identity_of_suppression),
         SuppressionFileApi(database),
         UnsubscribeApi(opting_out, links),
         PreferencesApi(

@@ -1,19 +1,27 @@
-"""SuppressionService: decode, call the domain, encode."""
+"""SuppressionService and SuppressionAdminService: decode, call the domain, encode."""
+
+from collections.abc import Sequence
 
 from google.protobuf.empty_pb2 import Empty
 
+from chassis.audited_acts import Facts, act_of
 from chassis.context import RequestContext
-from chassis.database import TenantSession
+from chassis.database import Database, TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
 from chassis.identifiers import parse_id
 from chassis.pagination import decode_cursor, next_cursor, page_size
+from flownurture.audit.v1.acts_pb2 import AuditedAct
 from flownurture.context.v1.context_pb2 import Actor
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
 from flownurture.suppression.v1 import suppressions_pb2 as pb
+from flownurture.suppression.v1.events_pb2 import SuppressionActCommitted
 from services.sending.api.addresses import address_of
+from services.sending.api.operators import within
 from services.sending.api.statuses import reason_filter, suppression_reason
+from services.sending.statuses import SuppressionReason
 from services.sending.suppression import suppressions
 from services.sending.suppression.api.periods import period_of
+from services.sending.suppression.identity_peer import IdentityPeer
 from services.sending.suppression.search import Suppression, Wanted, page_suppressions
 
 
@@ -52,6 +60,38 @@ class SuppressionApi:
         """Lift a bounce or a manual entry; NOT_FOUND, or CONFLICT for an unsubscribe or complaint."""
         await suppressions.lift(session, parse_id(request.suppression_id))
         return Empty()
+
+
+class SuppressionAdminApi:
+    """What operators see of an organization's list, one address at a time."""
+
+    service = pb.DESCRIPTOR.services_by_name["SuppressionAdminService"]
+
+    def __init__(self, database: Database, identity: IdentityPeer) -> None:
+        self._database = database
+        self._identity = identity
+
+    async def check_suppression(
+        self, request: pb.CheckSuppressionRequest, context: RequestContext
+    ) -> pb.CheckSuppressionResponse:
+        """Why an address is on the list, if it is; NOT_FOUND when there is no such organization."""
+        address = address_of("email", request.email)
+        theirs = within(context, request.organization_id)
+        # Of an organization that does not exist, nobody would be on the list.
+        await self._identity.require(theirs)
+        async with self._database.tenant_transaction(theirs) as session:
+            found = await page_suppressions(
+                session, Wanted(address=address), before=None, size=len(SuppressionReason)
+            )
+            _tell_read(session, found)
+        return pb.CheckSuppressionResponse(suppressed=bool(found), suppressions=map(_as_message, found))
+
+
+def _tell_read(session: TenantSession, found: Sequence[Suppression]) -> None:
+    """Tell the audit trail which entries were read. Not whose: it is kept for good."""
+    read: Facts = {"what": "suppressions", "suppression_ids": [str(entry.id) for entry in found]}
+    act = act_of(session.context, AuditedAct.KIND_OPERATOR_READ, session.context.organization, after=read)
+    session.publish(SuppressionActCommitted(act=act))
 
 
 def _wanted(request: pb.ListSuppressionsRequest) -> Wanted:

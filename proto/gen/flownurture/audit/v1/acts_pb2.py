@@ -27,7 +27,7 @@ from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66lownurture/audit/v1/acts.proto\x12\x14\x66lownurture.audit.v1\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xee\x05\n\nAuditedAct\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.flownurture.audit.v1.AuditedAct.Kind\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12,\n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x06 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x16\n\x0e\x63lient_address\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"\xc0\x03\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12!\n\x1dKIND_WEBHOOK_ENDPOINT_CREATED\x10\x01\x12!\n\x1dKIND_WEBHOOK_ENDPOINT_UPDATED\x10\x02\x12!\n\x1dKIND_WEBHOOK_ENDPOINT_ENABLED\x10\x03\x12\"\n\x1eKIND_WEBHOOK_ENDPOINT_DISABLED\x10\x04\x12!\n\x1dKIND_WEBHOOK_ENDPOINT_DELETED\x10\x05\x12\x1f\n\x1bKIND_WEBHOOK_SECRET_ROTATED\x10\x06\x12!\n\x1dKIND_WEBHOOK_REPLAY_REQUESTED\x10\x07\x12*\n&KIND_WEBHOOK_DELIVERY_REPLAY_REQUESTED\x10\x08\x12\x1e\n\x1aKIND_INTEGRATION_CONNECTED\x10\t\x12!\n\x1dKIND_INTEGRATION_DISCONNECTED\x10\n\x12\x1b\n\x17KIND_COPILOT_TOOLS_USED\x10\x0b\x12\"\n\x1eKIND_INTEGRATION_FIELDS_MAPPED\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66lownurture/audit/v1/acts.proto\x12\x14\x66lownurture.audit.v1\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x86\x06\n\nAuditedAct\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.flownurture.audit.v1.AuditedAct.Kind\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12,\n\x05\x61\x63tor\x18\x05 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x06 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x16\n\x0e\x63lient_address\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"\xd8\x03\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12!\n\x1dKIND_WEBHOOK_ENDPOINT_CREATED\x10\x01\x12!\n\x1dKIND_WEBHOOK_ENDPOINT_UPDATED\x10\x02\x12!\n\x1dKIND_WEBHOOK_ENDPOINT_ENABLED\x10\x03\x12\"\n\x1eKIND_WEBHOOK_ENDPOINT_DISABLED\x10\x04\x12!\n\x1dKIND_WEBHOOK_ENDPOINT_DELETED\x10\x05\x12\x1f\n\x1bKIND_WEBHOOK_SECRET_ROTATED\x10\x06\x12!\n\x1dKIND_WEBHOOK_REPLAY_REQUESTED\x10\x07\x12*\n&KIND_WEBHOOK_DELIVERY_REPLAY_REQUESTED\x10\x08\x12\x1e\n\x1aKIND_INTEGRATION_CONNECTED\x10\t\x12!\n\x1dKIND_INTEGRATION_DISCONNECTED\x10\n\x12\x1b\n\x17KIND_COPILOT_TOOLS_USED\x10\x0b\x12\"\n\x1eKIND_INTEGRATION_FIELDS_MAPPED\x10\x0c\x12\x16\n\x12KIND_OPERATOR_READ\x10\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flownurture.audit.v1.acts_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDITEDACT']._serialized_start=163
-  _globals['_AUDITEDACT']._serialized_end=913
+  _globals['_AUDITEDACT']._serialized_end=937
   _globals['_AUDITEDACT_KIND']._serialized_start=465
-  _globals['_AUDITEDACT_KIND']._serialized_end=913
+  _globals['_AUDITEDACT_KIND']._serialized_end=937
 # @@protoc_insertion_point(module_scope)

@@ -47,6 +47,8 @@ class AuditedAct(_message.Message):
         KIND_INTEGRATION_DISCONNECTED: AuditedAct._Kind.ValueType  # 10
         KIND_COPILOT_TOOLS_USED: AuditedAct._Kind.ValueType  # 11
         KIND_INTEGRATION_FIELDS_MAPPED: AuditedAct._Kind.ValueType  # 12
+        KIND_OPERATOR_READ: AuditedAct._Kind.ValueType  # 13
+        """An operator of the platform read something of the organization's."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """In the trail by the same name, in small letters and without the prefix."""
@@ -64,6 +66,8 @@ class AuditedAct(_message.Message):
     KIND_INTEGRATION_DISCONNECTED: AuditedAct.Kind.ValueType  # 10
     KIND_COPILOT_TOOLS_USED: AuditedAct.Kind.ValueType  # 11
     KIND_INTEGRATION_FIELDS_MAPPED: AuditedAct.Kind.ValueType  # 12
+    KIND_OPERATOR_READ: AuditedAct.Kind.ValueType  # 13
+    """An operator of the platform read something of the organization's."""
 
     KIND_FIELD_NUMBER: _builtins.int
     TARGET_ID_FIELD_NUMBER: _builtins.int

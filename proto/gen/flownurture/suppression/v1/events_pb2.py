@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from flownurture.audit.v1 import acts_pb2 as flownurture_dot_audit_dot_v1_dot_acts__pb2
 from flownurture.context.v1 import context_pb2 as flownurture_dot_context_dot_v1_dot_context__pb2
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
@@ -29,7 +30,7 @@ from flownurture.sending.v1 import messages_pb2 as flownurture_dot_sending_dot_v
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'flownurture/suppression/v1/events.proto\x12\x1a\x66lownurture.suppression.v1\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/event.proto\x1a%flownurture/sending/v1/messages.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"i\n\rSendsApproved\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:/\xaa\xb5\x18+flownurture.suppression.work.sends_approved\"o\n\x10MessagesApproved\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:2\xaa\xb5\x18.flownurture.suppression.work.messages_approved\"\x89\x01\n\x0bSendsVetoed\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12;\n\x08messages\x18\x02 \x03(\x0b\x32).flownurture.suppression.v1.VetoedMessage:(\xaa\xb5\x18$flownurture.suppression.sends_vetoed\"r\n\rVetoedMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\"\x89\x01\n\x13\x41\x64\x64ressesSuppressed\x12@\n\taddresses\x18\x01 \x03(\x0b\x32-.flownurture.suppression.v1.SuppressedAddress:0\xaa\xb5\x18,flownurture.suppression.addresses_suppressed\"r\n\x11SuppressedAddress\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x39\n\x06reason\x18\x02 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x12\n\nmessage_id\x18\x03 \x01(\t\"\x87\x01\n\x12SuppressionsLifted\x12@\n\taddresses\x18\x01 \x03(\x0b\x32-.flownurture.suppression.v1.SuppressedAddress:/\xaa\xb5\x18+flownurture.suppression.suppressions_lifted\"\xae\x02\n\x12SuppressionRemoved\x12\x16\n\x0esuppression_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12,\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x05 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x16\n\x0e\x63lient_address\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t:/\xaa\xb5\x18+flownurture.suppression.suppression_removed\"\xa7\x02\n\x16SuppressionsRolledBack\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\r\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08reporter\x18\x04 \x01(\t\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12\x12\n\nrequest_id\x18\x08 \x01(\t:4\xaa\xb5\x18\x30\x66lownurture.suppression.suppressions_rolled_backb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'flownurture/suppression/v1/events.proto\x12\x1a\x66lownurture.suppression.v1\x1a\x1f\x66lownurture/audit/v1/acts.proto\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/event.proto\x1a%flownurture/sending/v1/messages.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"i\n\rSendsApproved\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:/\xaa\xb5\x18+flownurture.suppression.work.sends_approved\"o\n\x10MessagesApproved\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:2\xaa\xb5\x18.flownurture.suppression.work.messages_approved\"\x89\x01\n\x0bSendsVetoed\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12;\n\x08messages\x18\x02 \x03(\x0b\x32).flownurture.suppression.v1.VetoedMessage:(\xaa\xb5\x18$flownurture.suppression.sends_vetoed\"r\n\rVetoedMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\"\x89\x01\n\x13\x41\x64\x64ressesSuppressed\x12@\n\taddresses\x18\x01 \x03(\x0b\x32-.flownurture.suppression.v1.SuppressedAddress:0\xaa\xb5\x18,flownurture.suppression.addresses_suppressed\"r\n\x11SuppressedAddress\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x39\n\x06reason\x18\x02 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12\x12\n\nmessage_id\x18\x03 \x01(\t\"\x87\x01\n\x12SuppressionsLifted\x12@\n\taddresses\x18\x01 \x03(\x0b\x32-.flownurture.suppression.v1.SuppressedAddress:/\xaa\xb5\x18+flownurture.suppression.suppressions_lifted\"\xae\x02\n\x12SuppressionRemoved\x12\x16\n\x0esuppression_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32).flownurture.sending.v1.SuppressionReason\x12,\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x05 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x16\n\x0e\x63lient_address\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t:/\xaa\xb5\x18+flownurture.suppression.suppression_removed\"\xa7\x02\n\x16SuppressionsRolledBack\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\r\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08reporter\x18\x04 \x01(\t\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12\x12\n\nrequest_id\x18\x08 \x01(\t:4\xaa\xb5\x18\x30\x66lownurture.suppression.suppressions_rolled_back\"\x7f\n\x17SuppressionActCommitted\x12-\n\x03\x61\x63t\x18\x01 \x01(\x0b\x32 .flownurture.audit.v1.AuditedAct:5\xaa\xb5\x18\x31\x66lownurture.suppression.suppression_act_committedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,22 +51,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUPPRESSIONREMOVED']._serialized_options = b'\252\265\030+flownurture.suppression.suppression_removed'
   _globals['_SUPPRESSIONSROLLEDBACK']._loaded_options = None
   _globals['_SUPPRESSIONSROLLEDBACK']._serialized_options = b'\252\265\0300flownurture.suppression.suppressions_rolled_back'
-  _globals['_SENDSAPPROVED']._serialized_start=254
-  _globals['_SENDSAPPROVED']._serialized_end=359
-  _globals['_MESSAGESAPPROVED']._serialized_start=361
-  _globals['_MESSAGESAPPROVED']._serialized_end=472
-  _globals['_SENDSVETOED']._serialized_start=475
-  _globals['_SENDSVETOED']._serialized_end=612
-  _globals['_VETOEDMESSAGE']._serialized_start=614
-  _globals['_VETOEDMESSAGE']._serialized_end=728
-  _globals['_ADDRESSESSUPPRESSED']._serialized_start=731
-  _globals['_ADDRESSESSUPPRESSED']._serialized_end=868
-  _globals['_SUPPRESSEDADDRESS']._serialized_start=870
-  _globals['_SUPPRESSEDADDRESS']._serialized_end=984
-  _globals['_SUPPRESSIONSLIFTED']._serialized_start=987
-  _globals['_SUPPRESSIONSLIFTED']._serialized_end=1122
-  _globals['_SUPPRESSIONREMOVED']._serialized_start=1125
-  _globals['_SUPPRESSIONREMOVED']._serialized_end=1427
-  _globals['_SUPPRESSIONSROLLEDBACK']._serialized_start=1430
-  _globals['_SUPPRESSIONSROLLEDBACK']._serialized_end=1725
+  _globals['_SUPPRESSIONACTCOMMITTED']._loaded_options = None
+  _globals['_SUPPRESSIONACTCOMMITTED']._serialized_options = b'\252\265\0301flownurture.suppression.suppression_act_committed'
+  _globals['_SENDSAPPROVED']._serialized_start=287
+  _globals['_SENDSAPPROVED']._serialized_end=392
+  _globals['_MESSAGESAPPROVED']._serialized_start=394
+  _globals['_MESSAGESAPPROVED']._serialized_end=505
+  _globals['_SENDSVETOED']._serialized_start=508
+  _globals['_SENDSVETOED']._serialized_end=645
+  _globals['_VETOEDMESSAGE']._serialized_start=647
+  _globals['_VETOEDMESSAGE']._serialized_end=761
+  _globals['_ADDRESSESSUPPRESSED']._serialized_start=764
+  _globals['_ADDRESSESSUPPRESSED']._serialized_end=901
+  _globals['_SUPPRESSEDADDRESS']._serialized_start=903
+  _globals['_SUPPRESSEDADDRESS']._serialized_end=1017
+  _globals['_SUPPRESSIONSLIFTED']._serialized_start=1020
+  _globals['_SUPPRESSIONSLIFTED']._serialized_end=1155
+  _globals['_SUPPRESSIONREMOVED']._serialized_start=1158
+  _globals['_SUPPRESSIONREMOVED']._serialized_end=1460
+  _globals['_SUPPRESSIONSROLLEDBACK']._serialized_start=1463
+  _globals['_SUPPRESSIONSROLLEDBACK']._serialized_end=1758
+  _globals['_SUPPRESSIONACTCOMMITTED']._serialized_start=1760
+  _globals['_SUPPRESSIONACTCOMMITTED']._serialized_end=1887
 # @@protoc_insertion_point(module_scope)

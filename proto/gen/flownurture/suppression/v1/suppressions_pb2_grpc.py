@@ -189,3 +189,80 @@ class SuppressionService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class SuppressionAdminServiceStub:
+    """How operators look at an organization's list.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.CheckSuppression = channel.unary_unary(
+                '/flownurture.suppression.v1.SuppressionAdminService/CheckSuppression',
+                request_serializer=flownurture_dot_suppression_dot_v1_dot_suppressions__pb2.CheckSuppressionRequest.SerializeToString,
+                response_deserializer=flownurture_dot_suppression_dot_v1_dot_suppressions__pb2.CheckSuppressionResponse.FromString,
+                _registered_method=True)
+
+
+class SuppressionAdminServiceServicer:
+    """How operators look at an organization's list.
+    """
+
+    def CheckSuppression(self, request, context):
+        """Whether an address is on an organization's list: why, since when, by whom. NOT_FOUND when there is no such organization. That somebody
+        looked is in the organization's audit trail.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_SuppressionAdminServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'CheckSuppression': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSuppression,
+                    request_deserializer=flownurture_dot_suppression_dot_v1_dot_suppressions__pb2.CheckSuppressionRequest.FromString,
+                    response_serializer=flownurture_dot_suppression_dot_v1_dot_suppressions__pb2.CheckSuppressionResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'flownurture.suppression.v1.SuppressionAdminService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('flownurture.suppression.v1.SuppressionAdminService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class SuppressionAdminService:
+    """How operators look at an organization's list.
+    """
+
+    @staticmethod
+    def CheckSuppression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.suppression.v1.SuppressionAdminService/CheckSuppression',
+            flownurture_dot_suppression_dot_v1_dot_suppressions__pb2.CheckSuppressionRequest.SerializeToString,
+            flownurture_dot_suppression_dot_v1_dot_suppressions__pb2.CheckSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

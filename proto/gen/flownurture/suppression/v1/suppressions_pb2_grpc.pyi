@@ -87,3 +87,40 @@ class SuppressionServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
 def add_SuppressionServiceServicer_to_server(servicer: SuppressionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class SuppressionAdminServiceStub:
+    """How operators look at an organization's list."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> SuppressionAdminServiceAsyncStub: ...
+    CheckSuppression: _grpc.UnaryUnaryMultiCallable[_suppressions_pb2.CheckSuppressionRequest, _suppressions_pb2.CheckSuppressionResponse]
+    """Whether an address is on an organization's list: why, since when, by whom. NOT_FOUND when there is no such organization. That somebody
+    looked is in the organization's audit trail.
+    """
+
+@_typing.type_check_only
+class SuppressionAdminServiceAsyncStub(SuppressionAdminServiceStub):
+    """How operators look at an organization's list."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    CheckSuppression: _aio.UnaryUnaryMultiCallable[_suppressions_pb2.CheckSuppressionRequest, _suppressions_pb2.CheckSuppressionResponse]  # type: ignore[assignment]
+    """Whether an address is on an organization's list: why, since when, by whom. NOT_FOUND when there is no such organization. That somebody
+    looked is in the organization's audit trail.
+    """
+
+class SuppressionAdminServiceServicer(metaclass=_abc_1.ABCMeta):
+    """How operators look at an organization's list."""
+
+    @_abc_1.abstractmethod
+    def CheckSuppression(
+        self,
+        request: _suppressions_pb2.CheckSuppressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_suppressions_pb2.CheckSuppressionResponse, _abc.Awaitable[_suppressions_pb2.CheckSuppressionResponse]]:
+        """Whether an address is on an organization's list: why, since when, by whom. NOT_FOUND when there is no such organization. That somebody
+        looked is in the organization's audit trail.
+        """
+
+def add_SuppressionAdminServiceServicer_to_server(servicer: SuppressionAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
