@@ -14,7 +14,7 @@ from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.audit.v1.acts_pb2 import AuditedAct
 from flownurture.integrations.v1.events_pb2 import ConnectionNeedsAuthorization, IntegrationActCommitted
-from flownurture.sending.v1.events_pb2 import ReputationOverridden
+from flownurture.sending.v1.events_pb2 import ReputationOverridden, SendingActCommitted
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
 from flownurture.suppression.v1.events_pb2 import (
     SuppressionActCommitted,
@@ -78,7 +78,10 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             stream="SENDING",
             durable="identity",
             database=database,
-            handlers={ReputationOverridden: _recording(on_reputation_overridden)},
+            handlers={
+                ReputationOverridden: _recording(on_reputation_overridden),
+                SendingActCommitted: _recording(on_act),
+            },
         ),
         Consumer(
             bus,
@@ -122,7 +125,7 @@ def _recording(act: Callable[[Any, RequestContext, TenantSession, datetime], Awa
 
 
 async def on_act(
-    event: WebhookActCommitted | IntegrationActCommitted | SuppressionActCommitted,
+    event: WebhookActCommitted | IntegrationActCommitted | SuppressionActCommitted | SendingActCommitted,
     context: RequestContext,
     session: TenantSession,
     at: datetime,

@@ -21,6 +21,7 @@ from services.sending.api.domains import DomainApi
 from services.sending.api.draft_checks import DraftCheckApi
 from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
+from services.sending.api.message_traces import MessageTraceAdminApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.ready_made_workflows import ReadyMadeWorkflowApi
 from services.sending.api.reputation import ReputationAdminApi, ReputationApi
@@ -114,6 +115,7 @@ async def serve(settings: SendingSettings) -> None:
         server.add(
             campaigns,
             MessageApi(database),
+            MessageTraceAdminApi(database),
             TemplateApi(),
             DomainApi(database, vault, verification),
             AnalyticsApi(),

@@ -245,6 +245,7 @@ BODIES: dict[str, Body] = {
     "sending.v1.SendingPolicyService.SetSendingPolicy": _nothing,
     "sending.v1.ReputationAdminService.GetOrganizationReputation": _nothing,
     "sending.v1.ReputationAdminService.OverrideReputation": _nothing,
+    "sending.v1.MessageTraceAdminService.GetMessageTrace": _nothing,
     "sending.v1.MessageService.CreateMessage": _letter,
     "sending.v1.MessageService.BatchCreateMessages": lambda own: {"messages": [_letter(own)]},
     "sending.v1.MessageService.GetMessage": _nothing,

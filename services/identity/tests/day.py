@@ -36,7 +36,7 @@ from flownurture.identity.v1 import (
 )
 from flownurture.integrations.v1.events_pb2 import IntegrationActCommitted
 from flownurture.options.v1 import access_pb2
-from flownurture.sending.v1.events_pb2 import ReputationOverridden
+from flownurture.sending.v1.events_pb2 import ReputationOverridden, SendingActCommitted
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_MANUAL
 from flownurture.suppression.v1.events_pb2 import (
     SuppressionActCommitted,
@@ -142,10 +142,11 @@ class Day:
                 await reader.handle(envelope.SerializeToString())
 
     def _looks(self) -> Iterator[Message]:
-        """An operator looks at the list."""
+        """An operator looks at the list, and at a message."""
         entries = {"what": "suppressions", "suppression_ids": [str(uuid4())]}
         read, by = AuditedAct.KIND_OPERATOR_READ, access_pb2.ROLE_SUPER_ADMIN
         yield SuppressionActCommitted(act=_act(self.operator, read, None, entries, role=by))
+        yield SendingActCommitted(act=_act(self.operator, read, None, {"what": "message_trace"}, role=by))
 
     def _webhooks(self, owner: Person) -> Iterator[Message]:
         """What is done with an endpoint by its organization, and at last by the platform."""

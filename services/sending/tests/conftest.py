@@ -22,6 +22,7 @@ from services.sending.api.custom_events import CustomEventApi
 from services.sending.api.domains import DomainApi
 from services.sending.api.enrollments import EnrollmentApi
 from services.sending.api.ip_pools import IpPoolAdminApi, IpPoolApi
+from services.sending.api.message_traces import MessageTraceAdminApi
 from services.sending.api.messages import MessageApi
 from services.sending.api.ready_made_workflows import ReadyMadeWorkflowApi
 from services.sending.api.reputation import ReputationAdminApi, ReputationApi
@@ -299,6 +300,7 @@ def sending_apis(
     return (
         CampaignApi(database, recipients, launched=lambda *_: None),
         MessageApi(database),
+        MessageTraceAdminApi(database),
         TemplateApi(),
         domain_api,
         tracking_api,

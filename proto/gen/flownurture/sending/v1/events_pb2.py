@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from flownurture.audit.v1 import acts_pb2 as flownurture_dot_audit_dot_v1_dot_acts__pb2
 from flownurture.context.v1 import context_pb2 as flownurture_dot_context_dot_v1_dot_context__pb2
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_dot_event__pb2
 from flownurture.sending.v1 import campaigns_pb2 as flownurture_dot_sending_dot_v1_dot_campaigns__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/sending/v1/events.proto\x12\x16\x66lownurture.sending.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/event.proto\x1a&flownurture/sending/v1/campaigns.proto\"g\n\x0eSendsRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:,\xaa\xb5\x18(flownurture.sending.work.sends_requested\"m\n\x11MessagesRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:/\xaa\xb5\x18+flownurture.sending.work.messages_requested\"`\n\x10\x43\x61mpaignLaunched\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t:)\xaa\xb5\x18%flownurture.sending.campaign_launched\"\xbc\x01\n\x11\x43\x61mpaignCompleted\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\r\x12\x0c\n\x04sent\x18\x03 \x01(\r\x12\x0e\n\x06vetoed\x18\x04 \x01(\r\x12\x0f\n\x07\x62ounced\x18\x05 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\r\x12\x15\n\rindeterminate\x18\x07 \x01(\r:*\xaa\xb5\x18&flownurture.sending.campaign_completed\"\xba\x01\n\x0f\x43\x61mpaignsPaused\x12\x14\n\x0c\x63\x61mpaign_ids\x18\x01 \x03(\t\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.flownurture.sending.v1.PauseReason\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x10\n\x08messages\x18\x05 \x01(\x04:(\xaa\xb5\x18$flownurture.sending.campaigns_paused\"\xa2\x02\n\x14ReputationOverridden\x12*\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x16\n\x0e\x63lient_address\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t:-\xaa\xb5\x18)flownurture.sending.reputation_overridden\"n\n\x0c\x45mailsOpened\x12\x37\n\x0b\x65ngagements\x18\x01 \x03(\x0b\x32\".flownurture.sending.v1.Engagement:%\xaa\xb5\x18!flownurture.sending.emails_opened\"p\n\rEmailsClicked\x12\x37\n\x0b\x65ngagements\x18\x01 \x03(\x0b\x32\".flownurture.sending.v1.Engagement:&\xaa\xb5\x18\"flownurture.sending.emails_clicked\"\xd6\x01\n\nEngagement\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03url\x18\x05 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x06 \x01(\t\x12\x15\n\renrollment_id\x18\x07 \x01(\t\x12\x0f\n\x07step_id\x18\x08 \x01(\t\x12\x10\n\x08is_first\x18\t \x01(\x08\"t\n\x10\x45mailsComplained\x12\x35\n\ncomplaints\x18\x01 \x03(\x0b\x32!.flownurture.sending.v1.Complaint:)\xaa\xb5\x18%flownurture.sending.emails_complained\"y\n\tComplaint\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x10\x43ustomEventsTold\x12\x37\n\x06\x65vents\x18\x01 \x03(\x0b\x32\'.flownurture.sending.v1.CustomEventTold:*\xaa\xb5\x18&flownurture.sending.custom_events_told\"\x9d\x01\n\x0f\x43ustomEventTold\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nproperties\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\n\n\x02id\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/sending/v1/events.proto\x12\x16\x66lownurture.sending.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1f\x66lownurture/audit/v1/acts.proto\x1a$flownurture/context/v1/context.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/event.proto\x1a&flownurture/sending/v1/campaigns.proto\"g\n\x0eSendsRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:,\xaa\xb5\x18(flownurture.sending.work.sends_requested\"m\n\x11MessagesRequested\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x15\n\rmessage_count\x18\x02 \x01(\r:/\xaa\xb5\x18+flownurture.sending.work.messages_requested\"`\n\x10\x43\x61mpaignLaunched\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t:)\xaa\xb5\x18%flownurture.sending.campaign_launched\"\xbc\x01\n\x11\x43\x61mpaignCompleted\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\r\x12\x0c\n\x04sent\x18\x03 \x01(\r\x12\x0e\n\x06vetoed\x18\x04 \x01(\r\x12\x0f\n\x07\x62ounced\x18\x05 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\r\x12\x15\n\rindeterminate\x18\x07 \x01(\r:*\xaa\xb5\x18&flownurture.sending.campaign_completed\"\xba\x01\n\x0f\x43\x61mpaignsPaused\x12\x14\n\x0c\x63\x61mpaign_ids\x18\x01 \x03(\t\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.flownurture.sending.v1.PauseReason\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x10\n\x08messages\x18\x05 \x01(\x04:(\xaa\xb5\x18$flownurture.sending.campaigns_paused\"\xa2\x02\n\x14ReputationOverridden\x12*\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32\x1d.flownurture.context.v1.Actor\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x1c.flownurture.options.v1.Role\x12\x16\n\x0e\x63lient_address\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t:-\xaa\xb5\x18)flownurture.sending.reputation_overridden\"n\n\x0c\x45mailsOpened\x12\x37\n\x0b\x65ngagements\x18\x01 \x03(\x0b\x32\".flownurture.sending.v1.Engagement:%\xaa\xb5\x18!flownurture.sending.emails_opened\"p\n\rEmailsClicked\x12\x37\n\x0b\x65ngagements\x18\x01 \x03(\x0b\x32\".flownurture.sending.v1.Engagement:&\xaa\xb5\x18\"flownurture.sending.emails_clicked\"\xd6\x01\n\nEngagement\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03url\x18\x05 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x06 \x01(\t\x12\x15\n\renrollment_id\x18\x07 \x01(\t\x12\x0f\n\x07step_id\x18\x08 \x01(\t\x12\x10\n\x08is_first\x18\t \x01(\x08\"t\n\x10\x45mailsComplained\x12\x35\n\ncomplaints\x18\x01 \x03(\x0b\x32!.flownurture.sending.v1.Complaint:)\xaa\xb5\x18%flownurture.sending.emails_complained\"y\n\tComplaint\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x10\x43ustomEventsTold\x12\x37\n\x06\x65vents\x18\x01 \x03(\x0b\x32\'.flownurture.sending.v1.CustomEventTold:*\xaa\xb5\x18&flownurture.sending.custom_events_told\"\x9d\x01\n\x0f\x43ustomEventTold\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nproperties\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\n\n\x02id\x18\x05 \x01(\t\"s\n\x13SendingActCommitted\x12-\n\x03\x61\x63t\x18\x01 \x01(\x0b\x32 .flownurture.audit.v1.AuditedAct:-\xaa\xb5\x18)flownurture.sending.sending_act_committedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,30 +58,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMAILSCOMPLAINED']._serialized_options = b'\252\265\030%flownurture.sending.emails_complained'
   _globals['_CUSTOMEVENTSTOLD']._loaded_options = None
   _globals['_CUSTOMEVENTSTOLD']._serialized_options = b'\252\265\030&flownurture.sending.custom_events_told'
-  _globals['_SENDSREQUESTED']._serialized_start=277
-  _globals['_SENDSREQUESTED']._serialized_end=380
-  _globals['_MESSAGESREQUESTED']._serialized_start=382
-  _globals['_MESSAGESREQUESTED']._serialized_end=491
-  _globals['_CAMPAIGNLAUNCHED']._serialized_start=493
-  _globals['_CAMPAIGNLAUNCHED']._serialized_end=589
-  _globals['_CAMPAIGNCOMPLETED']._serialized_start=592
-  _globals['_CAMPAIGNCOMPLETED']._serialized_end=780
-  _globals['_CAMPAIGNSPAUSED']._serialized_start=783
-  _globals['_CAMPAIGNSPAUSED']._serialized_end=969
-  _globals['_REPUTATIONOVERRIDDEN']._serialized_start=972
-  _globals['_REPUTATIONOVERRIDDEN']._serialized_end=1262
-  _globals['_EMAILSOPENED']._serialized_start=1264
-  _globals['_EMAILSOPENED']._serialized_end=1374
-  _globals['_EMAILSCLICKED']._serialized_start=1376
-  _globals['_EMAILSCLICKED']._serialized_end=1488
-  _globals['_ENGAGEMENT']._serialized_start=1491
-  _globals['_ENGAGEMENT']._serialized_end=1705
-  _globals['_EMAILSCOMPLAINED']._serialized_start=1707
-  _globals['_EMAILSCOMPLAINED']._serialized_end=1823
-  _globals['_COMPLAINT']._serialized_start=1825
-  _globals['_COMPLAINT']._serialized_end=1946
-  _globals['_CUSTOMEVENTSTOLD']._serialized_start=1948
-  _globals['_CUSTOMEVENTSTOLD']._serialized_end=2067
-  _globals['_CUSTOMEVENTTOLD']._serialized_start=2070
-  _globals['_CUSTOMEVENTTOLD']._serialized_end=2227
+  _globals['_SENDINGACTCOMMITTED']._loaded_options = None
+  _globals['_SENDINGACTCOMMITTED']._serialized_options = b'\252\265\030)flownurture.sending.sending_act_committed'
+  _globals['_SENDSREQUESTED']._serialized_start=310
+  _globals['_SENDSREQUESTED']._serialized_end=413
+  _globals['_MESSAGESREQUESTED']._serialized_start=415
+  _globals['_MESSAGESREQUESTED']._serialized_end=524
+  _globals['_CAMPAIGNLAUNCHED']._serialized_start=526
+  _globals['_CAMPAIGNLAUNCHED']._serialized_end=622
+  _globals['_CAMPAIGNCOMPLETED']._serialized_start=625
+  _globals['_CAMPAIGNCOMPLETED']._serialized_end=813
+  _globals['_CAMPAIGNSPAUSED']._serialized_start=816
+  _globals['_CAMPAIGNSPAUSED']._serialized_end=1002
+  _globals['_REPUTATIONOVERRIDDEN']._serialized_start=1005
+  _globals['_REPUTATIONOVERRIDDEN']._serialized_end=1295
+  _globals['_EMAILSOPENED']._serialized_start=1297
+  _globals['_EMAILSOPENED']._serialized_end=1407
+  _globals['_EMAILSCLICKED']._serialized_start=1409
+  _globals['_EMAILSCLICKED']._serialized_end=1521
+  _globals['_ENGAGEMENT']._serialized_start=1524
+  _globals['_ENGAGEMENT']._serialized_end=1738
+  _globals['_EMAILSCOMPLAINED']._serialized_start=1740
+  _globals['_EMAILSCOMPLAINED']._serialized_end=1856
+  _globals['_COMPLAINT']._serialized_start=1858
+  _globals['_COMPLAINT']._serialized_end=1979
+  _globals['_CUSTOMEVENTSTOLD']._serialized_start=1981
+  _globals['_CUSTOMEVENTSTOLD']._serialized_end=2100
+  _globals['_CUSTOMEVENTTOLD']._serialized_start=2103
+  _globals['_CUSTOMEVENTTOLD']._serialized_end=2260
+  _globals['_SENDINGACTCOMMITTED']._serialized_start=2262
+  _globals['_SENDINGACTCOMMITTED']._serialized_end=2377
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from flownurture.audit.v1 import acts_pb2 as _acts_pb2
 from flownurture.context.v1 import context_pb2 as _context_pb2
 from flownurture.options.v1 import access_pb2 as _access_pb2
 from flownurture.sending.v1 import campaigns_pb2 as _campaigns_pb2
@@ -405,3 +406,25 @@ class CustomEventTold(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CustomEventTold: _TypeAlias = CustomEventTold  # noqa: Y015
+
+@_typing.final
+class SendingActCommitted(_message.Message):
+    """An operator did something with messages that the audit trail tells of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def act(self) -> _acts_pb2.AuditedAct: ...
+    def __init__(
+        self,
+        *,
+        act: _acts_pb2.AuditedAct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendingActCommitted: _TypeAlias = SendingActCommitted  # noqa: Y015
