@@ -1,4 +1,4 @@
-"""What is asked of a running platform through its API: log-ins, organizations and their plans, dead letters."""
+"""What is asked of a running platform through its API: log-ins, organizations, their plans, lists and messages, dead letters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +29,11 @@ Organization = Annotated[UUID, typer.Argument(metavar="ORGANIZATION", help="Its 
 Name = Annotated[str, typer.Argument(help="What it is called.")]
 Owner = Annotated[str, typer.Option("--owner", help="The address of who administers it.")]
 OwnerName = Annotated[str, typer.Option("--owner-name", help="Their name.")]
+Whose = Annotated[
+    UUID, typer.Option("--org", metavar="ORGANIZATION", help="Whose, by its id: see `org list`.")
+]
+Address = Annotated[str, typer.Argument(metavar="EMAIL", help="The address.")]
+Message = Annotated[UUID, typer.Argument(metavar="ID", help="Its id.")]
 Process = Annotated[str, typer.Option(help="Of this process alone.")]
 Parker = Annotated[str, typer.Argument(metavar="PROCESS", help="The process that parked them.")]
 Ids = Annotated[
@@ -37,6 +42,8 @@ Ids = Annotated[
 
 organizations = typer.Typer(help="Organizations.", no_args_is_help=True)
 plans = typer.Typer(help="Plans of organizations.", no_args_is_help=True)
+suppressions = typer.Typer(help="Addresses that get no mail from an organization.", no_args_is_help=True)
+messages = typer.Typer(help="Messages of an organization.", no_args_is_help=True)
 letters = typer.Typer(help="Events that a process could not handle, and parked.", no_args_is_help=True)
 
 
@@ -55,6 +62,8 @@ def add_platform_commands(app: typer.Typer) -> None:
     app.command("logout")(logout)
     app.add_typer(organizations, name="org")
     app.add_typer(plans, name="plan")
+    app.add_typer(suppressions, name="suppression")
+    app.add_typer(messages, name="message")
     app.add_typer(letters, name="dead-letters")
 
 
@@ -134,6 +143,38 @@ def set_plan(organization: Organization, plan: Plan, as_json: AsJson = False) ->
     _say_organization(changed, as_json=as_json)
 
 
+@suppressions.command("check")
+def check_suppression(email: Address, *, organization: Whose, as_json: AsJson = False) -> None:
+    """Say whether an address is on an organization's list: why, since when, by whom. Ends with 0 either way.
+
+    The organization's audit trail tells that you looked.
+    """
+    with _explained() as api:
+        found = api.get(f"/v1/admin/organizations/{organization}/suppressions/check", email=email)
+    if as_json or not found["suppressed"]:
+        say(found, f"{email} is not on the list", as_json=as_json)
+        return
+    entries = [entry | {"added_by": _actor(entry["added_by"])} for entry in found["suppressions"]]
+    columns = ("reason", "created_at", "added_by", "rule", "source", "note", "message_id")
+    show(entries, columns, as_json=False)
+
+
+@messages.command("trace")
+def trace_message(message: Message, *, organization: Whose, as_json: AsJson = False) -> None:
+    """Show a message's way through all stages until now: nothing of what it says, and not to whom.
+
+    The organization's audit trail tells that you looked.
+    """
+    with _explained() as api:
+        found = api.get(f"/v1/admin/organizations/{organization}/messages/{message}/trace")
+    again = f", again at {found['next_attempt_at']}" if found["next_attempt_at"] else ""
+    say(found, f"{found['status']} after {found['attempts']} attempts{again}", as_json=as_json)
+    if not as_json:
+        # Of some stages no row keeps the time.
+        entries = [entry | {"at": entry["at"] or ""} for entry in found["entries"]]
+        show(entries, ("at", "stage", "detail"), as_json=False)
+
+
 @letters.command("list")
 def list_letters(process: Process = "", as_json: AsJson = False) -> None:
     """List them, oldest first. Ends with 4 when a process does not answer, since its own are not among them."""
@@ -159,6 +200,10 @@ def replay_letters(process: Parker, ids: Ids = None, as_json: AsJson = False) ->
 def _say_organization(organization: Json, *, as_json: bool) -> None:
     state = "suspended" if organization["suspended"] else organization["plan"]
     say(organization, f"{organization['id']}  {organization['name']}  {state}", as_json=as_json)
+
+
+def _actor(added_by: Json | None) -> str:
+    return f"{added_by['kind']} {added_by['id']}" if added_by else ""
 
 
 @contextmanager

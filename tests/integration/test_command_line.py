@@ -123,6 +123,51 @@ async def test_an_organization_is_suspended_resumed_and_given_a_plan_and_the_tra
         assert operator.run("plan", "set", str(uuid4()), "pro").exit_code == 3
 
 
+async def test_an_address_is_looked_up_and_a_message_is_followed_and_the_trail_says_by_whom(
+    operator: Operator, house: House
+) -> None:
+    email, elsewhere = f"ada.{uuid4().hex}@example.test", ("--org", str(uuid4()))
+    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api:
+        shop = await sign_up(api)
+        theirs = ("--org", shop.organization_id)
+        letter = {"to": email, "from_email": "ada@grocer.test", "subject": "Receipt", "text": "Thank you."}
+        message = (await shop.key.post("/v1/messages", letter))["message"]
+
+        async def followed() -> Any:
+            return operator.json("message", "trace", message["id"], *theirs)
+
+        found = await until(followed, lambda seen: seen["status"] == "sent", seconds=30)
+        stages = [entry["stage"] for entry in found["entries"]]
+        assert stages == ["accepted", "released", "approved", "claimed", "handed_over"]
+        shown = operator.run("message", "trace", message["id"], *theirs).stdout
+        assert all(stage in shown for stage in ("sent after 1 attempts", *stages))
+
+        assert operator.json("suppression", "check", email, *theirs) == {
+            "suppressed": False,
+            "suppressions": [],
+        }
+        assert "not on the list" in operator.run("suppression", "check", email, *theirs).stdout
+        listed = await shop.key.post("/v1/suppressions", {"email": email, "reason": "manual"})
+        assert operator.json("suppression", "check", email, *theirs)["suppressions"] == [listed]
+        shown = operator.run("suppression", "check", email, *theirs).stdout
+        assert all(word in shown for word in ("manual", listed["added_by"]["id"]))
+
+        assert operator.run("suppression", "check", email, *elsewhere).exit_code == 3
+        assert operator.run("message", "trace", message["id"], *elsewhere).exit_code == 3
+        assert operator.run("message", "trace", "no id", *theirs).exit_code == 2
+
+        async def looks() -> set[tuple[str, str, str]]:
+            events = await shop.owner.every("/v1/audit-events", "audit_events")
+            reads = [event for event in events if event["act"] == "operator_read"]
+            return {(event["role"], event["after"]["what"], event["target_id"]) for event in reads}
+
+        told = {
+            ("SUPER_ADMIN", "message_trace", message["id"]),
+            ("SUPER_ADMIN", "suppressions", shop.organization_id),
+        }
+        assert await until(looks, lambda seen: seen == told, seconds=30) == told
+
+
 async def test_what_a_process_gave_up_is_listed_and_handled_again(operator: Operator, house: House) -> None:
     reason = f"ValueError: {uuid4()}"
     with psycopg.connect(house.facts["database_url"], autocommit=True) as connection:
