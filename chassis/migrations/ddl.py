@@ -162,3 +162,39 @@ def create_data_keys() -> None:
         "SELECT",
         columns=["organization_id", "id", "version", "wrapping_key", "created_at"],
     )
+
+
+def create_erasures(added_to: Sequence[str] = ()) -> None:
+    """Create erasures, which `chassis.erasure` needs, with a line of `deploy/database/roles.toml` for the scheduler's role.
+
+    `added_to` are the tables from which the app role may not delete: an organization's rows go from them, too, and from those of the
+    chassis, but only when it is erased.
+    """
+    op.execute(f"""
+        CREATE TABLE erasures (
+            {ORGANIZATION_ID},
+            asked_at timestamptz NOT NULL DEFAULT now(),
+            -- When nothing was left for the first time.
+            erased_at timestamptz,
+            -- What was under way may bring rows for a while.
+            next_look_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (organization_id)
+        )
+    """)
+    op.execute("CREATE INDEX erasures_due ON erasures (next_look_at)")
+    # Whoever deletes does not say whose rows may be deleted.
+    protect("erasures", "SELECT, UPDATE")
+    open_to(
+        f"{schema()}_scheduler", "erasures", "SELECT, INSERT", columns=["organization_id", "next_look_at"]
+    )
+    for table in ("outbox", "inbox", "idempotency_keys", *added_to):
+        _erase_with_the_organization(table)
+
+
+def _erase_with_the_organization(table: str) -> None:
+    app = f"{schema()}_app"
+    # Restrictive: it narrows what the tenant's policy lets through. Of erasures, too, an organization sees its own row alone.
+    op.execute(
+        f"CREATE POLICY erased ON {table} AS RESTRICTIVE FOR DELETE TO {app} USING (EXISTS (SELECT FROM erasures))"
+    )
+    op.execute(f"GRANT DELETE ON {table} TO {app}")

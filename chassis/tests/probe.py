@@ -20,7 +20,7 @@ THINGS = '''
 from alembic import op
 
 from chassis.migrations.ddl import (
-    ORGANIZATION_ID, create_chassis_tables, create_data_keys, open_to, platform_table, protect, schema
+    ORGANIZATION_ID, create_chassis_tables, create_data_keys, create_erasures, open_to, platform_table, protect, schema
 )
 
 revision = "0001"
@@ -43,6 +43,30 @@ def upgrade():
     """)
     protect("things")
     open_to(f"{schema()}_scheduler", "things", "SELECT", columns=["organization_id", "id", "due_at"])
+    # Parts of things, which may have parts; to what befell them is only added.
+    op.execute(f"""
+        CREATE TABLE parts (
+            {ORGANIZATION_ID},
+            id uuid NOT NULL DEFAULT uuidv7(),
+            thing_id uuid NOT NULL,
+            part_of uuid,
+            PRIMARY KEY (organization_id, id),
+            FOREIGN KEY (organization_id, thing_id) REFERENCES things,
+            FOREIGN KEY (organization_id, part_of) REFERENCES parts
+        )
+    """)
+    protect("parts")
+    op.execute(f"""
+        CREATE TABLE findings (
+            {ORGANIZATION_ID},
+            id uuid NOT NULL DEFAULT uuidv7(),
+            part_id uuid NOT NULL,
+            PRIMARY KEY (organization_id, id),
+            FOREIGN KEY (organization_id, part_id) REFERENCES parts
+        )
+    """)
+    protect("findings", "SELECT, INSERT")
+    create_erasures(["findings"])
     # Of nobody's organization.
     op.execute("CREATE TABLE seeds (id uuid PRIMARY KEY, sealed_seed bytea NOT NULL)")
     platform_table("seeds", {f"{schema()}_scheduler": "SELECT, INSERT, UPDATE, DELETE"})
