@@ -12,9 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.consumer import Consumer, Handler, transactional
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
+from chassis.erasure import Erasures
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.delivery.v1.events_pb2 import MessageOutcome, MessagesSettled
+from flownurture.identity.v1.events_pb2 import OrganizationErased
 from flownurture.sending.v1 import messages_pb2
 from flownurture.sending.v1.events_pb2 import EmailsClicked, EmailsOpened
 from flownurture.suppression.v1 import events_pb2
@@ -71,6 +73,17 @@ def consumers(bus: EventBus, database: Database) -> list[Consumer]:
         Consumer(bus, stream=stream, durable=READER, database=database, handlers=handled)
         for stream, handled in handlers.items()
     ]
+
+
+def identity_consumer(bus: EventBus, database: Database, erasures: Erasures) -> Consumer:
+    """Reads the IDENTITY stream: who is erased."""
+    return Consumer(
+        bus,
+        stream="IDENTITY",
+        durable=READER,
+        database=database,
+        handlers={OrganizationErased: erasures.handler},
+    )
 
 
 async def on_addresses_suppressed(

@@ -3,6 +3,8 @@
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
+from chassis.erasure import Erasures
+from chassis.erasure_service import ErasureService
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
@@ -29,7 +31,7 @@ from services.contacts.api.usage import ContactUsageApi
 from services.contacts.api.workflow_contacts import WorkflowContactApi
 from services.contacts.bulk_changes import bulk_change_worker
 from services.contacts.confirmation_links import ConfirmationLinks
-from services.contacts.consumers import consumers
+from services.contacts.consumers import consumers, identity_consumer
 from services.contacts.form_lookup import FormLookup
 from services.contacts.form_retention import UNCONFIRMED
 from services.contacts.identity_peer import IdentityPeer
@@ -56,7 +58,8 @@ async def serve(settings: ContactsSettings) -> None:
             Peer(settings.identity_target, "identity", process.stamper, process.tls)
         )
         links = ConfirmationLinks(settings.link_keys, settings.public_url)
-        readers = consumers(bus, database)
+        erasures = Erasures(database, scheduler, process="contacts")
+        readers = [*consumers(bus, database), identity_consumer(bus, database, erasures)]
         imports = import_worker(database, scheduler)
         bulk_changes = bulk_change_worker(database, scheduler)
         process.start(Relay(relay, bus, domain="contacts", wake=database.outbox_written))
@@ -67,6 +70,7 @@ async def serve(settings: ContactsSettings) -> None:
         waiting = {table: unfinished(table) for table in ("imports", "bulk_changes")}
         process.start(Soundings(scheduler, waiting))
         process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS, UNCONFIRMED))
+        process.start(erasures)
         process.start(imports)
         process.start(bulk_changes)
         process.start(SegmentWatcher(database, scheduler))
@@ -94,5 +98,6 @@ async def serve(settings: ContactsSettings) -> None:
             WorkflowContactApi(database),
             SyncedContactApi(database, IdentityPeer(identity)),
             DeadLetterService(relay, "contacts"),
+            ErasureService(),
         )
         await process.serve(server)

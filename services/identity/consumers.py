@@ -10,9 +10,11 @@ from google.protobuf.json_format import MessageToDict
 from chassis.consumer import Consumer, Handler, Inbox
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.database import Database, TenantSession
+from chassis.erasure import Erasures
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.audit.v1.acts_pb2 import AuditedAct
+from flownurture.identity.v1.events_pb2 import OrganizationErased
 from flownurture.integrations.v1.events_pb2 import ConnectionNeedsAuthorization, IntegrationActCommitted
 from flownurture.sending.v1.events_pb2 import ReputationOverridden, SendingActCommitted
 from flownurture.sending.v1.messages_pb2 import SuppressionReason
@@ -111,6 +113,17 @@ def consumers(bus: EventBus, database: Database, mails: AccountMails) -> list[Co
             },
         ),
     ]
+
+
+def identity_consumer(bus: EventBus, database: Database, erasures: Erasures) -> Consumer:
+    """Reads its own stream IDENTITY, as all services do that are to erase."""
+    return Consumer(
+        bus,
+        stream="IDENTITY",
+        durable="identity",
+        database=database,
+        handlers={OrganizationErased: erasures.handler},
+    )
 
 
 def _recording(act: Callable[[Any, RequestContext, TenantSession, datetime], Awaitable[None]]) -> Handler:

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
+from chassis.erasure import Erasures
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
@@ -39,11 +40,13 @@ from services.identity.api.sessions import SessionService
 from services.identity.api.team import InvitationService, MemberDirectoryService, TeamService
 from services.identity.api.tokens import TokenAnswers
 from services.identity.clock import Clock, system_clock
-from services.identity.consumers import consumers
+from services.identity.consumers import consumers, identity_consumer
 from services.identity.dead_letter_peers import DeadLetterPeers
+from services.identity.erasure_peers import ErasurePeers
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
 from services.identity.operators import ensure_super_admin
+from services.identity.organization_erasures import ERASURES_DUE, STAYS, Departures
 from services.identity.passwords import Passwords
 from services.identity.platform import Platform
 from services.identity.proof import Proof
@@ -57,6 +60,7 @@ from services.identity.usage_peers import UsagePeers
 
 # A planned change holds from its moment on; this is how soon the row and the trail say so.
 _SETTLED_WITHIN = timedelta(minutes=1)
+_ERASED_WITHIN = timedelta(seconds=10)
 
 Component = TypeVar("Component")
 
@@ -77,15 +81,24 @@ async def serve(settings: IdentitySettings) -> None:
         scheduler = await process.enter(RoleDatabase(settings.database_scheduler_url))
         bus = await process.enter(EventBus(settings))
         process.start(Relay(relay, bus, domain="identity", wake=database.outbox_written))
-        readers = consumers(bus, database, _mails(settings))
+        erasures = Erasures(database, scheduler, process="identity", stays=STAYS)
+        readers = [
+            *consumers(bus, database, _mails(settings)),
+            identity_consumer(bus, database, erasures),
+        ]
         for reader in readers:
             process.start(reader)
         process.start(Replays(relay, readers))
         process.start(Soundings(relay, events_of("identity")))
         process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS))
+        process.start(erasures)
         settlement = Settlement(database, system_clock)
         process.start(
             Scheduler(scheduler, CHANGES_TO_SETTLE, _SETTLED_WITHIN, settlement.settle, process="identity")
+        )
+        departures = Departures(database, system_clock)
+        process.start(
+            Scheduler(scheduler, ERASURES_DUE, _ERASED_WITHIN, departures.depart, process="identity")
         )
         server = RpcServer("identity", settings.listen, process.verifier, database, process.tls)
         await process.serve(server.add(*services, DeadLetterService(relay, "identity")))
@@ -114,12 +127,12 @@ async def servicers(
         SigningKeys(settings.jwt_private_keys), issuer=settings.jwt_issuer, audience=settings.jwt_audience
     )
     stamper, tls = Stamper("identity", settings.stamp_private_key), MutualTls.of(settings)
-    peers = UsagePeers(
-        await enter(Peer(settings.contacts_target, "contacts", stamper, tls)),
-        await enter(Peer(settings.sending_target, "sending", stamper, tls)),
-        await enter(Peer(settings.webhooks_target, "webhooks", stamper, tls)),
-        await enter(Peer(settings.integrations_target, "integrations", stamper, tls)),
-    )
+    services = {
+        "contacts": await enter(Peer(settings.contacts_target, "contacts", stamper, tls)),
+        "sending": await enter(Peer(settings.sending_target, "sending", stamper, tls)),
+        "webhooks": await enter(Peer(settings.webhooks_target, "webhooks", stamper, tls)),
+        "integrations": await enter(Peer(settings.integrations_target, "integrations", stamper, tls)),
+    }
     # Entered late and so left early: what it finishes needs the others.
     afterwards = await enter(Afterwards())
     proof = Proof(
@@ -174,10 +187,10 @@ async def servicers(
         invitations,
         AccountPageService(account, invitations),
         OrganizationService(clock),
-        PlanService(database, peers, grants, clock),
+        PlanService(database, UsagePeers(**services), grants, clock),
         EntitlementService(clock),
         ApiKeyService(grants, vault),
-        AdminService(database, platform, grants, clock),
+        AdminService(database, platform, grants, ErasurePeers(services), clock),
         AuditService(),
         DeadLetterAdminService(database, DeadLetterPeers(readers)),
         AdmissionService(database, lookup, grants, vault, clock),

@@ -24,6 +24,15 @@ organizations = Table(
     moment("created_at"),
 )
 
+# Who is to be erased, and when, or is; no row any more when that is taken back.
+erasure_requests = Table(
+    "erasure_requests",
+    metadata,
+    organization_id(),
+    Column("erases_at", DateTime(timezone=True), nullable=False),
+    Column("erased_at", DateTime(timezone=True)),
+)
+
 # People, who belong to no organization by themselves: a platform table (deploy/database/roles.toml).
 users = Table(
     "users",

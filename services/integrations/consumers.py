@@ -6,6 +6,7 @@ from uuid import UUID
 from chassis.consumer import Consumer, transactional
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
+from chassis.erasure import Erasures
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.contacts.v1.events_pb2 import (
@@ -15,6 +16,7 @@ from flownurture.contacts.v1.events_pb2 import (
     ContactsUnsubscribed,
     ContactsUpdated,
 )
+from flownurture.identity.v1.events_pb2 import OrganizationErased
 from services.integrations.mail_events import opted_out
 from services.integrations.sync import activities, outgoing_changes
 from services.integrations.sync.links import cut
@@ -36,6 +38,17 @@ def contacts_consumer(bus: EventBus, database: Database) -> Consumer:
             ContactsUnsubscribed: transactional(on_contacts_unsubscribed),
             ContactsDeleted: transactional(on_contacts_deleted),
         },
+    )
+
+
+def identity_consumer(bus: EventBus, database: Database, erasures: Erasures) -> Consumer:
+    """Reads the IDENTITY stream: who is erased."""
+    return Consumer(
+        bus,
+        stream="IDENTITY",
+        durable="integrations",
+        database=database,
+        handlers={OrganizationErased: erasures.handler},
     )
 
 

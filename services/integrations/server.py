@@ -5,6 +5,8 @@ from datetime import timedelta
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
+from chassis.erasure import Erasures
+from chassis.erasure_service import ErasureService
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
@@ -29,7 +31,7 @@ from services.integrations.api.usage import AiUsageApi
 from services.integrations.api.writing import WritingApi
 from services.integrations.authorizations import States
 from services.integrations.connecting import Connecting
-from services.integrations.consumers import contacts_consumer
+from services.integrations.consumers import contacts_consumer, identity_consumer
 from services.integrations.credentials import Credentials
 from services.integrations.crm.http_client import HttpClient
 from services.integrations.identity_peer import IdentityPeer
@@ -79,7 +81,12 @@ async def serve(settings: IntegrationsSettings) -> None:
         runner = Runner(scheduler, turns, offers.names())
         nudges = Nudges(database, scheduler)
         apps = {name: app for name, crm in settings.crms.items() if (app := crm.app())}
-        consumers = [contacts_consumer(bus, database), *mail_consumers(bus, database)]
+        erasures = Erasures(database, scheduler, process="integrations")
+        consumers = [
+            contacts_consumer(bus, database),
+            identity_consumer(bus, database, erasures),
+            *mail_consumers(bus, database),
+        ]
         process.start(Relay(relay, bus, domain="integrations", wake=database.outbox_written))
         for consumer in consumers:
             process.start(consumer)
@@ -87,6 +94,7 @@ async def serve(settings: IntegrationsSettings) -> None:
         process.start(Soundings(relay, events_of("integrations")))
         process.start(Soundings(scheduler, {"syncs": UNFINISHED}))
         process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS, *KEPT))
+        process.start(erasures)
         process.start(nudges)
         process.start(Revoker(database, scheduler, vault, offers))
         process.start(runner)
@@ -102,5 +110,6 @@ async def serve(settings: IntegrationsSettings) -> None:
             CrmPostApi(apps, settings.public_url, nudges),
             SyncApi(offers, runner.wake.set),
             DeadLetterService(relay, "integrations"),
+            ErasureService(),
         )
         await process.serve(server)

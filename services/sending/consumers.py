@@ -8,12 +8,17 @@ from datetime import UTC, datetime
 from chassis.consumer import Consumer, Inbox, idempotent, transactional
 from chassis.context import RequestContext
 from chassis.database import Database, TenantSession
+from chassis.erasure import Erasures
 from chassis.errors import Unavailable
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
 from flownurture.contacts.v1.events_pb2 import ContactsDeleted, SendConfirmationMail
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
-from flownurture.identity.v1.events_pb2 import SendAccountMail
+from flownurture.identity.v1.events_pb2 import (
+    OrganizationErased,
+    OrganizationErasureRequested,
+    SendAccountMail,
+)
 from flownurture.sending.v1 import messages_pb2
 from flownurture.suppression.v1.events_pb2 import AddressesSuppressed, SendsVetoed
 from services.sending.account_mail import AccountMail
@@ -23,6 +28,7 @@ from services.sending.bodies import Body, SealedBody
 from services.sending.confirmation_mail import send_confirmation
 from services.sending.dispatch import Dispatch
 from services.sending.erasure import forget
+from services.sending.standstill import stop_everything
 from services.sending.statuses import MessageStatus
 
 _REFUSALS = {
@@ -172,3 +178,31 @@ class AccountMailReader:
         # Not in the organization that the order came from: the event's id makes it one mail all the same.
         body = SealedBody(order.sealed_body) if order.sealed_body else Body.of(order.html, order.text)
         await self._mail.send(inbox.event_id, to=order.to, subject=order.subject, body=body)
+
+
+class OrganizationsReader:
+    """Stops what goes out for an organization that is to be erased, and erases it."""
+
+    def __init__(self, database: Database, erasures: Erasures) -> None:
+        self._database = database
+        self._erasures = erasures
+
+    def consumer(self, bus: EventBus) -> Consumer:
+        """The reader of the stream IDENTITY."""
+        return Consumer(
+            bus,
+            stream="IDENTITY",
+            durable="sending",
+            database=self._database,
+            handlers={
+                OrganizationErasureRequested: transactional(on_erasure_requested),
+                OrganizationErased: self._erasures.handler,
+            },
+        )
+
+
+async def on_erasure_requested(
+    _: OrganizationErasureRequested, __: RequestContext, session: TenantSession
+) -> None:
+    """Nothing goes out any more; what is taken back goes on by its organization's word."""
+    await stop_everything(session)

@@ -3,6 +3,8 @@
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
+from chassis.erasure import Erasures
+from chassis.erasure_service import ErasureService
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
@@ -34,7 +36,7 @@ from services.sending.api.workflow_simulations import WorkflowSimulationApi
 from services.sending.api.workflows import WorkflowApi
 from services.sending.cancellation import Cancellation
 from services.sending.completion import Completion
-from services.sending.consumers import AccountMailReader, ContactsReader, OutcomeReader
+from services.sending.consumers import AccountMailReader, ContactsReader, OrganizationsReader, OutcomeReader
 from services.sending.contacts_peer import ContactsPeer
 from services.sending.dispatch import Dispatch
 from services.sending.dns import Dns
@@ -81,10 +83,12 @@ async def serve(settings: SendingSettings) -> None:
         account_mail = AccountMail(
             database, from_email=settings.account_mail_from, from_name=settings.account_mail_from_name
         )
+        erasures = Erasures(database, scheduler, process="sending")
         consumers = [
             *OutcomeReader(database, dispatch).consumers(bus),
             AccountMailReader(database, account_mail).consumer(bus),
             *ContactsReader(database).consumers(bus),
+            OrganizationsReader(database, erasures).consumer(bus),
         ]
         vault = Vault("sending", wrapping_of(settings), former=former_sealer("sending", settings))
         for name in (settings.shared_domain, domain_of(settings.account_mail_from)):
@@ -97,6 +101,7 @@ async def serve(settings: SendingSettings) -> None:
         process.start(Replays(relay, consumers))
         process.start(Soundings(relay, events_of("sending")))
         process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS))
+        process.start(erasures)
         process.start(fan_out)
         process.start(dispatch)
         process.start(Schedule(database, scheduler, fan_out))
@@ -134,5 +139,6 @@ async def serve(settings: SendingSettings) -> None:
             SendingPolicyApi(),
             DraftCheckApi(database, campaigns, checks),
             DeadLetterService(relay, "sending"),
+            ErasureService(),
         )
         await process.serve(server)

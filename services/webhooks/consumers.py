@@ -9,8 +9,10 @@ from google.protobuf.message import Message
 from chassis.consumer import Consumer, Handler, Inbox
 from chassis.context import RequestContext
 from chassis.database import Database
+from chassis.erasure import Erasures
 from chassis.events import EventBus
 from flownurture.contacts.v1.events_pb2 import ContactsDeleted
+from flownurture.identity.v1.events_pb2 import OrganizationErased
 from flownurture.workflows.v1.events_pb2 import CallEndpoints
 from services.webhooks import payloads
 from services.webhooks.dispatch.parcels import Parcel
@@ -39,6 +41,17 @@ def consumers(bus: EventBus, database: Database, hand_over: HandOver) -> list[Co
         )
         for stream, handlers in readings.items()
     ]
+
+
+def identity_consumer(bus: EventBus, database: Database, erasures: Erasures) -> Consumer:
+    """Reads the IDENTITY stream: who is erased."""
+    return Consumer(
+        bus,
+        stream="IDENTITY",
+        durable="webhooks",
+        database=database,
+        handlers={OrganizationErased: erasures.handler},
+    )
 
 
 def _fact(hand_over: HandOver) -> Handler:

@@ -3,6 +3,8 @@
 from chassis.database import Database, RoleDatabase
 from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
+from chassis.erasure import Erasures
+from chassis.erasure_service import ErasureService
 from chassis.events import EventBus
 from chassis.process import Process
 from chassis.relay import Relay
@@ -17,7 +19,7 @@ from services.webhooks.api.endpoints import WebhookEndpointApi
 from services.webhooks.api.event_types import WebhookEventTypeApi
 from services.webhooks.api.replays import WebhookReplayApi
 from services.webhooks.api.usage import WebhookUsageApi
-from services.webhooks.consumers import consumers
+from services.webhooks.consumers import consumers, identity_consumer
 from services.webhooks.dispatch.dispatcher import Dispatcher
 from services.webhooks.dispatch.figures import DUE
 from services.webhooks.dispatch.shards import Shards
@@ -44,7 +46,11 @@ async def serve(settings: WebhooksSettings) -> None:
         vault = Vault("webhooks", wrapping_of(settings), former=former_sealer("webhooks", settings))
         client = Client(settings.destination_rules, Resolver(settings.dns_resolver))
         dispatcher = Dispatcher(database, scheduler, shards, vault, client)
-        readers = consumers(bus, database, dispatcher.hand_over)
+        erasures = Erasures(database, scheduler, process="webhooks")
+        readers = [
+            *consumers(bus, database, dispatcher.hand_over),
+            identity_consumer(bus, database, erasures),
+        ]
         process.start(Relay(relay, bus, domain="webhooks", wake=database.outbox_written))
         process.start(dispatcher)
         for reader in readers:
@@ -53,6 +59,7 @@ async def serve(settings: WebhooksSettings) -> None:
         process.start(Soundings(relay, events_of("webhooks")))
         process.start(Soundings(scheduler, {"webhook_deliveries": DUE}))
         process.start(Forgetting(scheduler, *REQUESTS_AND_EVENTS, *KEPT))
+        process.start(erasures)
         process.start(ReplayRunner(database, scheduler, dispatcher.wake))
         server = RpcServer("webhooks", settings.listen, process.verifier, database, process.tls)
         server.add(
@@ -63,5 +70,6 @@ async def serve(settings: WebhooksSettings) -> None:
             WebhookDirectoryApi(),
             WebhookUsageApi(),
             DeadLetterService(relay, "webhooks"),
+            ErasureService(),
         )
         await process.serve(server)

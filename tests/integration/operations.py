@@ -132,6 +132,10 @@ BODIES: dict[str, Body] = {
     "identity.v1.AdminService.ListOrganizations": _nothing,
     "identity.v1.AdminService.LookUpOrganization": _nothing,
     "identity.v1.AdminService.ChangeOrganization": lambda _: {"suspended": False},
+    # By another name than its own, so that it is still there after it.
+    "identity.v1.AdminService.RequestOrganizationErasure": lambda _: {"name": uuid4().hex},
+    "identity.v1.AdminService.TakeBackOrganizationErasure": _nothing,
+    "identity.v1.AdminService.GetOrganizationErasure": _nothing,
     "identity.v1.AdminService.ListPlatformAuditEvents": _nothing,
     "identity.v1.DeadLetterAdminService.ListDeadLetters": _nothing,
     "identity.v1.DeadLetterAdminService.ReplayDeadLetters": lambda _: {"process": "contacts"},

@@ -82,7 +82,17 @@ RULES = (
               AND starts_with(p.qual, %(expression)s) AND p.with_check = p.qual
         ) OR 1 <> (
             SELECT count(*) FROM pg_policies p WHERE p.schemaname = t.schema AND p.tablename = t.name
+              AND p.permissive = 'PERMISSIVE'
               AND (p.schemaname || '_app' = ANY(p.roles) OR 'public' = ANY(p.roles)))
+        """,
+    ),
+    Rule(
+        # What stays of an organization that is erased, and why: ADR 0060.
+        "an organization's rows can be erased",
+        f"""
+        SELECT t.schema || '.' || t.name FROM ({_TENANT_TABLES}) t
+        WHERE NOT has_table_privilege(t.schema || '_app', t.oid, 'DELETE')
+          AND t.name <> 'erasures' AND (t.schema || '.' || t.name) <> 'identity.audit_events'
         """,
     ),
     Rule(

@@ -63,8 +63,11 @@ NOWHERE_IN_A_DOCUMENT = {
     "integrations.v1.WritingService.WriteMail": (503,),
     "integrations.v1.CopilotService.AskCopilot": (503,),
 }
-# What operators make an organization only one of, which it has.
-THERE_IS_ONE = {"sending.v1.IpPoolAdminService.CreateIpPool": 409}
+# Operators, too, are refused what an organization has only one of, and to erase it by another name.
+REFUSED_TO_OPERATORS = {
+    "sending.v1.IpPoolAdminService.CreateIpPool": 409,
+    "identity.v1.AdminService.RequestOrganizationErasure": 422,
+}
 
 
 # What changes by itself, where something is on its way.
@@ -461,7 +464,7 @@ async def test_what_operators_do_takes_an_operator(
     problem(refused, 403, "insufficient-role")
     operator = await clients.post("/v1/auth/login", json=house.facts["super_admin"])
     answer = await operation(name).call(clients, operator.json()["access_token"], shop.own)
-    assert answer.status_code == THERE_IS_ONE.get(name, ENDPOINTS[name].success_status)
+    assert answer.status_code == REFUSED_TO_OPERATORS.get(name, ENDPOINTS[name].success_status)
 
 
 async def test_an_operator_sees_nothing_of_what_is_an_organizations(

@@ -39,10 +39,17 @@ SOMEBODY = RequestContext(
 Forge = Callable[[House, str], bytes]
 
 
+# What operators ask of many.
+OPERATIONS = {
+    "DeadLetterService": READERS,
+    "ErasureService": ["contacts", "sending", "webhooks", "integrations"],
+}
+
+
 def processes_of(rpc: MethodDescriptor) -> list[str]:
-    """Who serves it: the process named like the domain, and what every reader of events has, all of those."""
+    """Who serves it: the process named like the domain, and what operators ask of many, all of those."""
     domain = str(rpc.containing_service.file.package.split(".")[1])
-    return READERS if domain == "operations" else [domain]
+    return OPERATIONS[rpc.containing_service.name] if domain == "operations" else [domain]
 
 
 # Each RPC at each process that serves it.

@@ -47,6 +47,10 @@ MISTAKES = {
         "ALTER TABLE sending.suppressions DISABLE ROW LEVEL SECURITY",
         "row-level security is enabled and forced: sending.suppressions",
     ),
+    "a table that keeps what is erased": (
+        "REVOKE DELETE ON contacts.imports FROM contacts_app",
+        "an organization's rows can be erased: contacts.imports",
+    ),
     "a second policy that lets all through": (
         "CREATE POLICY convenient ON contacts.contacts TO contacts_app USING (true)",
         "the app role has one policy, on everything, for its organization alone: contacts.contacts",

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from sqlalchemy import text
 
+from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.errors import Unauthenticated, Unavailable
 from chassis.identifiers import new_id
@@ -49,6 +50,7 @@ from services.identity.account_mails import AccountMails
 from services.identity.audit import Act
 from services.identity.consumers import consumers
 from services.identity.grants import Grants
+from services.identity.organization_erasures import GRACE, erase
 from services.identity.plans import Plan
 from services.identity.tests import keys, mails
 from services.identity.tests.edge import Edge, Person
@@ -84,7 +86,9 @@ class Day:
         owner = await self._second_factor(owner)
         owner = await self._sessions(owner)
         await self._operators(owner)
-        return await self._passwords(owner)
+        owner = await self._passwords(owner)
+        await self._end(owner)
+        return owner
 
     async def _organization(self, owner: Person) -> None:
         renamed = organization_pb2.UpdateOrganizationRequest(name="Ferro & Sons")
@@ -274,10 +278,21 @@ class Day:
                 organization_id=owner.answer.organization.id, suspended=suspended
             )
             await self._call("admin", "ChangeOrganization", changed, self.operator)
+        await self._erasure(UUID(owner.answer.organization.id))
         # Whether there is a process that could replay anything: that somebody asked for it counts.
         with suppress(Unavailable):
             asked = dead_letters_pb2.ReplayDeadLettersRequest(process="contacts")
             await self._call("dead_letters", "ReplayDeadLetters", asked, self.operator)
+
+    async def _erasure(self, organization_id: UUID) -> None:
+        """It is asked for, and taken back."""
+        named = str(organization_id)
+        asked = admin_pb2.RequestOrganizationErasureRequest(organization_id=named, name="Ferro & Sons")
+        taken_back = admin_pb2.TakeBackOrganizationErasureRequest(organization_id=named)
+        resumed = admin_pb2.ChangeOrganizationRequest(organization_id=named, suspended=False)
+        await self._call("admin", "RequestOrganizationErasure", asked, self.operator)
+        await self._call("admin", "TakeBackOrganizationErasure", taken_back, self.operator)
+        await self._call("admin", "ChangeOrganization", resumed, self.operator)
 
     async def _passwords(self, owner: Person) -> Person:
         after = self._fresh_password()
@@ -289,6 +304,17 @@ class Day:
         reset = account_pb2.ResetPasswordRequest(token=token, password=self._password)
         await self._call("account", "ResetPassword", reset)
         return await self._logged_in(owner)
+
+    async def _end(self, owner: Person) -> None:
+        """What the process that erases writes down; nobody takes the rows away here."""
+        named = {"organization_id": owner.answer.organization.id, "name": "Ferro & Sons"}
+        request = admin_pb2.RequestOrganizationErasureRequest(**named)
+        await self._call("admin", "RequestOrganizationErasure", request, self.operator)
+        context = RequestContext.of_process(
+            "identity", UUID(owner.answer.organization.id), request_id=str(uuid4())
+        )
+        async with self.database.tenant_transaction(context) as session:
+            await erase(session, now=datetime.now(UTC) + GRACE)
 
     async def _logged_in(self, owner: Person) -> Person:
         return self._told(await self.edge.log_in(owner.email, self._password))

@@ -46,6 +46,9 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.ORGANIZATION_RENAMED: ({"name"}, {"name"}),
     Act.ORGANIZATION_SUSPENDED: ({"suspended"}, {"suspended"}),
     Act.ORGANIZATION_RESUMED: ({"suspended"}, {"suspended"}),
+    Act.ORGANIZATION_ERASURE_REQUESTED: (set(), {"erases_at"}),
+    Act.ORGANIZATION_ERASURE_TAKEN_BACK: ({"erases_at"}, set()),
+    Act.ORGANIZATION_ERASED: (set(), set()),
     Act.PLAN_CHANGED: ({"plan"}, {"plan"}),
     Act.PLAN_CHANGE_PLANNED: ({"plan"}, {"plan", "next_plan"}),
     Act.PLAN_CHANGE_TAKEN_BACK: ({"plan", "next_plan"}, {"plan"}),
@@ -121,6 +124,7 @@ async def test_every_event_says_who_from_where_and_to_whom(events: list[AuditEve
         assert event.request_id
     assert {event.act for event in events if event.actor_kind == "PROCESS"} <= {
         Act.OPERATOR_ADDED,
+        Act.ORGANIZATION_ERASED,
         Act.SUPPRESSIONS_ROLLED_BACK,
         Act.WEBHOOK_ENDPOINT_DISABLED,
     }

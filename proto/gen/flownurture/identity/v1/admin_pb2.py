@@ -27,9 +27,10 @@ from flownurture.identity.v1 import audit_pb2 as flownurture_dot_identity_dot_v1
 from flownurture.identity.v1 import organization_pb2 as flownurture_dot_identity_dot_v1_dot_organization__pb2
 from flownurture.options.v1 import access_pb2 as flownurture_dot_options_dot_v1_dot_access__pb2
 from flownurture.options.v1 import field_pb2 as flownurture_dot_options_dot_v1_dot_field__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/identity/v1/admin.proto\x12\x17\x66lownurture.identity.v1\x1a\x1cgoogle/api/annotations.proto\x1a#flownurture/identity/v1/audit.proto\x1a*flownurture/identity/v1/organization.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\"R\n\x18ListOrganizationsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"r\n\x19ListOrganizationsResponse\x12<\n\rorganizations\x18\x01 \x03(\x0b\x32%.flownurture.identity.v1.Organization\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x19LookUpOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"\x91\x01\n\x19\x43hangeOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12+\n\x04plan\x18\x02 \x01(\x0e\x32\x1d.flownurture.identity.v1.Plan\x12\x16\n\tsuspended\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x0c\n\n_suspended\"X\n\x1eListPlatformAuditEventsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"}\n\x1fListPlatformAuditEventsResponse\x12\x41\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32+.flownurture.identity.v1.PlatformAuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x12PlatformAuditEvent\x12\x1c\n\x0forganization_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x32\n\x05\x65vent\x18\x02 \x01(\x0b\x32#.flownurture.identity.v1.AuditEventB\x12\n\x10_organization_id2\xc8\x05\n\x0c\x41\x64minService\x12\xa3\x01\n\x11ListOrganizations\x12\x31.flownurture.identity.v1.ListOrganizationsRequest\x1a\x32.flownurture.identity.v1.ListOrganizationsResponse\"\'\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/admin/organizations\x12\xaa\x01\n\x12LookUpOrganization\x12\x32.flownurture.identity.v1.LookUpOrganizationRequest\x1a%.flownurture.identity.v1.Organization\"9\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02+\x12)/v1/admin/organizations/{organization_id}\x12\xad\x01\n\x12\x43hangeOrganization\x12\x32.flownurture.identity.v1.ChangeOrganizationRequest\x1a%.flownurture.identity.v1.Organization\"<\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02.2)/v1/admin/organizations/{organization_id}:\x01*\x12\xb4\x01\n\x17ListPlatformAuditEvents\x12\x37.flownurture.identity.v1.ListPlatformAuditEventsRequest\x1a\x38.flownurture.identity.v1.ListPlatformAuditEventsResponse\"&\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/admin/audit-eventsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flownurture/identity/v1/admin.proto\x12\x17\x66lownurture.identity.v1\x1a\x1cgoogle/api/annotations.proto\x1a#flownurture/identity/v1/audit.proto\x1a*flownurture/identity/v1/organization.proto\x1a#flownurture/options/v1/access.proto\x1a\"flownurture/options/v1/field.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"R\n\x18ListOrganizationsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"r\n\x19ListOrganizationsResponse\x12<\n\rorganizations\x18\x01 \x03(\x0b\x32%.flownurture.identity.v1.Organization\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x19LookUpOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"\x91\x01\n\x19\x43hangeOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12+\n\x04plan\x18\x02 \x01(\x0e\x32\x1d.flownurture.identity.v1.Plan\x12\x16\n\tsuspended\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x0c\n\n_suspended\"X\n\x1eListPlatformAuditEventsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\rB\x07\x92\xb5\x18\x03(\xe8\x07\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x38\x05\"}\n\x1fListPlatformAuditEventsResponse\x12\x41\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32+.flownurture.identity.v1.PlatformAuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x12PlatformAuditEvent\x12\x1c\n\x0forganization_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x32\n\x05\x65vent\x18\x02 \x01(\x0b\x32#.flownurture.identity.v1.AuditEventB\x12\n\x10_organization_id\"_\n!RequestOrganizationErasureRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\x12\x17\n\x04name\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x08\x01\x18\xc8\x01\"G\n\"TakeBackOrganizationErasureRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"B\n\x1dGetOrganizationErasureRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x38\x01\"\xc7\x01\n\x13OrganizationErasure\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12-\n\terases_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\terased_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x08services\x18\x04 \x03(\x0b\x32\'.flownurture.identity.v1.ServiceErasure\"c\n\x0eServiceErasure\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x11\n\treachable\x18\x02 \x01(\x08\x12-\n\terased_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa9\n\n\x0c\x41\x64minService\x12\xa3\x01\n\x11ListOrganizations\x12\x31.flownurture.identity.v1.ListOrganizationsRequest\x1a\x32.flownurture.identity.v1.ListOrganizationsResponse\"\'\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/admin/organizations\x12\xaa\x01\n\x12LookUpOrganization\x12\x32.flownurture.identity.v1.LookUpOrganizationRequest\x1a%.flownurture.identity.v1.Organization\"9\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02+\x12)/v1/admin/organizations/{organization_id}\x12\xad\x01\n\x12\x43hangeOrganization\x12\x32.flownurture.identity.v1.ChangeOrganizationRequest\x1a%.flownurture.identity.v1.Organization\"<\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02.2)/v1/admin/organizations/{organization_id}:\x01*\x12\xcc\x01\n\x1aRequestOrganizationErasure\x12:.flownurture.identity.v1.RequestOrganizationErasureRequest\x1a,.flownurture.identity.v1.OrganizationErasure\"D\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x36\"1/v1/admin/organizations/{organization_id}/erasure:\x01*\x12\xcb\x01\n\x1bTakeBackOrganizationErasure\x12;.flownurture.identity.v1.TakeBackOrganizationErasureRequest\x1a,.flownurture.identity.v1.OrganizationErasure\"A\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x33*1/v1/admin/organizations/{organization_id}/erasure\x12\xc1\x01\n\x16GetOrganizationErasure\x12\x36.flownurture.identity.v1.GetOrganizationErasureRequest\x1a,.flownurture.identity.v1.OrganizationErasure\"A\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/admin/organizations/{organization_id}/erasure\x12\xb4\x01\n\x17ListPlatformAuditEvents\x12\x37.flownurture.identity.v1.ListPlatformAuditEventsRequest\x1a\x38.flownurture.identity.v1.ListPlatformAuditEventsResponse\"&\x8a\xb5\x18\x04\x08\x03\x10\x03\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/admin/audit-eventsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,28 +49,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPLATFORMAUDITEVENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\222\265\030\003(\350\007'
   _globals['_LISTPLATFORMAUDITEVENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTPLATFORMAUDITEVENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\222\265\030\0028\005'
+  _globals['_REQUESTORGANIZATIONERASUREREQUEST'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_REQUESTORGANIZATIONERASUREREQUEST'].fields_by_name['organization_id']._serialized_options = b'\222\265\030\004\010\0018\001'
+  _globals['_REQUESTORGANIZATIONERASUREREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REQUESTORGANIZATIONERASUREREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\005\010\001\030\310\001'
+  _globals['_TAKEBACKORGANIZATIONERASUREREQUEST'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_TAKEBACKORGANIZATIONERASUREREQUEST'].fields_by_name['organization_id']._serialized_options = b'\222\265\030\004\010\0018\001'
+  _globals['_GETORGANIZATIONERASUREREQUEST'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_GETORGANIZATIONERASUREREQUEST'].fields_by_name['organization_id']._serialized_options = b'\222\265\030\004\010\0018\001'
   _globals['_ADMINSERVICE'].methods_by_name['ListOrganizations']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ListOrganizations']._serialized_options = b'\212\265\030\004\010\003\020\003\202\323\344\223\002\031\022\027/v1/admin/organizations'
   _globals['_ADMINSERVICE'].methods_by_name['LookUpOrganization']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['LookUpOrganization']._serialized_options = b'\212\265\030\004\010\003\020\003\202\323\344\223\002+\022)/v1/admin/organizations/{organization_id}'
   _globals['_ADMINSERVICE'].methods_by_name['ChangeOrganization']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ChangeOrganization']._serialized_options = b'\212\265\030\004\010\003\020\003\202\323\344\223\002.2)/v1/admin/organizations/{organization_id}:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['RequestOrganizationErasure']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['RequestOrganizationErasure']._serialized_options = b'\212\265\030\004\010\003\020\003\202\323\344\223\0026\"1/v1/admin/organizations/{organization_id}/erasure:\001*'
+  _globals['_ADMINSERVICE'].methods_by_name['TakeBackOrganizationErasure']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['TakeBackOrganizationErasure']._serialized_options = b'\212\265\030\004\010\003\020\003\202\323\344\223\0023*1/v1/admin/organizations/{organization_id}/erasure'
+  _globals['_ADMINSERVICE'].methods_by_name['GetOrganizationErasure']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GetOrganizationErasure']._serialized_options = b'\212\265\030\004\010\003\020\003\202\323\344\223\0023\0221/v1/admin/organizations/{organization_id}/erasure'
   _globals['_ADMINSERVICE'].methods_by_name['ListPlatformAuditEvents']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ListPlatformAuditEvents']._serialized_options = b'\212\265\030\004\010\003\020\003\202\323\344\223\002\030\022\026/v1/admin/audit-events'
-  _globals['_LISTORGANIZATIONSREQUEST']._serialized_start=248
-  _globals['_LISTORGANIZATIONSREQUEST']._serialized_end=330
-  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_start=332
-  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_end=446
-  _globals['_LOOKUPORGANIZATIONREQUEST']._serialized_start=448
-  _globals['_LOOKUPORGANIZATIONREQUEST']._serialized_end=510
-  _globals['_CHANGEORGANIZATIONREQUEST']._serialized_start=513
-  _globals['_CHANGEORGANIZATIONREQUEST']._serialized_end=658
-  _globals['_LISTPLATFORMAUDITEVENTSREQUEST']._serialized_start=660
-  _globals['_LISTPLATFORMAUDITEVENTSREQUEST']._serialized_end=748
-  _globals['_LISTPLATFORMAUDITEVENTSRESPONSE']._serialized_start=750
-  _globals['_LISTPLATFORMAUDITEVENTSRESPONSE']._serialized_end=875
-  _globals['_PLATFORMAUDITEVENT']._serialized_start=877
-  _globals['_PLATFORMAUDITEVENT']._serialized_end=999
-  _globals['_ADMINSERVICE']._serialized_start=1002
-  _globals['_ADMINSERVICE']._serialized_end=1714
+  _globals['_LISTORGANIZATIONSREQUEST']._serialized_start=281
+  _globals['_LISTORGANIZATIONSREQUEST']._serialized_end=363
+  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_start=365
+  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_end=479
+  _globals['_LOOKUPORGANIZATIONREQUEST']._serialized_start=481
+  _globals['_LOOKUPORGANIZATIONREQUEST']._serialized_end=543
+  _globals['_CHANGEORGANIZATIONREQUEST']._serialized_start=546
+  _globals['_CHANGEORGANIZATIONREQUEST']._serialized_end=691
+  _globals['_LISTPLATFORMAUDITEVENTSREQUEST']._serialized_start=693
+  _globals['_LISTPLATFORMAUDITEVENTSREQUEST']._serialized_end=781
+  _globals['_LISTPLATFORMAUDITEVENTSRESPONSE']._serialized_start=783
+  _globals['_LISTPLATFORMAUDITEVENTSRESPONSE']._serialized_end=908
+  _globals['_PLATFORMAUDITEVENT']._serialized_start=910
+  _globals['_PLATFORMAUDITEVENT']._serialized_end=1032
+  _globals['_REQUESTORGANIZATIONERASUREREQUEST']._serialized_start=1034
+  _globals['_REQUESTORGANIZATIONERASUREREQUEST']._serialized_end=1129
+  _globals['_TAKEBACKORGANIZATIONERASUREREQUEST']._serialized_start=1131
+  _globals['_TAKEBACKORGANIZATIONERASUREREQUEST']._serialized_end=1202
+  _globals['_GETORGANIZATIONERASUREREQUEST']._serialized_start=1204
+  _globals['_GETORGANIZATIONERASUREREQUEST']._serialized_end=1270
+  _globals['_ORGANIZATIONERASURE']._serialized_start=1273
+  _globals['_ORGANIZATIONERASURE']._serialized_end=1472
+  _globals['_SERVICEERASURE']._serialized_start=1474
+  _globals['_SERVICEERASURE']._serialized_end=1573
+  _globals['_ADMINSERVICE']._serialized_start=1576
+  _globals['_ADMINSERVICE']._serialized_end=2897
 # @@protoc_insertion_point(module_scope)

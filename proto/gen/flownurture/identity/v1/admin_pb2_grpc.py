@@ -51,6 +51,21 @@ class AdminServiceStub:
                 request_serializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.ChangeOrganizationRequest.SerializeToString,
                 response_deserializer=flownurture_dot_identity_dot_v1_dot_organization__pb2.Organization.FromString,
                 _registered_method=True)
+        self.RequestOrganizationErasure = channel.unary_unary(
+                '/flownurture.identity.v1.AdminService/RequestOrganizationErasure',
+                request_serializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.RequestOrganizationErasureRequest.SerializeToString,
+                response_deserializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.FromString,
+                _registered_method=True)
+        self.TakeBackOrganizationErasure = channel.unary_unary(
+                '/flownurture.identity.v1.AdminService/TakeBackOrganizationErasure',
+                request_serializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.TakeBackOrganizationErasureRequest.SerializeToString,
+                response_deserializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.FromString,
+                _registered_method=True)
+        self.GetOrganizationErasure = channel.unary_unary(
+                '/flownurture.identity.v1.AdminService/GetOrganizationErasure',
+                request_serializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.GetOrganizationErasureRequest.SerializeToString,
+                response_deserializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.FromString,
+                _registered_method=True)
         self.ListPlatformAuditEvents = channel.unary_unary(
                 '/flownurture.identity.v1.AdminService/ListPlatformAuditEvents',
                 request_serializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.ListPlatformAuditEventsRequest.SerializeToString,
@@ -84,6 +99,28 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestOrganizationErasure(self, request, context):
+        """Asks for an organization to be erased: it is suspended at once, its campaigns and workflows are paused, and in seven days it is gone
+        for good. Until then this can be taken back. Asking again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeBackOrganizationErasure(self, request, context):
+        """Takes back that an organization is to be erased, as long as it is not. It stays suspended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrganizationErasure(self, request, context):
+        """How far the erasure of an organization is: what each service says of it. All times are absent where none was asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPlatformAuditEvents(self, request, context):
         """What operators did, in any organization and on the platform itself, newest first.
         """
@@ -108,6 +145,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ChangeOrganization,
                     request_deserializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.ChangeOrganizationRequest.FromString,
                     response_serializer=flownurture_dot_identity_dot_v1_dot_organization__pb2.Organization.SerializeToString,
+            ),
+            'RequestOrganizationErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestOrganizationErasure,
+                    request_deserializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.RequestOrganizationErasureRequest.FromString,
+                    response_serializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.SerializeToString,
+            ),
+            'TakeBackOrganizationErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeBackOrganizationErasure,
+                    request_deserializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.TakeBackOrganizationErasureRequest.FromString,
+                    response_serializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.SerializeToString,
+            ),
+            'GetOrganizationErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrganizationErasure,
+                    request_deserializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.GetOrganizationErasureRequest.FromString,
+                    response_serializer=flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.SerializeToString,
             ),
             'ListPlatformAuditEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPlatformAuditEvents,
@@ -197,6 +249,87 @@ class AdminService:
             '/flownurture.identity.v1.AdminService/ChangeOrganization',
             flownurture_dot_identity_dot_v1_dot_admin__pb2.ChangeOrganizationRequest.SerializeToString,
             flownurture_dot_identity_dot_v1_dot_organization__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestOrganizationErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.identity.v1.AdminService/RequestOrganizationErasure',
+            flownurture_dot_identity_dot_v1_dot_admin__pb2.RequestOrganizationErasureRequest.SerializeToString,
+            flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeBackOrganizationErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.identity.v1.AdminService/TakeBackOrganizationErasure',
+            flownurture_dot_identity_dot_v1_dot_admin__pb2.TakeBackOrganizationErasureRequest.SerializeToString,
+            flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrganizationErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flownurture.identity.v1.AdminService/GetOrganizationErasure',
+            flownurture_dot_identity_dot_v1_dot_admin__pb2.GetOrganizationErasureRequest.SerializeToString,
+            flownurture_dot_identity_dot_v1_dot_admin__pb2.OrganizationErasure.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,14 @@ class AdminServiceStub:
     """Sets an organization's plan, at once and whatever the direction, or suspends or resumes it. When a suspension has
     answered, no request of the organization's members and keys passes.
     """
+    RequestOrganizationErasure: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RequestOrganizationErasureRequest, _admin_pb2.OrganizationErasure]
+    """Asks for an organization to be erased: it is suspended at once, its campaigns and workflows are paused, and in seven days it is gone
+    for good. Until then this can be taken back. Asking again changes nothing.
+    """
+    TakeBackOrganizationErasure: _grpc.UnaryUnaryMultiCallable[_admin_pb2.TakeBackOrganizationErasureRequest, _admin_pb2.OrganizationErasure]
+    """Takes back that an organization is to be erased, as long as it is not. It stays suspended."""
+    GetOrganizationErasure: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetOrganizationErasureRequest, _admin_pb2.OrganizationErasure]
+    """How far the erasure of an organization is: what each service says of it. All times are absent where none was asked for."""
     ListPlatformAuditEvents: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListPlatformAuditEventsRequest, _admin_pb2.ListPlatformAuditEventsResponse]
     """What operators did, in any organization and on the platform itself, newest first."""
 
@@ -58,6 +66,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Sets an organization's plan, at once and whatever the direction, or suspends or resumes it. When a suspension has
     answered, no request of the organization's members and keys passes.
     """
+    RequestOrganizationErasure: _aio.UnaryUnaryMultiCallable[_admin_pb2.RequestOrganizationErasureRequest, _admin_pb2.OrganizationErasure]  # type: ignore[assignment]
+    """Asks for an organization to be erased: it is suspended at once, its campaigns and workflows are paused, and in seven days it is gone
+    for good. Until then this can be taken back. Asking again changes nothing.
+    """
+    TakeBackOrganizationErasure: _aio.UnaryUnaryMultiCallable[_admin_pb2.TakeBackOrganizationErasureRequest, _admin_pb2.OrganizationErasure]  # type: ignore[assignment]
+    """Takes back that an organization is to be erased, as long as it is not. It stays suspended."""
+    GetOrganizationErasure: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetOrganizationErasureRequest, _admin_pb2.OrganizationErasure]  # type: ignore[assignment]
+    """How far the erasure of an organization is: what each service says of it. All times are absent where none was asked for."""
     ListPlatformAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListPlatformAuditEventsRequest, _admin_pb2.ListPlatformAuditEventsResponse]  # type: ignore[assignment]
     """What operators did, in any organization and on the platform itself, newest first."""
 
@@ -89,6 +105,32 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets an organization's plan, at once and whatever the direction, or suspends or resumes it. When a suspension has
         answered, no request of the organization's members and keys passes.
         """
+
+    @_abc_1.abstractmethod
+    def RequestOrganizationErasure(
+        self,
+        request: _admin_pb2.RequestOrganizationErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.OrganizationErasure, _abc.Awaitable[_admin_pb2.OrganizationErasure]]:
+        """Asks for an organization to be erased: it is suspended at once, its campaigns and workflows are paused, and in seven days it is gone
+        for good. Until then this can be taken back. Asking again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def TakeBackOrganizationErasure(
+        self,
+        request: _admin_pb2.TakeBackOrganizationErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.OrganizationErasure, _abc.Awaitable[_admin_pb2.OrganizationErasure]]:
+        """Takes back that an organization is to be erased, as long as it is not. It stays suspended."""
+
+    @_abc_1.abstractmethod
+    def GetOrganizationErasure(
+        self,
+        request: _admin_pb2.GetOrganizationErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.OrganizationErasure, _abc.Awaitable[_admin_pb2.OrganizationErasure]]:
+        """How far the erasure of an organization is: what each service says of it. All times are absent where none was asked for."""
 
     @_abc_1.abstractmethod
     def ListPlatformAuditEvents(

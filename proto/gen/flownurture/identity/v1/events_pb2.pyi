@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -34,6 +35,45 @@ class OrganizationCreated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrganizationCreated: _TypeAlias = OrganizationCreated  # noqa: Y015
+
+@_typing.final
+class OrganizationErasureRequested(_message.Message):
+    """An operator has asked for an organization to be erased: it does nothing any more, and is gone when the time has come, unless that is taken back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASES_AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def erases_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        erases_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erases_at", b"erases_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erases_at", b"erases_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrganizationErasureRequested: _TypeAlias = OrganizationErasureRequested  # noqa: Y015
+
+@_typing.final
+class OrganizationErased(_message.Message):
+    """An organization is gone for good. Whoever keeps something of it erases that too."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrganizationErased: _TypeAlias = OrganizationErased  # noqa: Y015
 
 @_typing.final
 class SendAccountMail(_message.Message):

@@ -1,0 +1,19 @@
+"""Organizations that are erased."""
+
+from chassis.migrations.ddl import create_erasures
+
+revision = "0006"
+down_revision = "0005"
+
+# What nothing is deleted from but with its organization.
+_ADDED_TO = (
+    "erased_contacts",
+    "events",
+    "deliveries",
+    "attempts",
+    "replays",
+)
+
+
+def upgrade() -> None:
+    create_erasures(_ADDED_TO)
