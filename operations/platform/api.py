@@ -45,6 +45,10 @@ class Api:
         """Change."""
         return self._call("PATCH", path, json=body)
 
+    def delete(self, path: str) -> Json:
+        """Take away."""
+        return self._call("DELETE", path)
+
     def pages(self, path: str, **query: str | int) -> Iterator[Json]:
         """Read a list, page by page."""
         token = ""

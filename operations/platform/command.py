@@ -34,6 +34,7 @@ Whose = Annotated[
 ]
 Address = Annotated[str, typer.Argument(metavar="EMAIL", help="The address.")]
 Message = Annotated[UUID, typer.Argument(metavar="ID", help="Its id.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing: for scripts.")]
 Process = Annotated[str, typer.Option(help="Of this process alone.")]
 Parker = Annotated[str, typer.Argument(metavar="PROCESS", help="The process that parked them.")]
 Ids = Annotated[
@@ -97,9 +98,13 @@ def list_organizations(as_json: AsJson = False) -> None:
 
 @organizations.command("show")
 def show_organization(organization: Organization, as_json: AsJson = False) -> None:
-    """Show one."""
+    """Show one; of one that is erased, or is to be, also how far that is in each service."""
     with _explained() as api:
-        _say_organization(api.get(f"/v1/admin/organizations/{organization}"), as_json=as_json)
+        shown = api.get(f"/v1/admin/organizations/{organization}")
+        erasure = api.get(_erasure_of(organization))
+    if erasure["erases_at"] or erasure["erased_at"]:
+        shown["erasure"] = erasure
+    _say_organization(shown, as_json=as_json)
 
 
 @organizations.command("create")
@@ -133,6 +138,29 @@ def resume_organization(organization: Organization, as_json: AsJson = False) -> 
     with _explained() as api:
         changed = api.patch(f"/v1/admin/organizations/{organization}", {"suspended": False})
     _say_organization(changed, as_json=as_json)
+
+
+@organizations.command("erase")
+def erase_organization(organization: Organization, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Erase one for good, in seven days: see docs/erasure.md.
+
+    It is suspended at once, and its campaigns and workflows are paused. Until the time has come `org keep` takes it back; then
+    nothing does. Asks for its name, unless --yes is given. `org show` says how far it is.
+    """
+    with _explained() as api:
+        name = api.get(f"/v1/admin/organizations/{organization}")["name"]
+        if not yes and typer.prompt(f"To erase {name!r}, type its name", err=True) != name:
+            end(ExitCode.REFUSED, "That is not its name: nothing was done.")
+        erasure = api.post(_erasure_of(organization), {"name": name})
+    say(erasure, f"{organization} is suspended, and erased at {erasure['erases_at']}", as_json=as_json)
+
+
+@organizations.command("keep")
+def keep_organization(organization: Organization, as_json: AsJson = False) -> None:
+    """Take back that it is to be erased. It stays suspended: see `org resume`."""
+    with _explained() as api:
+        erasure = api.delete(_erasure_of(organization))
+    say(erasure, f"{organization} is not erased, and still suspended", as_json=as_json)
 
 
 @plans.command("set")
@@ -199,7 +227,24 @@ def replay_letters(process: Parker, ids: Ids = None, as_json: AsJson = False) ->
 
 def _say_organization(organization: Json, *, as_json: bool) -> None:
     state = "suspended" if organization["suspended"] else organization["plan"]
-    say(organization, f"{organization['id']}  {organization['name']}  {state}", as_json=as_json)
+    lines = [f"{organization['id']}  {organization['name']}  {state}", *_erasure_lines(organization)]
+    say(organization, "\n".join(lines), as_json=as_json)
+
+
+def _erasure_of(organization: UUID) -> str:
+    return f"/v1/admin/organizations/{organization}/erasure"
+
+
+def _erasure_lines(organization: Json) -> Iterator[str]:
+    if not (erasure := organization.get("erasure")):
+        return
+    if erasure["erases_at"]:
+        yield f"erased at {erasure['erases_at']}, unless that is taken back: `org keep`"
+    if erasure["erased_at"]:
+        yield f"erased since {erasure['erased_at']}"
+    for service in erasure["services"]:
+        unfinished = "at it" if service["reachable"] else "does not answer"
+        yield f"  {service['service']:14}{service['erased_at'] or unfinished}"
 
 
 def _actor(added_by: Json | None) -> str:

@@ -13,12 +13,13 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
+from deploy.database.roles import role_list
 from deploy.demo.inbox import Inbox
 from deploy.demo.waiting import until
 from operations.__main__ import app
 from tests.integration.house import House
 from tests.integration.operator_commands import premises_of, variables_of_servers
-from tests.integration.tenants import authorization, sign_up
+from tests.integration.tenants import authorization, import_contacts, sign_up
 
 PARK = """
     INSERT INTO contacts.dead_letters (process, stream, subject, envelope, deliveries, error)
@@ -33,8 +34,8 @@ class Operator:
         self.home = home
         self.variables = {"XDG_CONFIG_HOME": str(home), **variables}
 
-    def run(self, *words: str, **variables: str) -> Result:
-        return CliRunner().invoke(app, words, env=self.variables | variables)
+    def run(self, *words: str, typed: str | None = None, **variables: str) -> Result:
+        return CliRunner().invoke(app, words, input=typed, env=self.variables | variables)
 
     def json(self, *words: str) -> Any:
         result = self.run(*words, "--json")
@@ -166,6 +167,71 @@ async def test_an_address_is_looked_up_and_a_message_is_followed_and_the_trail_s
             ("SUPER_ADMIN", "suppressions", shop.organization_id),
         }
         assert await until(looks, lambda seen: seen == told, seconds=30) == told
+
+
+_SHIFT = "UPDATE identity.erasure_requests SET erases_at = now() WHERE organization_id = %s"
+_WITH_ORGANIZATION = """
+    SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'organization_id'
+    WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p')
+"""
+
+
+def rows_of(connection: psycopg.Connection, organization_id: str) -> dict[str, int]:
+    """How many rows each table of the catalog has of an organization, of those that have any."""
+    counts = {}
+    for [table] in connection.execute(_WITH_ORGANIZATION, [list(role_list().schemas)]).fetchall():
+        counted = connection.execute(
+            f"SELECT count(*) FROM {table} WHERE organization_id = %s", [organization_id]
+        ).fetchone()
+        counts[table] = counted[0] if counted else 0
+    return {table: count for table, count in counts.items() if count}
+
+
+async def test_an_organization_that_is_erased_is_gone_from_every_table_and_everybody_can_see_that_it_is(
+    operator: Operator, house: House
+) -> None:
+    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api:
+        shop = await sign_up(api)
+        await import_contacts(shop.owner, b"email\nada@example.test\neve@example.test\n")
+        await shop.owner.post("/v1/suppressions", {"email": "eve@example.test", "reason": "manual"})
+        named = ("org", "erase", shop.organization_id)
+        name = operator.json("org", "show", shop.organization_id)["name"]
+        assert operator.run(*named, typed="Another\n").exit_code == 3
+        assert "erasure" not in operator.json("org", "show", shop.organization_id)
+        assert operator.run(*named, typed=f"{name}\n").exit_code == 0
+        refused = (await api.get("/v1/contacts", headers=authorization(shop.secret))).status_code
+        assert refused == 403
+        assert operator.run("org", "resume", shop.organization_id).exit_code == 3
+        assert operator.json("org", "keep", shop.organization_id)["erases_at"] is None
+        assert operator.json("org", "resume", shop.organization_id)["suspended"] is False
+        operator.json(*named, "--yes")
+    with psycopg.connect(house.facts["database_url"], autocommit=True) as connection:
+        before = rows_of(connection, shop.organization_id)
+        assert {table.partition(".")[0] for table in before} >= {
+            "identity",
+            "contacts",
+            "sending",
+            "webhooks",
+        }
+        connection.execute(_SHIFT, [shop.organization_id])
+
+        async def services() -> list[Any]:
+            erasure = operator.json("org", "show", shop.organization_id).get("erasure", {})
+            return [service["erased_at"] for service in erasure.get("services", ())]
+
+        done = await until(services, lambda found: len(found) == 5 and all(found), seconds=60)
+        assert len(done) == 5
+        left = rows_of(connection, shop.organization_id)
+    assert left == {
+        "identity.organizations": 1,
+        "identity.erasure_requests": 1,
+        "identity.audit_events": left["identity.audit_events"],
+        "identity.outbox": 1,
+        **{f"{schema}.erasures": 1 for schema in role_list().schemas},
+    }
+    assert "erased since" in operator.run("org", "show", shop.organization_id).stdout
+    assert operator.run("org", "keep", shop.organization_id).exit_code == 3
 
 
 async def test_what_a_process_gave_up_is_listed_and_handled_again(operator: Operator, house: House) -> None:
