@@ -19,6 +19,13 @@ _TENANT_TABLES = """
       AND (n.nspname || '.' || c.relname) <> ALL(%(platform)s)
 """
 
+# The one policy beside it, which narrows what may be deleted of a table that is only added to: ADR 0060.
+_ERASED = """
+    p.policyname = 'erased' AND p.permissive = 'RESTRICTIVE' AND p.cmd = 'DELETE'
+      AND p.roles = ARRAY[p.schemaname || '_app']::name[]
+      AND regexp_replace(p.qual, '[[:space:]]+', ' ', 'g') = '(EXISTS ( SELECT FROM ' || p.schemaname || '.erasures))'
+"""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -82,8 +89,7 @@ RULES = (
               AND starts_with(p.qual, %(expression)s) AND p.with_check = p.qual
         ) OR 1 <> (
             SELECT count(*) FROM pg_policies p WHERE p.schemaname = t.schema AND p.tablename = t.name
-              AND p.permissive = 'PERMISSIVE'
-              AND (p.schemaname || '_app' = ANY(p.roles) OR 'public' = ANY(p.roles)))
+              AND (p.schemaname || '_app' = ANY(p.roles) OR 'public' = ANY(p.roles)) AND NOT ({_ERASED}))
         """,
     ),
     Rule(

@@ -55,6 +55,14 @@ MISTAKES = {
         "CREATE POLICY convenient ON contacts.contacts TO contacts_app USING (true)",
         "the app role has one policy, on everything, for its organization alone: contacts.contacts",
     ),
+    "a policy that hides what is an organization's own": (
+        "CREATE POLICY hidden ON contacts.contacts AS RESTRICTIVE TO contacts_app USING (false)",
+        "the app role has one policy, on everything, for its organization alone: contacts.contacts",
+    ),
+    "an erasure that nobody noted": (
+        "ALTER POLICY erased ON contacts.exports USING (true)",
+        "the app role has one policy, on everything, for its organization alone: contacts.exports",
+    ),
     "a policy for everybody": (
         "CREATE POLICY convenient ON contacts.contacts USING (true)",
         "the app role has one policy, on everything, for its organization alone: contacts.contacts",
