@@ -1,8 +1,12 @@
 """An organization that is erased is gone from a schema with every row, in sets, and nobody else loses one."""
 
+import asyncio
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
@@ -10,6 +14,8 @@ from sqlalchemy.exc import ProgrammingError
 from chassis.context import RequestContext
 from chassis.database import Database, RoleDatabase
 from chassis.erasure import Erasures
+from chassis.errors import Unavailable
+from chassis.tests.deadlines import until
 from chassis.tests.probe import Probe
 from flownurture.identity.v1.events_pb2 import OrganizationCreated, OrganizationErased
 
@@ -131,3 +137,77 @@ async def test_who_comes_while_another_is_at_it_leaves_it_to_them(
         await session.execute(text("SELECT FROM erasures FOR UPDATE"))
         await erasures.carry_out(context)
         assert left(probe, context) == before
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("kill", [True, False], ids=["its connection ends", "its process ends"])
+async def test_an_erasure_that_is_cut_off_amid_any_table_is_not_done_and_another_worker_ends_it(
+    *,
+    database: Database,
+    erasures: Erasures,
+    probe: Probe,
+    context: RequestContext,
+    table: str,
+    kill: bool,
+) -> None:
+    neighbour = RequestContext.of_process("probe", uuid4())
+    for each in (context, neighbour):
+        await fill(database, each)
+    of_the_neighbour = left(probe, neighbour)
+    await erasures.note(context.organization)
+    with stuck_at(probe, table, context) as waiting:
+        working = asyncio.create_task(erasures.carry_out(context))
+        await until(lambda: waiting() != [])
+        if kill:
+            probe.look("SELECT pg_terminate_backend(%s)", waiting()[0])
+            with pytest.raises(Unavailable):
+                await working
+        else:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        assert left(probe, context)[table]
+        assert erased_at(probe, context) is None
+    await erasures.round()
+    assert not left(probe, context)
+    assert erased_at(probe, context) is not None
+    assert left(probe, neighbour) == of_the_neighbour
+
+
+async def test_told_again_that_it_is_erased_nothing_changes(
+    database: Database, erasures: Erasures, probe: Probe, context: RequestContext
+) -> None:
+    await fill(database, context)
+    noted = []
+    for _ in range(3):
+        await erasures.handler(OrganizationErased(), context, None)  # type: ignore[arg-type]
+        noted += probe.look(
+            "SELECT asked_at, erased_at FROM erasures WHERE organization_id = %s", context.organization
+        )
+    assert len(noted) == 3
+    assert len(set(noted)) == 1
+    assert not left(probe, context)
+
+
+@contextmanager
+def stuck_at(probe: Probe, table: str, context: RequestContext) -> Iterator[Callable[[], list[int]]]:
+    """Hold a row of a table, whichever; yields what tells who waits for it."""
+    with psycopg.connect(probe.superuser_url().reveal()) as holder:
+        holder.execute(
+            f"SELECT FROM {probe.schema}.{table} WHERE organization_id = %s ORDER BY random() LIMIT 1 FOR UPDATE",
+            [context.organization],
+        )
+        pid = holder.info.backend_pid
+        yield lambda: [
+            row[0]
+            for row in probe.look(
+                "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", pid
+            )
+        ]
+
+
+def erased_at(probe: Probe, context: RequestContext) -> object:
+    """When nothing was left."""
+    [(moment,)] = probe.look(
+        "SELECT erased_at FROM erasures WHERE organization_id = %s", context.organization
+    )
+    return moment
