@@ -33,7 +33,7 @@ _TABLES = text("""
       AND c.relrowsecurity AND NOT c.relispartition AND c.relname <> 'erasures'
     ORDER BY c.relname
 """)
-# For the scheduler's role: the app role, which deletes, is not to say whose rows may be deleted.
+# For a named role: the app role, which deletes, is not to say whose rows may be deleted.
 _NOTE = text("INSERT INTO erasures (organization_id) VALUES (:organization_id) ON CONFLICT DO NOTHING")
 # Whoever holds it is at it, and does what is left.
 _HOLD = text("SELECT true FROM erasures FOR UPDATE SKIP LOCKED")
@@ -57,7 +57,8 @@ _DUE = text("""
 class Erasures:
     """Erases organizations from one schema, once it has heard that they are erased.
 
-    `stays` says by table, in SQL, which rows outlive the organization.
+    `noted` is the role that notes who is erased, where that is not the scheduler's. `stays` says by table, in SQL, which rows outlive the
+    organization.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class Erasures:
         scheduler: RoleDatabase,
         *,
         process: str,
+        noted: RoleDatabase | None = None,
         stays: Mapping[str, str] | None = None,
         most_in_a_set: int = _MOST_IN_A_SET,
     ) -> None:
         self._database = database
-        self._noted = scheduler
+        self._noted = noted or scheduler
         self._stays = stays or {}
         self._most = most_in_a_set
         self._scheduler = Scheduler(scheduler, _DUE, _INTERVAL, self._look_again, process=process)

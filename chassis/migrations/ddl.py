@@ -164,11 +164,11 @@ def create_data_keys() -> None:
     )
 
 
-def create_erasures(added_to: Sequence[str] = ()) -> None:
-    """Create erasures, which `chassis.erasure` needs, with a line of `deploy/database/roles.toml` for the scheduler's role.
+def create_erasures(added_to: Sequence[str] = (), *, noted_by: str = "scheduler") -> None:
+    """Create erasures, which `chassis.erasure` needs, with lines of `deploy/database/roles.toml` for the scheduler's role and `noted_by`.
 
     `added_to` are the tables from which the app role may not delete: an organization's rows go from them, too, and from those of the
-    chassis, but only when it is erased.
+    chassis, but only when it is erased. `noted_by` is the role of the schema that notes that, and nothing else of it.
     """
     op.execute(f"""
         CREATE TABLE erasures (
@@ -183,10 +183,13 @@ def create_erasures(added_to: Sequence[str] = ()) -> None:
     """)
     op.execute("CREATE INDEX erasures_due ON erasures (next_look_at)")
     # Whoever deletes does not say whose rows may be deleted.
-    protect("erasures", "SELECT, UPDATE")
-    open_to(
-        f"{schema()}_scheduler", "erasures", "SELECT, INSERT", columns=["organization_id", "next_look_at"]
-    )
+    protect("erasures", "SELECT, UPDATE (erased_at, next_look_at)")
+    scheduler, noter = f"{schema()}_scheduler", f"{schema()}_{noted_by}"
+    open_to(scheduler, "erasures", "SELECT", columns=["organization_id", "next_look_at"])
+    if noter == scheduler:
+        _grant(noter, "erasures", "INSERT", ["organization_id"])
+    else:
+        open_to(noter, "erasures", "INSERT", columns=["organization_id"])
     for table in ("outbox", "inbox", "idempotency_keys", *added_to):
         _erase_with_the_organization(table)
 

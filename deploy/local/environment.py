@@ -133,6 +133,7 @@ def _own(process: str, addresses: Addresses, secrets: Secrets) -> dict[str, str]
         | public
         | domains
         | {
+            "DATABASE_ERASURE_URL": _role_url("sending_erasure", addresses, secrets),
             "CONTACTS_TARGET": addresses.listen["contacts"],
             "IDENTITY_TARGET": addresses.listen["identity"],
             "WEBHOOKS_TARGET": addresses.listen["webhooks"],

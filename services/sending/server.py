@@ -83,7 +83,8 @@ async def serve(settings: SendingSettings) -> None:
         account_mail = AccountMail(
             database, from_email=settings.account_mail_from, from_name=settings.account_mail_from_name
         )
-        erasures = Erasures(database, scheduler, process="sending")
+        noted = await process.enter(RoleDatabase(settings.database_erasure_url, pool_size=1))
+        erasures = Erasures(database, scheduler, process="sending", noted=noted)
         consumers = [
             *OutcomeReader(database, dispatch).consumers(bus),
             AccountMailReader(database, account_mail).consumer(bus),

@@ -11,6 +11,9 @@ from chassis.vault.settings import FormerlySealedSettings
 class SendingSettings(ProcessSettings, DatabaseSettings, EventsSettings, FormerlySealedSettings):
     """The sending process asks the contacts process whom a campaign reaches."""
 
+    database_erasure_url: Secret = Field(
+        description="postgresql://…, the role that notes which organizations are erased"
+    )
     account_mail_from: str = Field(
         description="the address from which mails about accounts come; its domain is nobody else's, SHARED_DOMAIN neither"
     )

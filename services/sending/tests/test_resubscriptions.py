@@ -127,6 +127,15 @@ STATEMENTS: Mapping[str, str] = {
         SELECT email_digest, now(), gen_random_uuid() FROM sending.suppressions
     """,
     "a ledger without a key": "ALTER TABLE sending.resubscriptions DISABLE ROW LEVEL SECURITY",
+    "an erasure": """
+        INSERT INTO sending.erasures (organization_id) SELECT current_setting('app.organization_id')::uuid;
+        DELETE FROM sending.suppressions
+    """,
+    "an erasure of one's own": """
+        CREATE TEMPORARY TABLE erasures AS SELECT DISTINCT organization_id FROM sending.suppressions;
+        SET search_path = pg_temp, sending;
+        DELETE FROM sending.suppressions
+    """,
     "no trigger": "ALTER TABLE sending.suppressions DISABLE TRIGGER ALL",
     "no triggers at all": "SET session_replication_role = replica",
     "another function": "ALTER FUNCTION sending.keep_opt_out() RENAME TO kept",
@@ -147,13 +156,59 @@ async def test_the_owner_sees_no_opt_out_to_lift(reader: Reader, connect: Connec
     assert await reader.reasons() == set(OPT_OUTS)
 
 
-@pytest.mark.parametrize("role", ["sending_app", "sending_consent"])
+async def test_that_another_organization_is_erased_lifts_no_opt_out(reader: Reader, connect: Connect) -> None:
+    other = new_id()
+    connect("sending_erasure").execute("INSERT INTO sending.erasures (organization_id) VALUES (%s)", [other])
+    app = connect("sending_app")
+    with pytest.raises(RestrictViolation):
+        app.execute("DELETE FROM sending.suppressions")
+    # Nor does a session that takes the other for its own reach them.
+    app.execute("SELECT set_config('app.organization_id', %s, false)", [str(other)])
+    assert app.execute("DELETE FROM sending.suppressions").rowcount == 0
+    assert await reader.reasons() == set(OPT_OUTS)
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "sending_erasure"])
+async def test_one_role_alone_says_that_an_organization_is_erased(connect: Connect, role: str) -> None:
+    connection = connect(role)
+    for statement in (
+        "INSERT INTO sending.erasures (organization_id) VALUES (gen_random_uuid())",
+        "INSERT INTO sending.erasures DEFAULT VALUES",
+        "UPDATE sending.erasures SET organization_id = gen_random_uuid()",
+    ):
+        with pytest.raises(InsufficientPrivilege):
+            connection.execute(statement)
+
+
+async def test_whoever_says_that_an_organization_is_erased_can_do_nothing_else(connect: Connect) -> None:
+    connection = connect("sending_erasure")
+    for statement in (
+        "DELETE FROM sending.erasures",
+        "UPDATE sending.erasures SET organization_id = gen_random_uuid()",
+        "SELECT FROM sending.erasures WHERE organization_id IS NOT NULL",
+        "DELETE FROM sending.suppressions",
+        "SELECT FROM sending.suppressions WHERE organization_id IS NOT NULL",
+    ):
+        with pytest.raises(InsufficientPrivilege):
+            connection.execute(statement)
+
+
+async def test_the_ledger_loses_nothing_of_an_organization_that_is_not_erased(
+    reader: Reader, connect: Connect
+) -> None:
+    await reader.come_back()
+    assert await reader.tenant.rows("SELECT id FROM resubscriptions")
+    assert connect("sending_app").execute("DELETE FROM sending.resubscriptions").rowcount == 0
+
+
 @pytest.mark.parametrize(
-    "statement",
+    ("role", "statement"),
     [
-        "UPDATE sending.resubscriptions SET confirmed_at = now()",
-        "DELETE FROM sending.resubscriptions",
-        "TRUNCATE sending.resubscriptions",
+        ("sending_app", "UPDATE sending.resubscriptions SET confirmed_at = now()"),
+        ("sending_app", "TRUNCATE sending.resubscriptions"),
+        ("sending_consent", "UPDATE sending.resubscriptions SET confirmed_at = now()"),
+        ("sending_consent", "DELETE FROM sending.resubscriptions"),
+        ("sending_consent", "TRUNCATE sending.resubscriptions"),
     ],
 )
 async def test_the_ledger_is_only_ever_added_to(connect: Connect, role: str, statement: str) -> None:

@@ -1,10 +1,14 @@
 """Of an organization that is to be erased nothing goes out any more, until somebody of it says so again."""
 
+from collections.abc import AsyncIterator, Callable
+
 import pytest
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
+from chassis.consumer import Consumer
 from chassis.database import RoleDatabase
 from chassis.erasure import Erasures
+from chassis.secret import Secret
 from flownurture.identity.v1.events_pb2 import OrganizationErased, OrganizationErasureRequested
 from flownurture.sending.v1 import campaigns_pb2 as pb
 from flownurture.sending.v1 import workflow_service_pb2 as workflows_pb
@@ -32,12 +36,18 @@ TABLES = (
 )
 
 
-def reader(tenant: Tenant, scheduler: RoleDatabase) -> OrganizationsReader:
-    return OrganizationsReader(tenant.database, Erasures(tenant.database, scheduler, process="sending"))
+@pytest.fixture
+async def reader(
+    tenant: Tenant, scheduler: RoleDatabase, service_environment: Callable[[str], dict[str, str]]
+) -> AsyncIterator[Consumer]:
+    url = Secret(service_environment("sending")["DATABASE_ERASURE_URL"])
+    async with RoleDatabase(url, pool_size=1) as noted:
+        erasures = Erasures(tenant.database, scheduler, process="sending", noted=noted)
+        yield OrganizationsReader(tenant.database, erasures).consumer(None)  # type: ignore[arg-type]
 
 
 async def test_what_is_sent_and_every_workflow_is_paused_and_what_is_scheduled_is_a_draft(
-    tenant: Tenant, scheduler: RoleDatabase, worker: Worker, relay: MailRelay
+    tenant: Tenant, reader: Consumer, worker: Worker, relay: MailRelay
 ) -> None:
     under_way, planned = await tenant.launch("one@example.com", "two@example.com"), await scheduled(tenant)
     await tenant.approve()
@@ -47,7 +57,7 @@ async def test_what_is_sent_and_every_workflow_is_paused_and_what_is_scheduled_i
     )
     # Events come twice.
     for _ in range(2):
-        await tenant.hear([reader(tenant, scheduler).consumer(None)], OrganizationErasureRequested())  # type: ignore[arg-type]
+        await tenant.hear([reader], OrganizationErasureRequested())
     assert await status_of(tenant, under_way) == pb.CAMPAIGN_STATUS_PAUSED
     assert await status_of(tenant, planned) == pb.CAMPAIGN_STATUS_DRAFT
     await tenant.deliver(worker)
@@ -63,14 +73,14 @@ async def test_what_is_sent_and_every_workflow_is_paused_and_what_is_scheduled_i
 
 
 async def test_all_that_was_sent_and_who_opted_out_of_it_is_gone_with_its_organization_and_not_before(
-    tenant: Tenant, scheduler: RoleDatabase, worker: Worker, links: UnsubscribeLinks
+    tenant: Tenant, reader: Consumer, worker: Worker, links: UnsubscribeLinks
 ) -> None:
     await tenant.launch("one@example.com", "two@example.com")
     await tenant.deliver(worker)
     await opt_out(tenant, links, "one@example.com")
     with pytest.raises(IntegrityError, match="only the recipient lifts an opt-out"):
         await tenant.rows("DELETE FROM suppressions RETURNING id")
-    await tenant.hear([reader(tenant, scheduler).consumer(None)], OrganizationErased())  # type: ignore[arg-type]
+    await tenant.hear([reader], OrganizationErased())
     for table in TABLES:
         assert await tenant.rows(f"SELECT FROM {table}") == [], table
 

@@ -29,7 +29,8 @@ _ADDED_TO = (
 
 
 def upgrade() -> None:
-    create_erasures(_ADDED_TO)
+    # Of the processes that share this schema one alone hears of erasures, and is this role.
+    create_erasures(_ADDED_TO, noted_by="erasure")
     _let_opt_outs_go_with_their_organization()
 
 
