@@ -6,6 +6,8 @@ from chassis.dead_letters import Replays
 from chassis.erasure import Erasures
 from chassis.erasure_service import ErasureService
 from chassis.events import EventBus
+from chassis.export import Export
+from chassis.export_service import ExportService
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
@@ -32,6 +34,7 @@ from services.contacts.api.workflow_contacts import WorkflowContactApi
 from services.contacts.bulk_changes import bulk_change_worker
 from services.contacts.confirmation_links import ConfirmationLinks
 from services.contacts.consumers import consumers, identity_consumer
+from services.contacts.exported_columns import EXPORT_RULES
 from services.contacts.form_lookup import FormLookup
 from services.contacts.form_retention import UNCONFIRMED
 from services.contacts.identity_peer import IdentityPeer
@@ -99,5 +102,6 @@ async def serve(settings: ContactsSettings) -> None:
             SyncedContactApi(database, IdentityPeer(identity)),
             DeadLetterService(relay, "contacts"),
             ErasureService(),
+            ExportService(Export(database, "services.contacts", EXPORT_RULES)),
         )
         await process.serve(server)

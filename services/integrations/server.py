@@ -8,6 +8,8 @@ from chassis.dead_letters import Replays
 from chassis.erasure import Erasures
 from chassis.erasure_service import ErasureService
 from chassis.events import EventBus
+from chassis.export import Export
+from chassis.export_service import ExportService
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
@@ -34,6 +36,7 @@ from services.integrations.connecting import Connecting
 from services.integrations.consumers import contacts_consumer, identity_consumer
 from services.integrations.credentials import Credentials
 from services.integrations.crm.http_client import HttpClient
+from services.integrations.exported_columns import EXPORT_RULES
 from services.integrations.identity_peer import IdentityPeer
 from services.integrations.mail_events import mail_consumers
 from services.integrations.mapping_fields import MappingFields
@@ -111,5 +114,6 @@ async def serve(settings: IntegrationsSettings) -> None:
             SyncApi(offers, runner.wake.set),
             DeadLetterService(relay, "integrations"),
             ErasureService(),
+            ExportService(Export(database, "services.integrations", EXPORT_RULES)),
         )
         await process.serve(server)

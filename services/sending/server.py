@@ -6,6 +6,8 @@ from chassis.dead_letters import Replays
 from chassis.erasure import Erasures
 from chassis.erasure_service import ErasureService
 from chassis.events import EventBus
+from chassis.export import Export
+from chassis.export_service import ExportService
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
@@ -41,6 +43,7 @@ from services.sending.contacts_peer import ContactsPeer
 from services.sending.dispatch import Dispatch
 from services.sending.dns import Dns
 from services.sending.domain_records import Platform
+from services.sending.exported_columns import EXPORT_RULES
 from services.sending.fan_out import FanOut
 from services.sending.frequency_cap import PlaceRetention
 from services.sending.identity_peer import IdentityPeer
@@ -141,5 +144,6 @@ async def serve(settings: SendingSettings) -> None:
             DraftCheckApi(database, campaigns, checks),
             DeadLetterService(relay, "sending"),
             ErasureService(),
+            ExportService(Export(database, "services.sending", EXPORT_RULES)),
         )
         await process.serve(server)

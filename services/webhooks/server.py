@@ -6,6 +6,8 @@ from chassis.dead_letters import Replays
 from chassis.erasure import Erasures
 from chassis.erasure_service import ErasureService
 from chassis.events import EventBus
+from chassis.export import Export
+from chassis.export_service import ExportService
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
@@ -24,6 +26,7 @@ from services.webhooks.dispatch.dispatcher import Dispatcher
 from services.webhooks.dispatch.figures import DUE
 from services.webhooks.dispatch.shards import Shards
 from services.webhooks.event_log import KEPT
+from services.webhooks.exported_columns import EXPORT_RULES
 from services.webhooks.outbound.client import Client
 from services.webhooks.outbound.resolver import Resolver
 from services.webhooks.replay_runner import ReplayRunner
@@ -71,5 +74,6 @@ async def serve(settings: WebhooksSettings) -> None:
             WebhookUsageApi(),
             DeadLetterService(relay, "webhooks"),
             ErasureService(),
+            ExportService(Export(database, "services.webhooks", EXPORT_RULES)),
         )
         await process.serve(server)

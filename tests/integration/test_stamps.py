@@ -43,6 +43,7 @@ Forge = Callable[[House, str], bytes]
 OPERATIONS = {
     "DeadLetterService": READERS,
     "ErasureService": ["contacts", "sending", "webhooks", "integrations"],
+    "ExportService": ["contacts", "sending", "webhooks", "integrations"],
 }
 
 
