@@ -55,6 +55,7 @@ class Act(StrEnum):
     ORGANIZATION_RENAMED = "organization_renamed"
     ORGANIZATION_SUSPENDED = "organization_suspended"
     ORGANIZATION_RESUMED = "organization_resumed"
+    ORGANIZATION_EXPORTED = "organization_exported"
     ORGANIZATION_ERASURE_REQUESTED = "organization_erasure_requested"
     ORGANIZATION_ERASURE_TAKEN_BACK = "organization_erasure_taken_back"
     ORGANIZATION_ERASED = "organization_erased"

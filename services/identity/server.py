@@ -9,6 +9,7 @@ from chassis.dead_letter_service import DeadLetterService
 from chassis.dead_letters import Replays
 from chassis.erasure import Erasures
 from chassis.events import EventBus
+from chassis.export import Export
 from chassis.process import Process
 from chassis.relay import Relay
 from chassis.retention import REQUESTS_AND_EVENTS, Forgetting
@@ -33,6 +34,7 @@ from services.identity.api.api_keys import ApiKeyService
 from services.identity.api.audit import AuditService
 from services.identity.api.auth import AuthService
 from services.identity.api.dead_letters import DeadLetterAdminService
+from services.identity.api.organization_exports import OrganizationExportService
 from services.identity.api.organizations import OrganizationService
 from services.identity.api.plans import EntitlementService, PlanService
 from services.identity.api.second_factor import SecondFactorService
@@ -43,6 +45,8 @@ from services.identity.clock import Clock, system_clock
 from services.identity.consumers import consumers, identity_consumer
 from services.identity.dead_letter_peers import DeadLetterPeers
 from services.identity.erasure_peers import ErasurePeers
+from services.identity.export_peers import ExportPeers
+from services.identity.exported_columns import EXPORT_RULES
 from services.identity.grants import Grants
 from services.identity.lookup import Lookup
 from services.identity.operators import ensure_super_admin
@@ -191,6 +195,9 @@ async def servicers(
         EntitlementService(clock),
         ApiKeyService(grants, vault),
         AdminService(database, platform, grants, ErasurePeers(services), clock),
+        OrganizationExportService(
+            database, platform, ExportPeers(Export(database, "services.identity", EXPORT_RULES), services)
+        ),
         AuditService(),
         DeadLetterAdminService(database, DeadLetterPeers(readers)),
         AdmissionService(database, lookup, grants, vault, clock),

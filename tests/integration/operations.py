@@ -137,6 +137,7 @@ BODIES: dict[str, Body] = {
     "identity.v1.AdminService.TakeBackOrganizationErasure": _nothing,
     "identity.v1.AdminService.GetOrganizationErasure": _nothing,
     "identity.v1.AdminService.ListPlatformAuditEvents": _nothing,
+    "identity.v1.OrganizationExportService.ExportOrganization": _nothing,
     "identity.v1.DeadLetterAdminService.ListDeadLetters": _nothing,
     "identity.v1.DeadLetterAdminService.ReplayDeadLetters": lambda _: {"process": "contacts"},
     "identity.v1.ApiKeyService.CreateApiKey": lambda _: {"name": "mine", "scopes": ["contacts:read"]},

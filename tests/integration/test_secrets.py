@@ -95,7 +95,10 @@ async def written(story: Story, house: House, traces: tuple[str, list[bytes]]) -
         return any(b"/v1/auth/logout" in spans for spans in exported)
 
     assert await until(last_call, bool, seconds=_EXPORTED_WITHIN_SECONDS)
+    # Before the logs, which it gets into.
+    export = await what_was_written.export(house, story.organization_id)
     return {
+        "export": export,
         "logs": what_was_written.logs(house),
         "command lines": what_was_written.command_lines(house),
         "traces": [Written("trace", spans) for spans in exported],
@@ -114,6 +117,7 @@ async def written(story: Story, house: House, traces: tuple[str, list[bytes]]) -
 
 # What is no secret and has been told there: by it is known that the place was written to, and is looked at.
 TOLD = {
+    "export": {"the organization", "a first name", "a table"},
     "logs": {"a trace", "a failed request"},
     "command lines": {"a program"},
     "traces": {"a trace", "a route"},
@@ -154,6 +158,7 @@ async def test_what_was_told_is_found_by_the_same_search_in(
             "a route": b"/v1/organization/subscription",
             "a problem": b"https://flownurture.dev/problems/unauthenticated",
             "a program": b"services.webhooks",
+            "a table": b'"table":"dkim_keys"',
             "a sender": b"hello@accounts.flownurture.test",
         }
     )

@@ -69,6 +69,19 @@ def command_lines(house: House) -> list[Written]:
     ]
 
 
+async def export(house: House, organization_id: str) -> list[Written]:
+    """What an operator is given of an organization, to hand it over."""
+    admin = house.facts["super_admin"]
+    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api:
+        login = (await api.post("/v1/auth/login", json=admin)).raise_for_status().json()
+        given = await api.get(
+            f"/v1/admin/organizations/{organization_id}/export",
+            headers={"Authorization": f"Bearer {login['access_token']}"},
+        )
+    assert b'\n{"whole": ' in given.raise_for_status().content
+    return [Written("export", given.content)]
+
+
 async def metrics(house: House) -> list[Written]:
     """Of every process."""
     async with httpx.AsyncClient(timeout=30) as client:

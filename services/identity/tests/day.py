@@ -278,6 +278,8 @@ class Day:
                 organization_id=owner.answer.organization.id, suspended=suspended
             )
             await self._call("admin", "ChangeOrganization", changed, self.operator)
+        with suppress(Unavailable):
+            await self.edge.export(owner.answer.organization.id, self.operator.context)
         await self._erasure(UUID(owner.answer.organization.id))
         # Whether there is a process that could replay anything: that somebody asked for it counts.
         with suppress(Unavailable):

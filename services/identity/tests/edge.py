@@ -9,7 +9,7 @@ import jwt
 
 from chassis.context import ActorKind, RequestContext, Role
 from chassis.rpc.client import Peer
-from flownurture.identity.v1 import admission_pb2, auth_pb2
+from flownurture.identity.v1 import admission_pb2, auth_pb2, organization_exports_pb2
 from flownurture.identity.v1.account_pb2_grpc import AccountServiceStub
 from flownurture.identity.v1.admin_pb2_grpc import AdminServiceStub
 from flownurture.identity.v1.admission_pb2_grpc import AdmissionServiceStub
@@ -17,6 +17,7 @@ from flownurture.identity.v1.api_keys_pb2_grpc import ApiKeyServiceStub
 from flownurture.identity.v1.audit_pb2_grpc import AuditServiceStub
 from flownurture.identity.v1.auth_pb2_grpc import AuthServiceStub
 from flownurture.identity.v1.dead_letters_pb2_grpc import DeadLetterAdminServiceStub
+from flownurture.identity.v1.organization_exports_pb2_grpc import OrganizationExportServiceStub
 from flownurture.identity.v1.organization_pb2_grpc import OrganizationServiceStub
 from flownurture.identity.v1.plans_pb2_grpc import PlanServiceStub
 from flownurture.identity.v1.second_factor_pb2_grpc import SecondFactorServiceStub
@@ -57,6 +58,7 @@ class Edge:
         self.plans = PlanServiceStub(peer.channel)
         self.audit = AuditServiceStub(peer.channel)
         self.admin = AdminServiceStub(peer.channel)
+        self.exports = OrganizationExportServiceStub(peer.channel)
         self.dead_letters = DeadLetterAdminServiceStub(peer.channel)
         self.admission = AdmissionServiceStub(peer.channel)
 
@@ -68,6 +70,13 @@ class Edge:
             # Everybody calls from somewhere else, so that nobody uses up what another may try.
             context = replace(context, client_address=str(IPv6Address(uuid4().int)))
         return await self._peer.call(method, request, context)
+
+    async def export(self, organization_id: str, context: RequestContext) -> bytes:
+        """All of an organization; raises Unavailable where another service has to be asked and is not there."""
+        request = organization_exports_pb2.ExportOrganizationRequest(organization_id=organization_id)
+        context = replace(context, request_id=str(uuid4()), client_address=str(IPv6Address(uuid4().int)))
+        pieces = self._peer.stream(self.exports.ExportOrganization, request, context)
+        return b"".join([piece.data async for piece in pieces])
 
     async def sign_up(self, **changed: str) -> Person:
         """A new person in a new organization."""

@@ -46,6 +46,7 @@ CHANGES: dict[Act, tuple[set[str], set[str]]] = {
     Act.ORGANIZATION_RENAMED: ({"name"}, {"name"}),
     Act.ORGANIZATION_SUSPENDED: ({"suspended"}, {"suspended"}),
     Act.ORGANIZATION_RESUMED: ({"suspended"}, {"suspended"}),
+    Act.ORGANIZATION_EXPORTED: (set(), set()),
     Act.ORGANIZATION_ERASURE_REQUESTED: (set(), {"erases_at"}),
     Act.ORGANIZATION_ERASURE_TAKEN_BACK: ({"erases_at"}, set()),
     Act.ORGANIZATION_ERASED: (set(), set()),
