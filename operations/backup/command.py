@@ -25,12 +25,13 @@ from operations.backup.manifest import BackupUnusable, Manifest
 from operations.backup.postgres import ProgramFailed
 from operations.backup.restoring import AlreadyUnderWay, Restored, Servers, restore, verify
 from operations.backup.sealed_data import keepers
-from operations.backup.taking import Taken, take, whole_file
+from operations.backup.taking import Taken, take
 from operations.exit_codes import ExitCode
 from operations.output import AsJson, end, say
 from operations.progress import Progress
 from operations.servers.bus import bus_at
 from operations.servers.roles import passwords
+from operations.whole_file import whole_file
 from services.sending.restoration import RELEASE
 
 DatabaseUrl = Annotated[

@@ -1,10 +1,7 @@
 """Taking a backup: one moment of all schemas, read while everybody works on."""
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from chassis.secret import Secret
@@ -32,19 +29,3 @@ def take(server: Secret, target: IO[bytes], recipients: Sequence[Recipient], tel
         manifest = Manifest(moment.taken_at, moment.postgresql, moment.revisions, moment.rows)
         written = write(manifest, dumped(database, moment.name), target, recipients, tell)
     return Taken(manifest, written)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that has its name once it is written, and is on the disk then. Raises FileExistsError."""
-    if path.exists():
-        raise FileExistsError(f"{path} is there already.")
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The platform's public API, as an operator calls it. What an operator does there is in the audit trail."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -58,14 +59,30 @@ class Api:
             if not (token := page["next_page_token"]):
                 return
 
+    def download(self, path: str) -> Generator[bytes, None, None]:
+        """A file, piece by piece as it comes. Raises NoAnswer, too, when it breaks off."""
+        with closing(self._answered("GET", path, stream=True)) as answer:
+            try:
+                if not answer.is_success:
+                    answer.read()
+                    content_of(answer)
+                yield from answer.iter_bytes()
+            except httpx.HTTPError as error:
+                raise NoAnswer(f"{self.url} stopped in the midst of the answer: {error}") from None
+
     def _call(self, method: str, path: str, **content: Any) -> Json:
+        return content_of(self._answered(method, path, **content))
+
+    def _answered(self, method: str, path: str, **content: Any) -> httpx.Response:
         answer = self._send(method, path, **content)
         if answer.status_code == httpx.codes.UNAUTHORIZED and self._session.refresh_token:
+            answer.close()
             self._refresh()
             answer = self._send(method, path, **content)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
+            answer.close()
             raise NotLoggedIn("The platform does not know this log-in any more: log in again.")
-        return content_of(answer)
+        return answer
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._session.access_token}"}
@@ -82,10 +99,12 @@ class Api:
             self._session.keep()
 
 
-def answered(http: httpx.Client, method: str, path: str, **content: Any) -> httpx.Response:
-    """What is answered, whatever it is. Raises NoAnswer."""
+def answered(
+    http: httpx.Client, method: str, path: str, *, stream: bool = False, **content: Any
+) -> httpx.Response:
+    """What is answered, whatever it is; with `stream` its content is yet to be read. Raises NoAnswer."""
     try:
-        return http.request(method, path, **content)
+        return http.send(http.build_request(method, path, **content), stream=stream)
     except httpx.HTTPError as error:
         raise NoAnswer(f"{http.base_url} does not answer: {error}") from None
 

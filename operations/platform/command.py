@@ -1,8 +1,9 @@
 """What is asked of a running platform through its API: log-ins, organizations, their plans, lists and messages, dead letters."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import Annotated
 from uuid import UUID
@@ -13,7 +14,10 @@ import typer
 from operations.exit_codes import ExitCode
 from operations.output import AsJson, end, say, show
 from operations.platform.api import Api, Json, NoAnswer, Refused, answered, content_of
+from operations.platform.export_file import write_export
 from operations.platform.session import NotLoggedIn, Session
+from operations.progress import Progress
+from operations.whole_file import whole_file
 
 Url = Annotated[str, typer.Option(envvar="FLOWNURTURE_URL", help="Where the gateway is, as https://host.")]
 Email = Annotated[str, typer.Argument(help="A super admin's address.")]
@@ -34,6 +38,7 @@ Whose = Annotated[
 ]
 Address = Annotated[str, typer.Argument(metavar="EMAIL", help="The address.")]
 Message = Annotated[UUID, typer.Argument(metavar="ID", help="Its id.")]
+ExportFile = Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False, help="Where it is written.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing: for scripts.")]
 Process = Annotated[str, typer.Option(help="Of this process alone.")]
 Parker = Annotated[str, typer.Argument(metavar="PROCESS", help="The process that parked them.")]
@@ -138,6 +143,25 @@ def resume_organization(organization: Organization, as_json: AsJson = False) -> 
     with _explained() as api:
         changed = api.patch(f"/v1/admin/organizations/{organization}", {"suspended": False})
     _say_organization(changed, as_json=as_json)
+
+
+@organizations.command("export")
+def export_organization(organization: Organization, file: ExportFile, as_json: AsJson = False) -> None:
+    """Write all that the platform holds of one into a file, for who leaves or asks what is held: see docs/erasure.md.
+
+    A ZIP of JSON lines by service and table, with a manifest.json of how many rows there are, and of what is left out: secrets, and what the
+    platform works with. Takes what is there while it runs, of one that is suspended or to be erased, too. The organization's audit trail
+    tells of it.
+    """
+    with (
+        _explained() as api,
+        _file_told(),
+        whole_file(file) as target,
+        closing(api.download(f"/v1/admin/organizations/{organization}/export")) as pieces,
+    ):
+        exported = write_export(str(organization), pieces, target, Progress("exported"))
+    said = f"{exported.row_count:,} rows of {len(exported.files)} tables in {file}"
+    say(exported.facts() | {"file": str(file)}, said, as_json=as_json)
 
 
 @organizations.command("erase")
@@ -256,6 +280,16 @@ def _explained() -> Iterator[Api]:
     """The platform, as whoever is logged in; ends the command where it says no, or nothing."""
     with _refusals_told():
         yield Api(Session.current())
+
+
+@contextmanager
+def _file_told() -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        end(ExitCode.REFUSED, error)
+    except OSError as error:
+        end(ExitCode.UNAVAILABLE, error)
 
 
 @contextmanager
