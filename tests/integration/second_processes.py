@@ -36,7 +36,7 @@ class SecondProcess:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             await until(lambda: _is_ready(client, self._ready_url), bool, seconds=_START_SECONDS)
 
     async def kill(self) -> None:

@@ -68,15 +68,32 @@ async def tenant(api: httpx.AsyncClient) -> Tenant:
     return await sign_up(api)
 
 
+@pytest.fixture(scope="module")
+async def refused(house: House) -> AsyncIterator[Tenant]:
+    """An organization for all whose every request is refused, and so leaves nothing to whoever comes next."""
+    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api:
+        refused = await sign_up(api)
+        await subscribe(api, refused, "pro")
+        yield refused
+
+
+@pytest.fixture(scope="module")
+async def operator(house: House) -> str:
+    """The session of an operator."""
+    async with httpx.AsyncClient(base_url=house.gateway_url, timeout=30) as api:
+        log_in = await api.post("/v1/auth/login", json=house.facts["super_admin"])
+    return str(log_in.json()["access_token"])
+
+
 @pytest.mark.parametrize("kind", BAD_CONTACTS)
 async def test_a_body_that_is_wrong_is_told_by_its_field_and_makes_nothing(
-    api: httpx.AsyncClient, tenant: Tenant, kind: str
+    api: httpx.AsyncClient, refused: Tenant, kind: str
 ) -> None:
     body, field = BAD_CONTACTS[kind]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = await api.post("/v1/contacts", headers=authorization(tenant.secret), content=content)
+    answer = await api.post("/v1/contacts", headers=authorization(refused.secret), content=content)
     assert [error["field"] for error in problem(answer, 422, "invalid-request")["errors"]] == [field]
-    assert (await tenant.key.get("/v1/contacts"))["contacts"] == []
+    assert (await refused.key.get("/v1/contacts"))["contacts"] == []
 
 
 @pytest.mark.parametrize("name", WITH_BODY)
@@ -103,17 +120,13 @@ async def test_no_field_of_any_body_brings_a_service_down(
 
 @pytest.mark.parametrize("name", WITH_QUERY)
 async def test_a_query_that_is_wrong_is_told_by_its_parameter(
-    api: httpx.AsyncClient, house: House, tenant: Tenant, name: str
+    api: httpx.AsyncClient, refused: Tenant, operator: str, name: str
 ) -> None:
     wanted = operation(name)
-    path = wanted.endpoint.template.text.replace("{organization_id}", tenant.organization_id)
+    path = wanted.endpoint.template.text.replace("{organization_id}", refused.organization_id)
     for variable in wanted.endpoint.template.variables:
         path = path.replace(f"{{{variable}}}", str(new_id()))
-    await subscribe(api, tenant, "pro")
-    credential = tenant.access_token
-    if path.startswith("/v1/admin/"):
-        log_in = await api.post("/v1/auth/login", json=house.facts["super_admin"])
-        credential = log_in.json()["access_token"]
+    credential = operator if path.startswith("/v1/admin/") else refused.access_token
     bad = {"page_size": ("-1", "501", "x", ""), "page_token": ("x", "\x00", "AAAA"), "email": ("\x00", "x")}
     bad |= dict.fromkeys(
         (
@@ -149,8 +162,8 @@ async def test_a_query_that_is_wrong_is_told_by_its_parameter(
 
 
 @pytest.mark.parametrize("text", ["x", "%00", "%ff", "..%2f..", "0" * 36, "x" * 1_000])
-async def test_an_id_that_is_none_is_refused(api: httpx.AsyncClient, tenant: Tenant, text: str) -> None:
-    answer = await api.get(f"/v1/contacts/{text}", headers=authorization(tenant.secret))
+async def test_an_id_that_is_none_is_refused(api: httpx.AsyncClient, refused: Tenant, text: str) -> None:
+    answer = await api.get(f"/v1/contacts/{text}", headers=authorization(refused.secret))
     kind = {404: "not-found", 422: "invalid-request"}[answer.status_code]
     problem(answer, answer.status_code, kind)
 

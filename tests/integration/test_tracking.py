@@ -41,7 +41,7 @@ async def campaign_of(shop: Tenant, reader: str) -> str:
 
 async def html_of(house: House, reader: str) -> str:
     """The mail as it was received."""
-    async with httpx.AsyncClient(base_url=house.mail_url, timeout=30) as mailbox:
+    async with httpx.AsyncClient(base_url=house.mail_url, timeout=30, verify=False) as mailbox:
 
         async def arrived() -> list[Json]:
             found = await mailbox.get("/api/messages", params={"to": reader})
