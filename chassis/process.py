@@ -27,6 +27,8 @@ from chassis.stamp import Stamper, StampVerifier
 
 Entered = TypeVar("Entered")
 
+# Python's own, of which a start has others.
+_GARBAGE_THRESHOLDS = (700, 10, 10)
 # Seconds that one component may take to say whether it is ready.
 _READY_PATIENCE = 2.0
 
@@ -92,6 +94,7 @@ class Process:
         # What was made to start lives as long as the process: the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
         self._serving = True
         logs.logger().info("process_ready", listen=self._settings.listen)
         await self._stopping.wait()
