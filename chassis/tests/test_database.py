@@ -100,7 +100,7 @@ async def test_an_unset_empty_or_wrong_setting_shows_no_row(database: Database, 
 
 
 async def test_nothing_leaks_through_a_pool_of_one_under_errors_and_cancellations(probe: Probe) -> None:
-    """Thousands of transactions of three organizations take turns on one connection."""
+    """A thousand transactions of three organizations take turns on one connection."""
     chance = random.Random(7)
     tenants = [tenant() for _ in range(3)]
     async with Database(probe.url("app"), schema=probe.schema, pool_size=1) as database:
@@ -133,7 +133,7 @@ async def test_nothing_leaks_through_a_pool_of_one_under_errors_and_cancellation
                 await task
 
         acts = [succeed] * 6 + [fail_in_sql, fail_in_code, be_cancelled]
-        for _ in range(3000):
+        for _ in range(1000):
             await chance.choice(acts)(chance.choice(tenants))
             if chance.random() < 0.1:
                 async with database.platform_transaction() as connection:

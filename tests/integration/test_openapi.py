@@ -20,7 +20,7 @@ from tests.integration.second_processes import second_gateway, second_integratio
 from tests.integration.tenants import make_key, sign_up
 
 AT_LENGTH = "FUZZ_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1"))
 SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
 
 

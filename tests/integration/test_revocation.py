@@ -24,7 +24,7 @@ from tests.integration.second_processes import second_gateway
 from tests.integration.team import join, switch, user_id_of
 from tests.integration.tenants import Tenant, authorization, make_key, sign_up
 
-ROUNDS = int(os.environ.get("REVOCATION_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("REVOCATION_ROUNDS", "2"))
 # Requests that are under way with a credential while it is taken back, and how many it must see refused afterwards.
 AT_ONCE = 4
 REFUSALS = 2

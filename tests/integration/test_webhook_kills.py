@@ -28,7 +28,7 @@ from tests.integration.tenants import sign_up, subscribe
 from tests.integration.webhook_load import FIRST, PATIENCE_SECONDS, SECOND, Load, Shop
 from tests.integration.webhook_receivers import Health, Receivers, receivers
 
-DELIVERIES = int(os.environ.get("KILL_WEBHOOKS", "3000"))
+DELIVERIES = int(os.environ.get("KILL_WEBHOOKS", "1500"))
 POINTS = int(os.environ.get("KILL_POINTS", "1"))
 SEED = int(os.environ.get("KILL_SEED", random.randrange(2**32)))
 
