@@ -30,7 +30,7 @@ _TABLES = text("""
     ) AS referred_to_by
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'organization_id'
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-      AND c.relrowsecurity AND NOT c.relispartition AND c.relname <> 'erasures'
+      AND c.relrowsecurity AND NOT c.relispartition AND c.relname NOT IN ('erasures', 'standstills')
     ORDER BY c.relname
 """)
 # For a named role: the app role, which deletes, is not to say whose rows may be deleted.

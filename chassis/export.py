@@ -31,6 +31,7 @@ _LEFT_OUT = MappingProxyType(
         "idempotency_keys": "answers that are given again for a day",
         "data_keys": "secret: keys that seal what is stored",
         "erasures": "whether all of this is erased",
+        "standstills": "whether nothing of it goes out, since it is to be erased",
     }
 )
 

@@ -194,6 +194,21 @@ def create_erasures(added_to: Sequence[str] = (), *, noted_by: str = "scheduler"
         _erase_with_the_organization(table)
 
 
+def create_standstills() -> None:
+    """Create standstills, which `chassis.standstill` needs, with a line of `deploy/database/roles.toml` for the scheduler's role."""
+    op.execute(f"""
+        CREATE TABLE standstills (
+            {ORGANIZATION_ID},
+            stands_still boolean NOT NULL,
+            said_at timestamptz NOT NULL,
+            PRIMARY KEY (organization_id)
+        )
+    """)
+    protect("standstills", "SELECT, INSERT, UPDATE")
+    # Of whom nothing is due.
+    open_to(f"{schema()}_scheduler", "standstills", "SELECT", columns=["organization_id", "stands_still"])
+
+
 def _erase_with_the_organization(table: str) -> None:
     app = f"{schema()}_app"
     # Restrictive: it narrows what the tenant's policy lets through. Of erasures, too, an organization sees its own row alone.

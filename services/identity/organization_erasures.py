@@ -84,6 +84,7 @@ async def take_back(session: TenantSession) -> None:
     await _require_there(session)
     taken_back = await session.scalar(delete(erasure_requests).returning(erasure_requests.c.erases_at))
     if taken_back is not None:
+        session.publish(events.OrganizationErasureTakenBack())
         await audit.record(
             session,
             Act.ORGANIZATION_ERASURE_TAKEN_BACK,

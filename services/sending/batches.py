@@ -59,7 +59,9 @@ _TO_DELIVER = f"""
     ) AND (campaign_id IS NULL OR NOT EXISTS (
         SELECT FROM sending.sending_policies AS policy
         WHERE policy.organization_id = batch.organization_id AND {IS_QUIET}
-    ))
+    )) AND NOT EXISTS (
+        SELECT FROM sending.standstills AS said WHERE said.organization_id = batch.organization_id AND said.stands_still
+    )
 """  # noqa: S608 - of our own words alone
 BATCHES_TO_DELIVER = text(f"SELECT organization_id, id {_TO_DELIVER} ORDER BY due_at LIMIT 256")
 # How many there are, and for how long they have been due, for soundings.

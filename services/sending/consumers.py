@@ -12,11 +12,13 @@ from chassis.erasure import Erasures
 from chassis.errors import Unavailable
 from chassis.events import EventBus
 from chassis.identifiers import parse_id
+from chassis.standstill import standing_still
 from flownurture.contacts.v1.events_pb2 import ContactsDeleted, SendConfirmationMail
 from flownurture.delivery.v1.events_pb2 import MessagesSettled
 from flownurture.identity.v1.events_pb2 import (
     OrganizationErased,
     OrganizationErasureRequested,
+    OrganizationErasureTakenBack,
     SendAccountMail,
 )
 from flownurture.sending.v1 import messages_pb2
@@ -195,14 +197,8 @@ class OrganizationsReader:
             durable="sending",
             database=self._database,
             handlers={
-                OrganizationErasureRequested: transactional(on_erasure_requested),
+                OrganizationErasureRequested: standing_still(True, stop_everything),
+                OrganizationErasureTakenBack: standing_still(False),
                 OrganizationErased: self._erasures.handler,
             },
         )
-
-
-async def on_erasure_requested(
-    _: OrganizationErasureRequested, __: RequestContext, session: TenantSession
-) -> None:
-    """Nothing goes out any more; what is taken back goes on by its organization's word."""
-    await stop_everything(session)

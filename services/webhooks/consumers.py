@@ -11,8 +11,13 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.erasure import Erasures
 from chassis.events import EventBus
+from chassis.standstill import standing_still
 from flownurture.contacts.v1.events_pb2 import ContactsDeleted
-from flownurture.identity.v1.events_pb2 import OrganizationErased
+from flownurture.identity.v1.events_pb2 import (
+    OrganizationErased,
+    OrganizationErasureRequested,
+    OrganizationErasureTakenBack,
+)
 from flownurture.workflows.v1.events_pb2 import CallEndpoints
 from services.webhooks import payloads
 from services.webhooks.dispatch.parcels import Parcel
@@ -44,13 +49,17 @@ def consumers(bus: EventBus, database: Database, hand_over: HandOver) -> list[Co
 
 
 def identity_consumer(bus: EventBus, database: Database, erasures: Erasures) -> Consumer:
-    """Reads the IDENTITY stream: who is erased."""
+    """Reads the IDENTITY stream: who is to be erased and stands still until then, and who is."""
     return Consumer(
         bus,
         stream="IDENTITY",
         durable="webhooks",
         database=database,
-        handlers={OrganizationErased: erasures.handler},
+        handlers={
+            OrganizationErasureRequested: standing_still(True),
+            OrganizationErasureTakenBack: standing_still(False),
+            OrganizationErased: erasures.handler,
+        },
     )
 
 

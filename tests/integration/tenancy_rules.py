@@ -98,7 +98,7 @@ RULES = (
         f"""
         SELECT t.schema || '.' || t.name FROM ({_TENANT_TABLES}) t
         WHERE NOT has_table_privilege(t.schema || '_app', t.oid, 'DELETE')
-          AND t.name <> 'erasures' AND (t.schema || '.' || t.name) <> 'identity.audit_events'
+          AND t.name NOT IN ('erasures', 'standstills') AND (t.schema || '.' || t.name) <> 'identity.audit_events'
         """,
     ),
     Rule(

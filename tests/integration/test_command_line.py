@@ -229,6 +229,8 @@ async def test_an_organization_that_is_erased_is_gone_from_every_table_and_every
         "identity.audit_events": left["identity.audit_events"],
         "identity.outbox": 1,
         **{f"{schema}.erasures": 1 for schema in role_list().schemas},
+        "sending.standstills": 1,
+        "webhooks.standstills": 1,
     }
     assert "erased since" in operator.run("org", "show", shop.organization_id).stdout
     assert operator.run("org", "keep", shop.organization_id).exit_code == 3

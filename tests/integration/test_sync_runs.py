@@ -318,6 +318,19 @@ async def test_below_the_plan_nothing_is_synced_or_deleted_until_there_is_an_upg
     assert sync.status == "completed"
 
 
+async def test_of_an_organization_that_is_suspended_nothing_is_synced_until_it_is_resumed(shop: Shop) -> None:
+    organization = shop.tenant.context.organization
+    await shop.connect()
+    shop.around.house.plans.suspended.add(organization)
+    await shop.turn()
+    assert await shop.syncs() == []
+    assert shop.crm.calls == []
+    shop.around.house.plans.suspended.discard(organization)
+    await shop.time_passes()
+    await shop.turn()
+    assert [each.status for each in await shop.syncs()] == ["completed"]
+
+
 async def test_a_sync_under_way_stops_when_the_plan_ends(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PLAN_SECONDS", 0.05)
     organization = shop.tenant.context.organization

@@ -14,7 +14,11 @@ from chassis.erasure import Erasures
 from chassis.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, Unauthenticated
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.identity.v1 import admin_pb2 as pb
-from flownurture.identity.v1.events_pb2 import OrganizationErased, OrganizationErasureRequested
+from flownurture.identity.v1.events_pb2 import (
+    OrganizationErased,
+    OrganizationErasureRequested,
+    OrganizationErasureTakenBack,
+)
 from services.identity import audit
 from services.identity.consumers import identity_consumer
 from services.identity.organization_erasures import ERASURES_DUE, GRACE, STAYS, Departures
@@ -131,6 +135,8 @@ async def test_an_erasure_is_taken_back_until_it_is_done_and_only_then_can_it_be
     for _ in range(2):
         assert not (await operators.take_back(owner)).HasField("erases_at")
     assert (await edge.resolve_session(owner.session_id)).organization_suspended
+    told = [each.type for each in await _published(database, owner)]
+    assert told.count(OrganizationErasureTakenBack.DESCRIPTOR.full_name) == 1
     await operators.resume(owner)
     assert not (await edge.resolve_session(owner.session_id)).organization_suspended
     await operators.depart(owner, 2 * GRACE)

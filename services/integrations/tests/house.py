@@ -69,18 +69,20 @@ _RPC_OF = {
 
 
 class Plans:
-    """Identity, as far as it is asked what plans include: all of them everything, but for those of `without`."""
+    """Identity, as far as it is asked what plans include: all of them everything, but for those of `without`; who is suspended is in `suspended`."""
 
     service = plans_pb2.DESCRIPTOR.services_by_name["EntitlementService"]
 
     def __init__(self) -> None:
         self.without: set[UUID] = set()
+        self.suspended: set[UUID] = set()
 
     async def get_entitlements(
         self, request: plans_pb2.GetEntitlementsRequest, context: RequestContext
     ) -> plans_pb2.GetEntitlementsResponse:
         features = [] if context.organization in self.without else [FEATURE]
-        return plans_pb2.GetEntitlementsResponse(features=features)
+        suspended = context.organization in self.suspended
+        return plans_pb2.GetEntitlementsResponse(features=features, suspended=suspended)
 
 
 @dataclass

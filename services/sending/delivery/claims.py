@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from chassis import tracing
 from chassis.database import TenantSession
+from chassis.standstill import STANDS_STILL
 from services.sending import usage
 from services.sending.categories import STANDS_AGAINST, Category
 from services.sending.quiet_hours import IS_QUIET
@@ -40,7 +41,7 @@ _CLAIM = f"""
             SELECT FROM campaigns AS campaign
             WHERE campaign.organization_id = batches.organization_id AND campaign.id = batches.campaign_id
               AND campaign.status IN ('paused', 'cancelled')
-        ) AND (campaign_id IS NULL OR NOT EXISTS (SELECT FROM sending_policies WHERE {IS_QUIET}))
+        ) AND (campaign_id IS NULL OR NOT EXISTS (SELECT FROM sending_policies WHERE {IS_QUIET})) AND NOT {STANDS_STILL}
         RETURNING id, decided_at
     ), due AS MATERIALIZED (
         SELECT {_MESSAGE}, leased.decided_at, (
@@ -107,7 +108,7 @@ async def claim(session: TenantSession, batch_ids: Collection[UUID], token: UUID
     """Claim what is due of batches, vetoing those whose address was suppressed meanwhile.
 
     Nobody gets a batch that has another claim, of which nothing is approved, or whose campaign is paused or cancelled, or waits for
-    quiet hours to be over. What was claimed is given back by closing its batch.
+    quiet hours to be over, nor any of an organization that stands still. What was claimed is given back by closing its batch.
     """
     given = {"batch_ids": list(batch_ids), "token": token, "order": _ORDER}
     leased = session.driver.cursor(row_factory=namedtuple_row)

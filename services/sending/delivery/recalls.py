@@ -1,5 +1,5 @@
-"""What is claimed and must not be begun any more: its campaign was paused or cancelled, quiet hours have begun, or its
-address was suppressed, meanwhile.
+"""What is claimed and must not be begun any more: its campaign was paused or cancelled, quiet hours have begun, its
+address was suppressed, or its organization stands still, meanwhile.
 
 A claim holds what the list and the campaign said when it was made. This looks again, several times a second, for as long as a batch
 is in hand; what is recalled is given back with its batch, and the next claim decides on it.
@@ -20,6 +20,7 @@ from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.errors import Unavailable
 from chassis.logs import logger
+from chassis.standstill import STANDS_STILL
 from services.sending.categories import RULES
 from services.sending.delivery.claims import Claimed
 from services.sending.quiet_hours import IS_QUIET
@@ -33,6 +34,7 @@ _HALTED = text(f"""
     SELECT id FROM campaigns WHERE id = ANY(CAST(:campaign_ids AS uuid[]))
       AND (status IN ('paused', 'cancelled') OR EXISTS (SELECT FROM sending_policies WHERE {IS_QUIET}))
 """)  # noqa: S608 - of our own words alone
+_STANDS_STILL = text(f"SELECT {STANDS_STILL}")
 _SUPPRESSED = text("SELECT email_digest, reason FROM suppressions WHERE reaffirmed_at > now() - :age")
 
 
@@ -44,6 +46,7 @@ class _Watch:
     # By campaign, None for single messages: since when each of its batches is in hand.
     since: dict[UUID | None, list[float]] = field(default_factory=lambda: defaultdict(list))
     halted: frozenset[UUID] = frozenset()
+    stands_still: bool = False
     suppressed: Mapping[bytes, frozenset[SuppressionReason]] = field(default_factory=dict)
 
 
@@ -74,8 +77,10 @@ class Recalls:
     def holds(self, context: RequestContext, message: Claimed) -> bool:
         """Whether a message that was claimed is recalled."""
         watch = self._watches[context.organization]
+        if watch.stands_still or message.campaign_id in watch.halted:
+            return True
         reasons = watch.suppressed.get(message.digest, frozenset())
-        return message.campaign_id in watch.halted or bool(reasons - RULES[message.category].passes_over)
+        return bool(reasons - RULES[message.category].passes_over)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -101,6 +106,7 @@ class Recalls:
         async with self._database.tenant_transaction(watch.context, read_only=True) as session:
             halted = await session.execute(_HALTED, {"campaign_ids": campaign_ids})
             watch.halted = frozenset(halted.scalars())
+            watch.stands_still = await session.scalar(_STANDS_STILL)
             for row in await session.execute(_SUPPRESSED, {"age": timedelta(seconds=age)}):
                 suppressed[bytes(row.email_digest)] |= {SuppressionReason(row.reason)}
         watch.suppressed = suppressed

@@ -1,6 +1,7 @@
 """Of an organization that is to be erased nothing goes out any more, until somebody of it says so again."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.exc import IntegrityError, ProgrammingError
@@ -8,11 +9,19 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from chassis.consumer import Consumer
 from chassis.database import RoleDatabase
 from chassis.erasure import Erasures
+from chassis.identifiers import new_id
 from chassis.secret import Secret
-from flownurture.identity.v1.events_pb2 import OrganizationErased, OrganizationErasureRequested
+from flownurture.identity.v1.events_pb2 import (
+    OrganizationErased,
+    OrganizationErasureRequested,
+    OrganizationErasureTakenBack,
+)
 from flownurture.sending.v1 import campaigns_pb2 as pb
 from flownurture.sending.v1 import workflow_service_pb2 as workflows_pb
+from services.sending.batches import BATCHES_TO_DELIVER
 from services.sending.consumers import OrganizationsReader
+from services.sending.delivery.claims import claim
+from services.sending.delivery.recalls import Recalls
 from services.sending.delivery.worker import Worker
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
@@ -70,6 +79,65 @@ async def test_what_is_sent_and_every_workflow_is_paused_and_what_is_scheduled_i
         running: workflows_pb.WORKFLOW_STATUS_PAUSED,
         draft.id: workflows_pb.WORKFLOW_STATUS_DRAFT,
     }
+
+
+async def test_a_single_message_that_was_accepted_waits_and_goes_when_the_erasure_is_taken_back(
+    tenant: Tenant, reader: Consumer, scheduler: RoleDatabase, worker: Worker, relay: MailRelay
+) -> None:
+    await tenant.message("one@example.com")
+    await tenant.approve()
+    await tenant.rows("UPDATE batches SET due_at = now() RETURNING id")
+    await tenant.hear([reader], OrganizationErasureRequested())
+    await tenant.deliver(worker)
+    assert relay.handed_over == {}
+    assert not await has_something_to_deliver(tenant, scheduler)
+    await tenant.hear([reader], OrganizationErasureTakenBack())
+    assert await has_something_to_deliver(tenant, scheduler)
+    await tenant.deliver(worker)
+    assert relay.handed_over.keys() == {"one@example.com"}
+
+
+async def test_what_is_in_hand_already_is_not_begun_any_more(tenant: Tenant, reader: Consumer) -> None:
+    await tenant.message("one@example.com")
+    batch_ids = await tenant.approve()
+    async with tenant.database.tenant_transaction(tenant.context) as session:
+        (message,) = (await claim(session, batch_ids, new_id())).messages
+    recalls = Recalls(tenant.database)
+    with recalls.watching(tenant.context, [message.campaign_id]):
+        await recalls.round()
+        assert not recalls.holds(tenant.context, message)
+        await tenant.hear([reader], OrganizationErasureRequested())
+        await recalls.round()
+        assert recalls.holds(tenant.context, message)
+
+
+async def test_what_is_launched_at_the_last_moment_waits_as_well(
+    tenant: Tenant, reader: Consumer, worker: Worker, relay: MailRelay
+) -> None:
+    await tenant.hear([reader], OrganizationErasureRequested())
+    # By a request that was let in before.
+    await tenant.launch("one@example.com")
+    await tenant.approve()
+    await tenant.deliver(worker)
+    assert relay.handed_over == {}
+
+
+async def test_of_a_request_and_its_being_taken_back_the_latest_holds_in_whatever_order_they_come(
+    tenant: Tenant, reader: Consumer
+) -> None:
+    campaign_id = await tenant.launch("one@example.com")
+    asked = datetime.now(UTC)
+    await tenant.hear([reader], OrganizationErasureTakenBack(), occurred_at=asked + timedelta(minutes=5))
+    await tenant.hear([reader], OrganizationErasureRequested(), occurred_at=asked)
+    assert await status_of(tenant, campaign_id) == pb.CAMPAIGN_STATUS_SENDING
+    assert await tenant.rows("SELECT stands_still FROM standstills") == [(False,)]
+
+
+async def has_something_to_deliver(tenant: Tenant, scheduler: RoleDatabase) -> bool:
+    """Whether the sweep would find a batch of it."""
+    async with scheduler.transaction() as connection:
+        due = await connection.execute(BATCHES_TO_DELIVER)
+        return tenant.context.organization in {row.organization_id for row in due}
 
 
 async def test_all_that_was_sent_and_who_opted_out_of_it_is_gone_with_its_organization_and_not_before(

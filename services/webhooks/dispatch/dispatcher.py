@@ -36,6 +36,9 @@ _WITH_SOMETHING_DUE = text("""
         SELECT FROM webhooks.deliveries AS delivery
         WHERE delivery.organization_id = endpoint.organization_id AND delivery.endpoint_id = endpoint.id
           AND delivery.due_at <= now()
+    ) AND NOT EXISTS (
+        SELECT FROM webhooks.standstills AS said
+        WHERE said.organization_id = endpoint.organization_id AND said.stands_still
     )
 """)
 

@@ -27,7 +27,10 @@ DUE = text("""
             WHERE organization_id = endpoint.organization_id AND endpoint_id = endpoint.id AND due_at <= now()
             ORDER BY due_at LIMIT :most
         ) AS delivery
-        WHERE endpoint.enabled LIMIT :most
+        WHERE endpoint.enabled AND NOT EXISTS (
+            SELECT FROM webhooks.standstills AS said
+            WHERE said.organization_id = endpoint.organization_id AND said.stands_still
+        ) LIMIT :most
     ) AS due
 """).bindparams(most=MOST)
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from chassis.context import RequestContext
 from chassis.database import Database
 from chassis.secret import Secret
+from chassis.standstill import STANDS_STILL
 from chassis.vault.keyring import Keyring
 from chassis.vault.vault import Vault
 from services.webhooks.endpoint_secrets import opened_headers, opened_secrets
@@ -35,6 +36,7 @@ class Target:
     rate_limit: int | None
     paused_until: datetime | None
     previous_secret_until: datetime | None
+    stands_still: bool
 
     def keys(self, now: datetime) -> Sequence[bytes]:
         """What to sign with at this moment: the present secret, and the one before as long as it holds."""
@@ -42,14 +44,16 @@ class Target:
         return self.signing_keys if overlaps else self.signing_keys[:1]
 
     def rests(self, now: datetime) -> bool:
-        """Whether it asked for no posts for now."""
-        return self.paused_until is not None and now < self.paused_until
+        """Whether it asked for no posts for now, or its organization stands still."""
+        return self.stands_still or (self.paused_until is not None and now < self.paused_until)
 
     @property
     def hidden(self) -> list[Secret]:
         """What nothing that is kept may repeat."""
         return [*self.secrets, *(value for _, value in self.headers)]
 
+
+_STANDS_STILL = text(f"SELECT {STANDS_STILL}")
 
 Answer: TypeAlias = "asyncio.Future[Target | None]"
 
@@ -84,17 +88,18 @@ class Targets:
             async with self._database.tenant_transaction(context, read_only=True) as session:
                 found = await session.execute(select(endpoints).where(endpoints.c.id.in_(asked)))
                 rows = {row.id: row for row in found}
+                stands_still = bool(await session.scalar(_STANDS_STILL))
                 keyring = await self._vault.keyring(session)
         except Exception as error:
             for answer in asked.values():
                 _fail(answer, error)
             return
         for endpoint_id, answer in asked.items():
-            self._answer_one(answer, rows.get(endpoint_id), keyring)
+            self._answer_one(answer, rows.get(endpoint_id), keyring, stands_still)
 
-    def _answer_one(self, answer: Answer, row: Any, keyring: Keyring) -> None:
+    def _answer_one(self, answer: Answer, row: Any, keyring: Keyring, stands_still: bool) -> None:
         try:
-            target = _target(row, keyring) if row is not None else None
+            target = _target(row, keyring, stands_still) if row is not None else None
         except Exception as error:
             # What does not open is one endpoint's, and no other's.
             _fail(answer, error)
@@ -108,7 +113,7 @@ def _fail(answer: Answer, error: Exception) -> None:
         answer.set_exception(error)
 
 
-def _target(row: Any, keyring: Keyring) -> Target:
+def _target(row: Any, keyring: Keyring, stands_still: bool) -> Target:
     secrets = opened_secrets(row, keyring)
     return Target(
         endpoint_id=row.id,
@@ -122,6 +127,7 @@ def _target(row: Any, keyring: Keyring) -> Target:
         rate_limit=row.rate_limit,
         paused_until=row.paused_until,
         previous_secret_until=row.previous_secret_until,
+        stands_still=stands_still,
     )
 
 

@@ -33,6 +33,7 @@ def target() -> Target:
         rate_limit=None,
         paused_until=None,
         previous_secret_until=None,
+        stands_still=False,
     )
 
 

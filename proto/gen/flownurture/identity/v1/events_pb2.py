@@ -26,7 +26,7 @@ from flownurture.options.v1 import event_pb2 as flownurture_dot_options_dot_v1_d
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/identity/v1/events.proto\x12\x17\x66lownurture.identity.v1\x1a\"flownurture/options/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"R\n\x13OrganizationCreated\x12\x0c\n\x04name\x18\x01 \x01(\t:-\xaa\xb5\x18)flownurture.identity.organization_created\"\x86\x01\n\x1cOrganizationErasureRequested\x12-\n\terases_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:7\xaa\xb5\x18\x33\x66lownurture.identity.organization_erasure_requested\"B\n\x12OrganizationErased:,\xaa\xb5\x18(flownurture.identity.organization_erased\"\x90\x01\n\x0fSendAccountMail\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04html\x18\x04 \x01(\t\x12\x13\n\x0bsealed_body\x18\x05 \x01(\x0c:/\xaa\xb5\x18+flownurture.identity.work.send_account_mailb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flownurture/identity/v1/events.proto\x12\x17\x66lownurture.identity.v1\x1a\"flownurture/options/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"R\n\x13OrganizationCreated\x12\x0c\n\x04name\x18\x01 \x01(\t:-\xaa\xb5\x18)flownurture.identity.organization_created\"\x86\x01\n\x1cOrganizationErasureRequested\x12-\n\terases_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:7\xaa\xb5\x18\x33\x66lownurture.identity.organization_erasure_requested\"X\n\x1cOrganizationErasureTakenBack:8\xaa\xb5\x18\x34\x66lownurture.identity.organization_erasure_taken_back\"B\n\x12OrganizationErased:,\xaa\xb5\x18(flownurture.identity.organization_erased\"\x90\x01\n\x0fSendAccountMail\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04html\x18\x04 \x01(\t\x12\x13\n\x0bsealed_body\x18\x05 \x01(\x0c:/\xaa\xb5\x18+flownurture.identity.work.send_account_mailb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORGANIZATIONCREATED']._serialized_options = b'\252\265\030)flownurture.identity.organization_created'
   _globals['_ORGANIZATIONERASUREREQUESTED']._loaded_options = None
   _globals['_ORGANIZATIONERASUREREQUESTED']._serialized_options = b'\252\265\0303flownurture.identity.organization_erasure_requested'
+  _globals['_ORGANIZATIONERASURETAKENBACK']._loaded_options = None
+  _globals['_ORGANIZATIONERASURETAKENBACK']._serialized_options = b'\252\265\0304flownurture.identity.organization_erasure_taken_back'
   _globals['_ORGANIZATIONERASED']._loaded_options = None
   _globals['_ORGANIZATIONERASED']._serialized_options = b'\252\265\030(flownurture.identity.organization_erased'
   _globals['_SENDACCOUNTMAIL']._loaded_options = None
@@ -45,8 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORGANIZATIONCREATED']._serialized_end=216
   _globals['_ORGANIZATIONERASUREREQUESTED']._serialized_start=219
   _globals['_ORGANIZATIONERASUREREQUESTED']._serialized_end=353
-  _globals['_ORGANIZATIONERASED']._serialized_start=355
-  _globals['_ORGANIZATIONERASED']._serialized_end=421
-  _globals['_SENDACCOUNTMAIL']._serialized_start=424
-  _globals['_SENDACCOUNTMAIL']._serialized_end=568
+  _globals['_ORGANIZATIONERASURETAKENBACK']._serialized_start=355
+  _globals['_ORGANIZATIONERASURETAKENBACK']._serialized_end=443
+  _globals['_ORGANIZATIONERASED']._serialized_start=445
+  _globals['_ORGANIZATIONERASED']._serialized_end=511
+  _globals['_SENDACCOUNTMAIL']._serialized_start=514
+  _globals['_SENDACCOUNTMAIL']._serialized_end=658
 # @@protoc_insertion_point(module_scope)

@@ -59,6 +59,23 @@ class OrganizationErasureRequested(_message.Message):
 Global___OrganizationErasureRequested: _TypeAlias = OrganizationErasureRequested  # noqa: Y015
 
 @_typing.final
+class OrganizationErasureTakenBack(_message.Message):
+    """An organization is not to be erased any more, and goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrganizationErasureTakenBack: _TypeAlias = OrganizationErasureTakenBack  # noqa: Y015
+
+@_typing.final
 class OrganizationErased(_message.Message):
     """An organization is gone for good. Whoever keeps something of it erases that too."""
 
