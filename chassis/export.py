@@ -149,17 +149,20 @@ class Export:
                 if after is None:
                     break
 
-    @property
-    def left_out(self) -> Mapping[str, str]:
-        """What is not given, and why."""
-        return {**_LEFT_OUT, **self.rules.left_out}
+    async def left_out(self) -> dict[str, str]:
+        """What there is and is not given, as `table` or `table.column`, and why."""
+        tables = {column.table for column in await self._columns()}
+        reasons = {**_LEFT_OUT, **self.rules.left_out}
+        return {name: reason for name, reason in reasons.items() if name.partition(".")[0] in tables}
 
     async def tables(self) -> list[TableForm]:
         """What is given. Raises NotDeclared."""
+        tables = groupby(await self._columns(), key=attrgetter("table"))
+        return [form for name, found in tables if (form := self._form(name, list(found)))]
+
+    async def _columns(self) -> Sequence[Any]:
         async with self._database.platform_transaction() as connection:
-            columns = await connection.execute(_COLUMNS, {"narrowed": list(self.rules.narrowed)})
-            tables = groupby(columns.all(), key=attrgetter("table"))
-            return [form for name, found in tables if (form := self._form(name, list(found)))]
+            return (await connection.execute(_COLUMNS, {"narrowed": list(self.rules.narrowed)})).all()
 
     async def _set(
         self, table: TableForm, after: Sequence[str] | None, context: RequestContext

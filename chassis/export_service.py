@@ -34,7 +34,9 @@ async def pieces(export: Export, context: RequestContext) -> AsyncIterator[pb.Ro
         counts[found.table] += len(found.rows)
         for part in _parts("".join(_lines(export.service, found)).encode()):
             yield pb.RowsPiece(lines=part)
-    yield pb.RowsPiece(whole=pb.Whole(revision=export.revision, rows=counts, left_out=export.left_out))
+    yield pb.RowsPiece(
+        whole=pb.Whole(revision=export.revision, rows=counts, left_out=await export.left_out())
+    )
 
 
 def _lines(service: str, found: RowSet) -> Iterator[str]:

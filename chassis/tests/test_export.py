@@ -14,7 +14,7 @@ from chassis.export import Export, ExportRules, NotDeclared, RowSet, in_hex
 from chassis.export_service import pieces
 from chassis.tests.probe import Probe
 
-RULES = ExportRules(left_out={"things.sealed_note": "secret: a note"})
+RULES = ExportRules(left_out={"things.sealed_note": "secret: a note", "elsewhere": "working state"})
 _THINGS = text(
     "INSERT INTO things (name, due_at) SELECT CAST(:name AS text) || number, '2026-01-31 10:00+01' FROM generate_series(1, :number) AS number"
 )
@@ -104,3 +104,6 @@ async def test_the_last_piece_says_what_there_was_and_what_was_left_out(
     counted = Counter(json.loads(line)["table"] for line in lines)
     assert dict(whole.rows) == {"things": 3, "parts": 3, "findings": 0} == {**counted, "findings": 0}
     assert (whole.revision, whole.left_out["things.sealed_note"]) == ("0001", "secret: a note")
+    # Of what there is, and of nothing that other schemas have.
+    of_the_chassis = {"outbox", "inbox", "idempotency_keys", "data_keys", "erasures"}
+    assert whole.left_out.keys() == {"things.sealed_note"} | of_the_chassis

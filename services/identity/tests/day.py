@@ -3,7 +3,7 @@
 import base64
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -278,8 +278,8 @@ class Day:
                 organization_id=owner.answer.organization.id, suspended=suspended
             )
             await self._call("admin", "ChangeOrganization", changed, self.operator)
-        with suppress(Unavailable):
-            await self.edge.export(owner.answer.organization.id, self.operator.context)
+        async with aclosing(self.edge.exported(owner.answer.organization.id, self.operator.context)) as given:
+            await anext(given)
         await self._erasure(UUID(owner.answer.organization.id))
         # Whether there is a process that could replay anything: that somebody asked for it counts.
         with suppress(Unavailable):

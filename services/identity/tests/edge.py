@@ -1,5 +1,6 @@
 """The edge of the platform as identity sees it: who calls it, and with whose context."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from typing import Any
@@ -71,12 +72,12 @@ class Edge:
             context = replace(context, client_address=str(IPv6Address(uuid4().int)))
         return await self._peer.call(method, request, context)
 
-    async def export(self, organization_id: str, context: RequestContext) -> bytes:
+    async def exported(self, organization_id: str, context: RequestContext) -> AsyncGenerator[bytes, None]:
         """All of an organization; raises Unavailable where another service has to be asked and is not there."""
         request = organization_exports_pb2.ExportOrganizationRequest(organization_id=organization_id)
         context = replace(context, request_id=str(uuid4()), client_address=str(IPv6Address(uuid4().int)))
-        pieces = self._peer.stream(self.exports.ExportOrganization, request, context)
-        return b"".join([piece.data async for piece in pieces])
+        async for piece in self._peer.stream(self.exports.ExportOrganization, request, context):
+            yield piece.data
 
     async def sign_up(self, **changed: str) -> Person:
         """A new person in a new organization."""
