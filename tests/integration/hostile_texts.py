@@ -26,6 +26,8 @@ class Scene:
     secret: str
     # The contacts process, as a sync calls it.
     contacts: Peer
+    # Of who sees every row of both.
+    database_url: str
 
     async def sync(self, *, of: Tenant | None = None, **of_a_contact: str) -> None:
         """Have a contact written as a sync writes what a CRM has: of the organization, or of another."""
