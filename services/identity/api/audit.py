@@ -1,5 +1,7 @@
 """`AuditService`: the organization's audit trail, as its admins read it."""
 
+from difflib import get_close_matches
+
 from chassis.context import RequestContext
 from chassis.database import TenantSession
 from chassis.errors import FieldViolation, InvalidRequest
@@ -10,6 +12,8 @@ from flownurture.options.v1.access_pb2 import Role
 from services.identity import audit
 from services.identity.api.messages import timestamp
 from services.identity.audit import Act, AuditEvent
+
+_MOST_ALIKE = 5
 
 
 class AuditService:
@@ -58,5 +62,7 @@ def audit_event_message(event: AuditEvent) -> pb.AuditEvent:
 
 def _act(asked: str) -> str:
     if asked and asked not in set(Act):
-        raise InvalidRequest(FieldViolation("act", f"must be one of {', '.join(sorted(Act))}"))
+        # All of them are more than a refusal carries.
+        alike = get_close_matches(asked, sorted(Act), n=_MOST_ALIKE, cutoff=0.0)
+        raise InvalidRequest(FieldViolation("act", f"is no act; those most like it are {', '.join(alike)}"))
     return asked

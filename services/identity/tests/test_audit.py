@@ -149,13 +149,15 @@ async def test_a_trail_is_filtered_by_act_and_by_who_did_it(edge: Edge) -> None:
     assert await whole_trail(edge, person, 2, actor_id=str(new_id())) == []
 
 
-async def test_an_act_that_there_is_not_is_refused_with_the_names_of_those_that_there_are(edge: Edge) -> None:
+async def test_an_act_that_there_is_not_is_refused_with_the_names_of_those_most_like_it(edge: Edge) -> None:
     person = await edge.sign_up()
     with pytest.raises(InvalidRequest) as refused:
         await trail(edge, person, act="organisation_renamed")
     [violation] = refused.value.violations
     assert violation.field == "act"
-    assert all(act in violation.message for act in ("organization_renamed", "api_key_revoked"))
+    assert violation.message.startswith(
+        "is no act; those most like it are organization_renamed, organization_"
+    )
 
 
 @pytest.mark.parametrize("act", list(Act))
