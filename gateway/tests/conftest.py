@@ -38,6 +38,8 @@ async def house(servers: Any) -> AsyncIterator[House]:
             service.name: Upstream(service)
             for file in contract_files()
             for service in file.services_by_name.values()
+            # Not those that every process has, of which some are called like one of its own.
+            if file.package.split(".")[1] in DOMAINS
         }
         services |= {upstream.service.name: upstream for upstream in identity.upstreams()}
         targets = {}
