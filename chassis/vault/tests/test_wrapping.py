@@ -93,7 +93,7 @@ async def test_with_another_context_it_does_not_open(wrapping: Wrapping, context
 async def test_what_is_changed_or_cut_off_does_not_open(wrapping: Wrapping) -> None:
     wrapped = await wrapping.wrap(PLAIN, CONTEXT)
     changed = bytes((*wrapped.ciphertext[:-6], wrapped.ciphertext[-6] ^ 1, *wrapped.ciphertext[-5:]))
-    no_text = b"\xff" + wrapped.ciphertext[1:]
+    no_text = b"\xff" * 8 + wrapped.ciphertext[8:]
     for ciphertext in (changed, no_text, wrapped.ciphertext[:-4], wrapped.ciphertext[:16]):
         with pytest.raises(DoesNotOpen):
             await wrapping.unwrap(Wrapped(wrapped.key, ciphertext), CONTEXT)
