@@ -5,10 +5,9 @@ from chassis.migrations.ddl import create_erasures
 revision = "0006"
 down_revision = "0005"
 
-# What nothing is deleted from but with its organization.
+# What nothing is deleted from but with its organization; events go with a person who is erased, too.
 _ADDED_TO = (
     "erased_contacts",
-    "events",
     "deliveries",
     "attempts",
     "replays",
