@@ -15,6 +15,7 @@ _APART = "tests/integration/ apart"
 _OUTSIDE_THE_HOUSE = tuple(
     f"tests/integration/test_{name}.py"
     for name in (
+        "exported_columns",
         "key_commands",
         "key_rotation",
         "previous_release",
