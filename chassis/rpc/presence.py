@@ -18,7 +18,7 @@ class Presence:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
         self._here = asyncio.Event()
-        # None until somebody was here: who has yet to start is no more to be given up than who has just left.
+        # Since when nobody is there who is asked for: who has yet to start is no more to be given up than who has just left.
         self._gone_since: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -32,11 +32,13 @@ class Presence:
     async def expected(self, at_most: float) -> bool:
         """Whether somebody serves, or will soon: answers True at once, or when it is so; False when it is not so in time.
 
-        It waits `at_most` so many seconds, and not at all when who served has been gone for longer than a replacement takes.
+        It waits `at_most` so many seconds, and not at all when nobody has been there for longer than a replacement takes: since who
+        served has left, or since somebody was first asked for.
         """
         if not self._here.is_set():
-            gone_for = 0.0 if self._gone_since is None else monotonic() - self._gone_since
-            left = min(_PATIENCE - gone_for, at_most)
+            if self._gone_since is None:
+                self._gone_since = monotonic()
+            left = min(self._gone_since + _PATIENCE - monotonic(), at_most)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._here.wait(), left)
         return self._here.is_set()
