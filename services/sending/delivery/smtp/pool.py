@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from time import monotonic
 from typing import Self
 
@@ -27,6 +28,12 @@ _A_TRACKS_SHARE = 0.75
 # How long a relay that does not answer is left alone.
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Those that the system trusts; read once, since they are hundreds, and relays are as many."""
+    return ssl.create_default_context()
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +60,7 @@ class ConnectionPool:
         self.concurrency = Concurrency()
         self._relay = relay
         self._hostname = hostname
-        self._tls = tls or ssl.create_default_context()
+        self._tls = tls or _authorities()
         self._idle: list[Connection] = []
         self._in_use: Counter[str] = Counter()
         self._turns: Turns[_Waiter] = Turns()
