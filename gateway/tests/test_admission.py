@@ -10,7 +10,7 @@ from chassis.context import RequestContext
 from chassis.secret import Secret
 from flownurture.identity.v1.admission_pb2 import Grant
 from gateway.shared_calls import SharedCalls
-from gateway.tests.house import House, free_address, running_gateway
+from gateway.tests.house import House, free_address
 
 
 @asynccontextmanager
@@ -150,28 +150,23 @@ async def test_without_redis_identity_is_asked_each_time(house: House) -> None:
     async with mute_server() as mute:
         for redis in (f"redis://{free_address()}", mute):
             asked = house.identity.resolved.count(f"key:{grant.actor.id}")
-            settings = house.settings | {"listen": free_address(), "redis_url": Secret(redis)}
-            async with running_gateway(settings) as url:
+            async with house.beside(redis_url=Secret(redis)) as other:
                 for _ in range(2):
-                    response = await house.call("GET", f"{url}/v1/contacts", key)
+                    response = await other.call("GET", "/v1/contacts", key)
                     assert response.status_code == 200
                     assert "ratelimit" not in response.headers
-                assert (await house.call("GET", f"{url}/readyz")).status_code == 200
+                assert (await other.call("GET", "/readyz")).status_code == 200
             assert house.identity.resolved.count(f"key:{grant.actor.id}") == asked + 2
 
 
 async def test_without_redis_and_identity_nobody_is_let_in(house: House) -> None:
     key, _ = house.identity.api_key("contacts:read")
-    settings = house.settings | {
-        "listen": free_address(),
-        "redis_url": Secret(f"redis://{free_address()}"),
-        "identity_target": free_address(),
-    }
-    async with running_gateway(settings) as url:
-        response = await house.call("GET", f"{url}/v1/contacts", key)
+    alone = {"redis_url": Secret(f"redis://{free_address()}"), "identity_target": free_address()}
+    async with house.beside(**alone) as other:
+        response = await other.call("GET", "/v1/contacts", key)
         assert response.status_code == 503
         assert response.json()["type"].endswith("/unavailable")
-        assert (await house.call("GET", f"{url}/readyz")).status_code == 503
+        assert (await other.call("GET", "/readyz")).status_code == 503
 
 
 async def test_redis_is_found_again_after_it_was_lost(house: House) -> None:

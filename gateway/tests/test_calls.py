@@ -12,7 +12,7 @@ from flownurture.contacts.v1 import contacts_pb2
 from flownurture.feedback.v1.provider_reports_pb2 import TakeProviderReportRequest
 from flownurture.options.v1 import access_pb2
 from flownurture.web.v1.redirect_pb2 import Redirect
-from gateway.tests.house import House, free_address, running_gateway
+from gateway.tests.house import House, free_address
 
 SUBSCRIBED = contacts_pb2.CONTACT_STATUS_SUBSCRIBED
 
@@ -184,10 +184,9 @@ async def test_what_a_service_raises_becomes_a_problem_document(house: House) ->
 
 
 async def test_a_service_that_is_away_is_503(house: House) -> None:
-    settings = house.settings | {"listen": free_address(), "contacts_target": free_address()}
     key, _ = house.identity.api_key("contacts:read")
-    async with running_gateway(settings) as url:
-        response = await house.call("GET", f"{url}/v1/contacts", key)
+    async with house.beside(contacts_target=free_address()) as other:
+        response = await other.call("GET", "/v1/contacts", key)
     assert response.status_code == 503
     assert response.json()["type"].endswith("/unavailable")
 

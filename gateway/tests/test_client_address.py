@@ -2,30 +2,31 @@
 
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from chassis.context import RequestContext
 from gateway.exchange import LONGEST_USER_AGENT
-from gateway.tests.house import House, free_address, running_gateway
+from gateway.tests.house import House, free_address
 
 
 @pytest.fixture(scope="module")
-async def behind(house: House) -> AsyncIterator[dict[int, str]]:
-    """Gateways by the number of proxies that they trust."""
-    settings = [house.settings | {"listen": free_address(), "trusted_proxies": number} for number in (1, 2)]
-    async with running_gateway(settings[0]) as one, running_gateway(settings[1]) as two:
-        yield {0: house.url, 1: one, 2: two}
+async def behind(house: House) -> AsyncIterator[dict[int, House]]:
+    """The house by the number of proxies that its gateway trusts."""
+    async with house.beside(trusted_proxies=1) as one, house.beside(trusted_proxies=2) as two:
+        yield {0: house, 1: one, 2: two}
 
 
-async def stamped(house: House, url: str, *lines: str, user_agent: bytes = b"") -> RequestContext:
+async def stamped(house: House, *lines: str, user_agent: bytes = b"") -> RequestContext:
     """The context, out of a verified stamp, of a log-in with these lines of X-Forwarded-For."""
     request_id = uuid4().hex
     headers = [(b"x-request-id", request_id.encode()), (b"user-agent", user_agent)]
     headers += [(b"x-forwarded-for", line.encode()) for line in lines]
     log_in = {"email": "ines@people.test", "password": "a quiet river bend"}
-    await house.client.post(f"{url}/v1/auth/login", headers=headers, json=log_in)
+    await house.client.post("/v1/auth/login", headers=headers, json=log_in)
     (asked,) = house.services["AuthService"].of(request_id)
     return asked.context
 
@@ -68,9 +69,9 @@ async def stamped(house: House, url: str, *lines: str, user_agent: bytes = b"") 
     ],
 )
 async def test_only_what_our_proxies_add_is_believed(
-    house: House, behind: dict[int, str], proxies: int, lines: list[str], address: str
+    house: House, behind: dict[int, House], proxies: int, lines: list[str], address: str
 ) -> None:
-    assert (await stamped(house, behind[proxies], *lines)).client_address == address
+    assert (await stamped(behind[proxies], *lines)).client_address == address
 
 
 @pytest.mark.parametrize(("local", "address"), [("::1", "::1"), ("127.0.0.1", "127.0.0.1")])
@@ -78,15 +79,18 @@ async def test_a_socket_of_both_versions_tells_both_apart(house: House, local: s
     port = free_address().rpartition(":")[2]
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no sockets of both versions")
-    async with running_gateway(house.settings | {"listen": f"[::]:{port}"}):
-        host = f"[{local}]" if ":" in local else local
-        assert (await stamped(house, f"http://{host}:{port}")).client_address == address
+    host = f"[{local}]" if ":" in local else local
+    async with (
+        house.beside(listen=f"[::]:{port}") as other,
+        httpx.AsyncClient(base_url=f"http://{host}:{port}") as client,
+    ):
+        assert (await stamped(replace(other, client=client))).client_address == address
 
 
 async def test_every_call_carries_the_address_and_only_those_that_begin_sessions_the_name(
     house: House,
 ) -> None:
-    begins = await stamped(house, house.url, user_agent=b"curl/8.5")
+    begins = await stamped(house, user_agent=b"curl/8.5")
     assert (begins.client_address, begins.user_agent) == ("127.0.0.1", "curl/8.5")
     key, _ = house.identity.api_key("contacts:read")
     answer = await house.call("GET", "/v1/contacts", key, headers={"user-agent": "curl/8.5"})
@@ -100,4 +104,4 @@ async def test_every_call_carries_the_address_and_only_those_that_begin_sessions
     ids=["none", "too long", "not ASCII"],
 )
 async def test_a_name_is_cut_to_what_can_be_shown(house: House, told: bytes, kept: str) -> None:
-    assert (await stamped(house, house.url, user_agent=told)).user_agent == kept
+    assert (await stamped(house, user_agent=told)).user_agent == kept

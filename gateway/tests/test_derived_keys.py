@@ -18,7 +18,7 @@ from chassis.identifiers import new_id
 from chassis.secret import Secret
 from gateway.access_tokens import AccessTokenVerifier, KeySet
 from gateway.credentials import Authenticator
-from gateway.tests.house import House, free_address, running_gateway
+from gateway.tests.house import House, free_address
 
 PATH = "/v1/contacts"
 
@@ -182,11 +182,10 @@ async def test_every_change_of_one_character_of_a_derived_key_is_refused_without
 async def test_without_redis_identity_checks_the_chain_each_time(house: House) -> None:
     key, grant = house.identity.api_key("contacts:read", "contacts:write")
     derived = derive(key, scopes=["contacts:read"])
-    settings = house.settings | {"listen": free_address(), "redis_url": Secret(f"redis://{free_address()}")}
-    async with running_gateway(settings) as url:
+    async with house.beside(redis_url=Secret(f"redis://{free_address()}")) as other:
         for _ in range(2):
-            assert (await house.call("GET", f"{url}{PATH}", derived)).status_code == 200
-            assert (await house.call("DELETE", f"{url}{PATH}/{new_id()}", derived)).status_code == 403
+            assert (await other.call("GET", PATH, derived)).status_code == 200
+            assert (await other.call("DELETE", f"{PATH}/{new_id()}", derived)).status_code == 403
         assert house.identity.resolved.count(f"key:{grant.actor.id}") == 4
         await house.identity.revoke(f"key:{grant.actor.id}")
-        assert (await house.call("GET", f"{url}{PATH}", derived)).status_code == 401
+        assert (await other.call("GET", PATH, derived)).status_code == 401

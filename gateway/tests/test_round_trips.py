@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as NotUp
 
 from chassis.derived_key import DerivedKey, derive
 from chassis.secret import Secret
-from gateway.tests.house import House, free_address, running_gateway
+from gateway.tests.house import House, free_address
 
 REQUESTS = 20
 
@@ -80,10 +80,9 @@ async def test_an_admitted_request_is_one_command_and_one_round_trip(
     credential = {"session": token, "key": key, "derived key": derived}[kind]
 
     port = redis.connection_pool.connection_kwargs["port"]
-    settings = house.settings | {"listen": free_address(), "redis_url": Secret(f"redis://127.0.0.1:{port}")}
-    async with running_gateway(settings) as url, commands(redis) as seen:
+    async with house.beside(redis_url=Secret(f"redis://127.0.0.1:{port}")) as other, commands(redis) as seen:
         for _ in range(REQUESTS):
-            answer = await house.call("GET", f"{url}/v1/contacts", credential)
+            answer = await other.call("GET", "/v1/contacts", credential)
             assert answer.status_code == 200
             assert "ratelimit" in answer.headers
     assert seen == ["EVALSHA"] * REQUESTS
@@ -96,10 +95,7 @@ async def test_a_request_that_is_refused_for_its_rate_or_its_scope_is_one_comman
     key, grant = identity.api_key("contacts:read", requests_per_minute=2)
     await identity.fill(f"key:{grant.actor.id}", grant)
     port = redis.connection_pool.connection_kwargs["port"]
-    settings = house.settings | {"listen": free_address(), "redis_url": Secret(f"redis://127.0.0.1:{port}")}
-    async with running_gateway(settings) as url, commands(redis) as seen:
-        answers = [
-            await house.call(method, f"{url}/v1/contacts/x", key) for method in ("DELETE", "DELETE", "GET")
-        ]
+    async with house.beside(redis_url=Secret(f"redis://127.0.0.1:{port}")) as other, commands(redis) as seen:
+        answers = [await other.call(method, "/v1/contacts/x", key) for method in ("DELETE", "DELETE", "GET")]
     assert [answer.status_code for answer in answers] == [403, 403, 429]
     assert seen == ["EVALSHA"] * 3
