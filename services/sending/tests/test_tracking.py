@@ -72,7 +72,8 @@ async def test_a_link_leads_where_it_led_and_the_pixel_is_a_picture(mail: Letter
 
 
 async def test_a_forged_token_is_not_found_and_counts_nothing(tenant: Tenant, mail: Letter) -> None:
-    for token in (mail.pixel[:-1], "A" * 80, mail.links[0][:2] + "B" + mail.links[0][3:]):
+    link = mail.links[0]
+    for token in (mail.pixel[:-1], "A" * 80, link[:2] + ("B" if link[2] != "B" else "C") + link[3:]):
         with pytest.raises(NotFound):
             await tenant(tracking_pb2.FollowLinkRequest(token=token))
         with pytest.raises(NotFound):
