@@ -7,6 +7,7 @@ time, so that a relay started anew does the same.
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections import defaultdict
 from contextlib import suppress
@@ -235,4 +236,6 @@ def _orders_of(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
+    # Also where tests run in the background of a shell, which has what it starts there ignore it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     uvloop.run(_Relay(Path(sys.argv[2])).run(int(sys.argv[1])))
