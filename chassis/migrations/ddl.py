@@ -191,7 +191,7 @@ def create_erasures(added_to: Sequence[str] = (), *, noted_by: str = "scheduler"
     else:
         open_to(noter, "erasures", "INSERT", columns=["organization_id"])
     for table in ("outbox", "inbox", "idempotency_keys", *added_to):
-        _erase_with_the_organization(table)
+        only_add_to(table)
 
 
 def create_standstills() -> None:
@@ -209,7 +209,10 @@ def create_standstills() -> None:
     open_to(f"{schema()}_scheduler", "standstills", "SELECT", columns=["organization_id", "stands_still"])
 
 
-def _erase_with_the_organization(table: str) -> None:
+def only_add_to(table: str) -> None:
+    """Let the app role delete from a table when its organization is erased, and else never; needs its name under `added_to` in
+    `deploy/database/roles.toml`.
+    """
     app = f"{schema()}_app"
     # Restrictive: it narrows what the tenant's policy lets through. Of erasures, too, an organization sees its own row alone.
     op.execute(

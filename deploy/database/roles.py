@@ -39,6 +39,7 @@ class RoleList:
     schemas: tuple[str, ...]
     roles: tuple[Role, ...]
     platform_tables: frozenset[tuple[str, str]]
+    added_to: frozenset[tuple[str, str]]
     across: tuple[AcrossGrant, ...]
 
 
@@ -54,6 +55,12 @@ def role_list() -> RoleList:
         for table, entry in listed["platform_tables"].items()
         for schema in (schemas if entry["schema"] == EVERY else (entry["schema"],))
     }
+    added_to = {
+        (schema, table)
+        for place, tables in listed["added_to"].items()
+        for schema in (schemas if place == EVERY else (place,))
+        for table in tables
+    }
     across = [
         AcrossGrant(
             role,
@@ -65,7 +72,7 @@ def role_list() -> RoleList:
         for entry in listed["across"]
         for role in _spelled_out(entry["role"], schemas)
     ]
-    return RoleList(schemas, tuple(roles), frozenset(platform_tables), tuple(across))
+    return RoleList(schemas, tuple(roles), frozenset(platform_tables), frozenset(added_to), tuple(across))
 
 
 def _spelled_out(role: str, schemas: tuple[str, ...]) -> list[str]:

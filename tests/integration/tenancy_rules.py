@@ -102,6 +102,16 @@ RULES = (
         """,
     ),
     Rule(
+        "a listed table is only added to, and so is no other",
+        f"""
+        SELECT coalesce(listed.name, p.schemaname || '.' || p.tablename)
+        FROM unnest(%(added_to)s::text[]) AS listed (name)
+        FULL JOIN (SELECT * FROM pg_policies p WHERE p.schemaname = ANY(%(schemas)s) AND {_ERASED}) AS p
+          ON listed.name = p.schemaname || '.' || p.tablename
+        WHERE listed.name IS NULL OR p.tablename IS NULL
+        """,
+    ),
+    Rule(
         "a policy across organizations is for a listed role",
         f"""
         SELECT p.schemaname || '.' || p.tablename || ' ' || p.policyname
@@ -187,12 +197,12 @@ def broken_rules(connection: psycopg.Connection, roles: RoleList) -> list[str]:
 
 
 def tenant_policies(connection: psycopg.Connection, roles: RoleList) -> list[tuple[str, str, str]]:
-    """Every policy of a tenant table: its schema, its table, its name."""
+    """Every policy that binds the app role on a tenant table: its schema, its table, its name."""
     return connection.execute(
         f"""
         SELECT p.schemaname, p.tablename, p.policyname FROM ({_TENANT_TABLES}) t
         JOIN pg_policies p ON p.schemaname = t.schema AND p.tablename = t.name
-        WHERE p.policyname = 'tenant' ORDER BY 1, 2
+        WHERE p.policyname IN ('tenant', 'erased') ORDER BY 1, 2, 3
         """,
         _parameters(roles),
     ).fetchall()
@@ -216,6 +226,7 @@ def _parameters(roles: RoleList) -> dict[str, object]:
     return {
         "schemas": list(roles.schemas),
         "platform": [f"{schema}.{table}" for schema, table in roles.platform_tables],
+        "added_to": [f"{schema}.{table}" for schema, table in roles.added_to],
         "across": [f"{grant.role} {grant.table}" for grant in roles.across],
         "roles": [role.name for role in roles.roles],
         "expression": TENANT_EXPRESSION,

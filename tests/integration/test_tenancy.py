@@ -59,6 +59,15 @@ MISTAKES = {
         "CREATE POLICY hidden ON contacts.contacts AS RESTRICTIVE TO contacts_app USING (false)",
         "the app role has one policy, on everything, for its organization alone: contacts.contacts",
     ),
+    "a history that may be deleted from": (
+        "DROP POLICY erased ON sending.message_events",
+        "a listed table is only added to, and so is no other: sending.message_events",
+    ),
+    "a history that nobody listed": (
+        "CREATE POLICY erased ON contacts.lists AS RESTRICTIVE FOR DELETE TO contacts_app"
+        " USING (EXISTS (SELECT FROM contacts.erasures))",
+        "a listed table is only added to, and so is no other: contacts.lists",
+    ),
     "an erasure that nobody noted": (
         "ALTER POLICY erased ON contacts.exports USING (true)",
         "the app role has one policy, on everything, for its organization alone: contacts.exports",
