@@ -3,8 +3,8 @@
 The operations come from the contract, the requests from the table here: an operation without a row makes tests fail.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -376,6 +376,27 @@ class _Asked(dict[str, str]):
         return str(uuid4())
 
 
+# Of a form: its name, and its file's name, content and type.
+Part = tuple[str, tuple[str | None, str, str]]
+
+_UPLOAD: tuple[Part, ...] = (
+    ("options", (None, "{}", "application/json")),
+    ("file", ("a.csv", "email\n", "text/csv")),
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that any client can send: a form where it has parts, else JSON where it has a body."""
+
+    verb: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    parts: Sequence[Part] = ()
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation and how to call it."""
@@ -394,19 +415,26 @@ class Operation:
         self, api: httpx.AsyncClient, credential: str | None, own: Belongings, **elsewhere: str
     ) -> httpx.Response:
         """Call it on what is one's own; ids given by name are put into the path instead."""
+        asked = self.request(credential, own, **elsewhere)
+        return await api.request(
+            asked.verb,
+            asked.path,
+            headers=asked.headers,
+            params=asked.query,
+            json=asked.body,
+            files=asked.parts or None,
+        )
+
+    def request(self, credential: str | None, own: Belongings, **elsewhere: str) -> Request:
+        """What such a call sends."""
         path = self.endpoint.template.text
         for variable in self.endpoint.template.variables:
             path = path.replace(f"{{{variable}}}", elsewhere.get(variable) or own[variable])
         headers = authorization(credential) if credential is not None else {}
         if self.endpoint.is_upload:
-            parts = [
-                ("options", (None, "{}", "application/json")),
-                ("file", ("a.csv", "email\n", "text/csv")),
-            ]
-            return await api.request(self.endpoint.verb, path, headers=headers, files=parts)
+            return Request(self.endpoint.verb, path, headers, parts=_UPLOAD)
         body = BODIES.get(self.name, _nothing)(own) if self.endpoint.body else None
-        query = QUERIES.get(self.name, {})
-        return await api.request(self.endpoint.verb, path, headers=headers, json=body, params=query)
+        return Request(self.endpoint.verb, path, headers, QUERIES.get(self.name, {}), body)
 
 
 def operation(name: str) -> Operation:
