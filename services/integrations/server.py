@@ -19,7 +19,7 @@ from chassis.soundings import Soundings, events_of
 from chassis.vault.settings import wrapping_of
 from chassis.vault.vault import Vault
 from services.integrations.ai.earlier_mails import EarlierMails
-from services.integrations.ai.language_model import LanguageModel
+from services.integrations.ai.language_model import language_model
 from services.integrations.ai.mail_checks import MailChecks
 from services.integrations.ai.tools import Tools
 from services.integrations.api.authorizations import AuthorizationApi
@@ -66,7 +66,7 @@ async def serve(settings: IntegrationsSettings) -> None:
         contacts = await process.enter(
             Peer(settings.contacts_target, "contacts", process.stamper, process.tls)
         )
-        model = await process.enter(LanguageModel(settings))
+        model = await process.enter(language_model(settings))
         identity = await process.enter(
             Peer(settings.identity_target, "identity", process.stamper, process.tls)
         )

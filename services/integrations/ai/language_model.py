@@ -1,34 +1,25 @@
-"""The language model that the operator chose, behind any API that is compatible with OpenAI's chat completions
-(https://platform.openai.com/docs/api-reference/chat).
+"""What is asked of the language model that the operator chose, if any; how that is asked is in `chat_completions.py`.
 
 What it is told and what it answers is the organization's: neither is logged, nor part of any error.
 """
 
-import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
-
-import openai
-from openai import AsyncOpenAI, AsyncStream
-from openai.types.chat import ChatCompletionChunk, ChatCompletionFunctionToolParam, ChatCompletionMessageParam
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from chassis.errors import Unavailable
-from chassis.logs import logger
 from services.integrations.ai.settings import AiSettings
 from services.integrations.ai.spending import Spending
 
-# Seconds. A model thinks before it says something; what it says then comes word by word.
-_TIMEOUT = openai.Timeout(connect=5.0, read=60.0, write=10.0, pool=5.0)
-# After time-outs, refused connections, 429 and 5xx, with growing pauses or those that Retry-After asks for.
-_RETRIES = 2
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
 
-# A token is a byte at least. What an API adds to what it is told, and how many bytes make a token where it does not say.
+# A token is a byte at least. What an API adds to what it is told.
 _ADDED_TOKENS = 1_000
-_BYTES_IN_A_TOKEN = 3
 
-Message: TypeAlias = ChatCompletionMessageParam
-Tool: TypeAlias = ChatCompletionFunctionToolParam
+Message: TypeAlias = "ChatCompletionMessageParam"
+Tool: TypeAlias = "ChatCompletionFunctionToolParam"
 
 
 class NoLanguageModel(Unavailable):
@@ -63,133 +54,77 @@ class Reply:
     calls: Sequence[Call]
 
 
-class LanguageModel:
-    """Asks it. An async context manager."""
+class LanguageModel(ABC):
+    """Is asked. An async context manager."""
 
-    def __init__(self, settings: AiSettings) -> None:
-        self._client: AsyncOpenAI | None = None
-        self._name = settings.ai_model or ""
-        # At its lower levels it logs what is asked.
-        logging.getLogger("openai").setLevel(logging.WARNING)
-        if settings.ai_base_url:
-            self._client = AsyncOpenAI(
-                base_url=settings.ai_base_url,
-                api_key=settings.ai_api_key.reveal() if settings.ai_api_key else "none",
-                organization="",
-                project="",
-                timeout=_TIMEOUT,
-                max_retries=_RETRIES,
-            )
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
 
-    async def __aenter__(self) -> Self:
-        return self
+    @abstractmethod
+    async def __aexit__(self, *_: object) -> None: ...
 
-    async def __aexit__(self, *_: object) -> None:
-        if self._client is not None:
-            await self._client.close()
-
+    @abstractmethod
     def require(self) -> None:
         """Raise NoLanguageModel unless there is one."""
-        if self._client is None:
-            raise NoLanguageModel
 
-    async def answer(
+    @abstractmethod
+    def answer(
         self, messages: Sequence[Message], form: Form, *, most_tokens: int, spending: Spending
     ) -> AsyncGenerator[str, None]:
         """The pieces of an answer as they come, of so many tokens at most. Raises Unavailable.
 
         What it cost is spent however it ends; where the API does not say, by the bytes of question and answer.
         """
-        client = self._client
-        if client is None:
-            raise NoLanguageModel
-        told, said = None, 0
-        try:
-            async with await self._asked(client, messages, form, most_tokens) as chunks:
-                async for chunk in chunks:
-                    told = chunk.usage.total_tokens if chunk.usage else told
-                    for choice in chunk.choices:
-                        if piece := _readable(choice.delta.content):
-                            said += len(piece.encode())
-                            yield piece
-        except (openai.OpenAIError, OSError, ValueError) as error:
-            raise _unavailable(error) from None
-        finally:
-            if told is not None:
-                spending.spend(told)
-            elif said:
-                spending.spend((_bytes_of(messages) + said) // _BYTES_IN_A_TOKEN)
 
+    @abstractmethod
     async def reply(
         self, messages: Sequence[Message], tools: Sequence[Tool], *, most_tokens: int, spending: Spending
     ) -> Reply:
         """One answer as a whole, of so many tokens at most, by a model that may ask for these tools. Raises Unavailable."""
-        client = self._client
-        if client is None:
-            raise NoLanguageModel
-        try:
-            answer = await client.chat.completions.create(
-                model=self._name,
-                messages=messages,
-                tools=tools or openai.omit,
-                max_completion_tokens=most_tokens,
-            )
-            said = answer.choices[0].message
-            calls = [
-                Call(*map(_readable, (each.id, each.function.name, each.function.arguments)))
-                for each in said.tool_calls or ()
-                if each.type == "function"
-            ]
-        except (openai.OpenAIError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise _unavailable(error) from None
-        text = _readable(said.content)
-        if answer.usage is not None:
-            spending.spend(answer.usage.total_tokens)
-        else:
-            spending.spend((_bytes_of(messages) + len(text.encode())) // _BYTES_IN_A_TOKEN)
-        return Reply(text, calls)
 
-    async def _asked(
-        self, client: AsyncOpenAI, messages: Sequence[Message], form: Form, most_tokens: int
-    ) -> AsyncStream[ChatCompletionChunk]:
-        return await client.chat.completions.create(
-            model=self._name,
-            messages=messages,
-            response_format={
-                "type": "json_schema",
-                "json_schema": {"name": form.name, "schema": form.schema, "strict": True},
-            },
-            max_completion_tokens=most_tokens,
-            stream=True,
-            stream_options={"include_usage": True},
-        )
+
+class _NotSetUp(LanguageModel):
+    """Tells whoever asks that there is none."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def require(self) -> None:
+        raise NoLanguageModel
+
+    async def answer(
+        self, messages: Sequence[Message], form: Form, *, most_tokens: int, spending: Spending
+    ) -> AsyncGenerator[str, None]:
+        raise NoLanguageModel
+        yield
+
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[Tool], *, most_tokens: int, spending: Spending
+    ) -> Reply:
+        raise NoLanguageModel
+
+
+def language_model(settings: AiSettings) -> LanguageModel:
+    """The one that the operator chose, or one that tells whoever asks that there is none."""
+    if not settings.ai_base_url:
+        return _NotSetUp()
+    # Where there is none its client, a quarter of what the process would load, is not loaded.
+    from services.integrations.ai.chat_completions import ChatCompletions  # noqa: PLC0415
+
+    return ChatCompletions(settings)
 
 
 def most_tokens_of(messages: Sequence[Message], answer_tokens: int) -> int:
     """How many tokens question and answer may cost together, at most."""
-    return _bytes_of(messages) + _ADDED_TOKENS + answer_tokens
+    return bytes_of(messages) + _ADDED_TOKENS + answer_tokens
 
 
-def _bytes_of(messages: Sequence[Message]) -> int:
+def bytes_of(messages: Sequence[Message]) -> int:
+    """How long they are."""
     return sum(
         len(str(message.get(part) or "").encode())
         for message in messages
         for part in ("content", "tool_calls")
     )
-
-
-def _readable(text: str | None) -> str:
-    """It, without halves of characters, which JSON can spell."""
-    return (text or "").encode(errors="replace").decode()
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    # An error of the API may quote what was asked: only its kind is told.
-    logger().warning(
-        "language_model_failed", kind=type(error).__name__, status=getattr(error, "status_code", None)
-    )
-    if isinstance(error, openai.RateLimitError):
-        return Unavailable("The AI provider takes no more at the moment.")
-    if isinstance(error, openai.APIStatusError) and error.status_code < 500:
-        return Unavailable("The AI provider refuses what it is asked: the platform's operator has to look.")
-    return Unavailable("The AI provider does not answer at the moment.")

@@ -10,7 +10,7 @@ from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
 from chassis.stamp import Stamper, StampVerifier
 from services.integrations.ai.earlier_mails import EarlierMails
-from services.integrations.ai.language_model import LanguageModel
+from services.integrations.ai.language_model import language_model
 from services.integrations.ai.mail_checks import MailChecks
 from services.integrations.ai.tests.model_server import ModelServer, serving
 from services.integrations.ai.tests.neighbours import Sending
@@ -104,7 +104,7 @@ async def without_a_model(
 def _serving(settings: IntegrationsSettings, database: Database, sending: Peer) -> RpcServer:
     verifier = StampVerifier("integrations", settings.stamp_trusted_keys)
     server = RpcServer("integrations", "127.0.0.1:0", verifier, database)
-    model = LanguageModel(settings)
+    model = language_model(settings)
     # Nobody is there to read from but who looks at drafts.
     copilot = CopilotApi(database, model, Tools(sending, sending))
     return server.add(

@@ -12,7 +12,7 @@ import pytest
 from chassis.database import Database
 from chassis.errors import DomainError, PermissionDenied, Unavailable
 from chassis.tests.deadlines import until
-from services.integrations.ai import language_model
+from services.integrations.ai import chat_completions
 from services.integrations.ai.answers import inert
 from services.integrations.ai.tests.conftest import KEY
 from services.integrations.ai.tests.model_server import (
@@ -127,7 +127,7 @@ async def test_an_answer_that_is_none_is_unavailable_quotes_nothing_and_holds_no
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that waits for a model for a moment only, and otherwise as it does."""
-    monkeypatch.setattr(language_model, "_TIMEOUT", openai.Timeout(5, read=0.05))
+    monkeypatch.setattr(chat_completions, "_TIMEOUT", openai.Timeout(5, read=0.05))
 
 
 @pytest.mark.usefixtures("hasty")

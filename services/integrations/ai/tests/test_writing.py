@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -121,6 +123,11 @@ async def test_a_fence_around_the_answer_is_no_flaw(tenant: Tenant, model: Model
 async def test_without_a_model_it_is_unavailable_and_says_why(without_a_model: Tenant) -> None:
     with pytest.raises(Unavailable, match="No AI provider is configured"):
         await without_a_model.write()
+
+
+def test_its_client_is_not_loaded_where_there_is_no_model() -> None:
+    looks = "import sys, services.integrations.server; sys.exit('openai' in sys.modules)"
+    assert subprocess.run((sys.executable, "-c", looks), check=False).returncode == 0
 
 
 async def test_below_the_plan_nothing_is_asked(tenant: Tenant, model: ModelServer) -> None:
