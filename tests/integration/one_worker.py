@@ -9,8 +9,8 @@ _HOUSES = (
     "services/sending/tests/test_kills.py",
     "services/sending/tests/test_processes.py",
 )
-# They are in nobody's house, or in one of their own. They are begun as early, by another worker, and not left for the end: each
-# takes long, and the others would wait for it.
+# They are in nobody's house, or in one of their own, or kill parts of one, which another worker has for them. They are begun as early as
+# the others, and not left for the end: each takes long, and all would wait for it.
 _APART = "tests/integration/ apart"
 _OUTSIDE_THE_HOUSE = (
     "tests/docs/",
@@ -25,9 +25,12 @@ _OUTSIDE_THE_HOUSE = (
     "tests/integration/test_secrets.py",
     "tests/integration/test_startup.py",
     "tests/integration/test_suppression_stories.py",
+    "tests/integration/test_survival.py",
+    "tests/integration/test_sync_kills.py",
     "tests/integration/test_sync_runs.py",
     "tests/integration/test_syncing.py",
     "tests/integration/test_tenancy.py",
+    "tests/integration/test_webhook_kills.py",
 )
 
 
