@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-import aiohttp
 import grpc.aio
 import httpx
 import pytest
@@ -27,7 +26,8 @@ from proto.house_rules import PROCESSES
 from services.identity.plans import Plan, entitlements
 from services.identity.scopes import SCOPES
 from tests.integration.house import House
-from tests.integration.operations import ALIKE, ENDPOINTS, Belongings, Operation, Request, operation
+from tests.integration.operations import ALIKE, ENDPOINTS, Belongings, Operation, operation
+from tests.integration.quick_client import QuickClient
 from tests.integration.team import member_of
 from tests.integration.tenants import Tenant, make_key, sign_up
 from tests.integration.test_isolation import furnish
@@ -152,9 +152,8 @@ async def api(house: House) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def gateway(house: House) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that is quick: with the other one most of the time of so many requests was its own."""
-    async with aiohttp.ClientSession(house.gateway_url, timeout=aiohttp.ClientTimeout(30)) as gateway:
+async def gateway(house: House) -> AsyncIterator[QuickClient]:
+    async with QuickClient(house.gateway_url) as gateway:
         yield gateway
 
 
@@ -285,7 +284,7 @@ async def keys_of_each_scope(tenant: Tenant) -> list[Caller]:
 
 
 async def test_the_gateway_answers_every_caller_as_the_contract_says(
-    gateway: aiohttp.ClientSession, cast: Cast, record_property: RecordProperty
+    gateway: QuickClient, cast: Cast, record_property: RecordProperty
 ) -> None:
     matrix = Matrix()
 
@@ -318,31 +317,13 @@ async def test_the_gateway_answers_every_caller_as_the_contract_says(
 
 
 async def call(
-    gateway: aiohttp.ClientSession, wanted: Operation, credential: str | None, own: Belongings | None = None
+    gateway: QuickClient, wanted: Operation, credential: str | None, own: Belongings | None = None
 ) -> Answer:
     """The answer to the operation's request; without `own` it names things that nobody has."""
     nobodys = Nobodys(number=ALIKE["number"], provider=ALIKE["provider"])
-    asked = wanted.request(credential, own or nobodys)
-    async with gateway.request(
-        asked.verb,
-        asked.path,
-        headers=asked.headers,
-        params=asked.query,
-        json=asked.body,
-        data=form(asked) if asked.parts else None,
-    ) as answer:
-        # All of it, so that the connection can be used again.
-        body = await answer.read()
+    answer = await gateway.ask(wanted.request(credential, own or nobodys))
     is_problem = answer.content_type == "application/problem+json"
-    return answer.status, json.loads(body)["type"].rpartition("/")[2] if is_problem else ""
-
-
-def form(asked: Request) -> aiohttp.FormData:
-    """The parts of an upload."""
-    data = aiohttp.FormData()
-    for name, (file, content, kind) in asked.parts:
-        data.add_field(name, content, filename=file, content_type=kind)
-    return data
+    return answer.status, json.loads(answer.body)["type"].rpartition("/")[2] if is_problem else ""
 
 
 class Nobodys(dict[str, str]):
