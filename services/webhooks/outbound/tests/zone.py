@@ -43,7 +43,8 @@ class Zone(asyncio.DatagramProtocol):
             self._fill(answer, name, kind)
         except LookupError:
             answer.set_rcode(dns.rcode.SERVFAIL)
-        self._transport.sendto(answer.to_wire(), sender)
+        # In the order of the records, which else is another each time.
+        self._transport.sendto(answer.to_wire(want_shuffle=False), sender)
 
     def _fill(self, answer: dns.message.Message, name: str, kind: str) -> None:
         while target := self._find(name, "CNAME"):
