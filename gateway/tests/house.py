@@ -1,6 +1,5 @@
 """A gateway on a real socket, and what a test may say to it and look at behind it."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from typing import Any
 import httpx
 
 from chassis.stamp import Stamper
+from deploy.local.servers.program import free_port
 from gateway.admission import SCRIPT
 from gateway.application import Application
 from gateway.http_server import HttpServer
@@ -64,6 +64,4 @@ async def running_gateway(settings: dict[str, Any]) -> AsyncIterator[str]:
 
 def free_address() -> str:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from deploy.demo.waiting import until
+from deploy.local.servers.program import free_port
 from tests.integration.house import House
 
 _ROOT = Path(__file__).parents[2]
@@ -37,7 +37,8 @@ class SecondProcess:
             stderr=asyncio.subprocess.DEVNULL,
         )
         async with httpx.AsyncClient(verify=False) as client:
-            await until(lambda: _is_ready(client, self._ready_url), bool, seconds=_START_SECONDS)
+            is_ready = await until(lambda: _is_ready(client, self._ready_url), bool, seconds=_START_SECONDS)
+        assert is_ready, f"{self._module} does not become ready"
 
     async def kill(self) -> None:
         """As the system would, with no time to say anything."""
@@ -97,7 +98,7 @@ def mortal_integrations(
 async def _second(
     house: House, name: str, module: str, readiness: str, otherwise: Mapping[str, str]
 ) -> AsyncIterator[tuple[SecondProcess, str]]:
-    ports = {setting: f"127.0.0.1:{_free_port()}" for setting in ("LISTEN", "METRICS_LISTEN")}
+    ports = {setting: f"127.0.0.1:{free_port()}" for setting in ("LISTEN", "METRICS_LISTEN")}
     environment = _environment_of(house.pid(name)) | ports | dict(otherwise)
     process = SecondProcess(module, environment, f"http://{ports[readiness]}/readyz")
     try:
@@ -117,9 +118,3 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
 def _environment_of(pid: int | None) -> dict[str, str]:
     entries = Path(f"/proc/{pid}/environ").read_bytes().decode().rstrip("\0").split("\0")
     return dict(entry.split("=", 1) for entry in entries)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -3,13 +3,20 @@
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from signal import SIGINT, SIGKILL
 from time import monotonic, sleep
 from typing import Any, Protocol
 
 HOST = "127.0.0.1"
 _LOOK_AGAIN_SECONDS = 0.02
+
+# Below what systems hand out to whoever connects or asks for any port, and beside what houses choose from (deploy/local/ports.py).
+_FREE_RANGE = range(10_000, 20_000)
+# Not that of tests, which begins alike in each of them.
+_CHANCE = SystemRandom()
 
 
 class ServerNotReady(Exception):
@@ -84,10 +91,12 @@ def listens(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on now, and that the system gives nobody before it is used."""
+    while True:
+        port = _CHANCE.choice(_FREE_RANGE)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind((HOST, port))
+            return port
 
 
 def _tail(log: Path) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from chassis.secret import Secret
 from chassis.settings import EventsSettings
 from chassis.stamp import Stamper
 from chassis.tests.deadlines import until
+from deploy.local.servers.program import free_port
 from flownurture.contacts.v1 import contacts_pb2, imports_pb2
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_COMPLAINT
@@ -35,9 +35,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def free_address() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @asynccontextmanager

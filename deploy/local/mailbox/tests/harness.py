@@ -1,7 +1,6 @@
 """A mailbox process on free ports, and how tests talk to it."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any, cast
 import httpx
 
 from deploy.local.mailbox.settings import host_and_port
+from deploy.local.servers.program import free_port
 
 DEADLINE = 20
 
@@ -43,9 +43,7 @@ class Mailbox:
 
 
 def free_address() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @contextmanager
