@@ -109,7 +109,7 @@ promtool: .tools/promtool ## Fetch promtool for the test of alerts, where that c
 
 .PHONY: test
 test: install chromium opendkim npm promtool ## Run the whole suite against real servers
-	@python -m pytest -n 3
+	@python -m pytest -n 2
 
 FUZZ_EXAMPLES ?= 200
 FUZZ_MAILS ?= 20000
