@@ -40,7 +40,8 @@ class Presence:
                 self._gone_since = monotonic()
             left = min(self._gone_since + _PATIENCE - monotonic(), at_most)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._here.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._here.wait()
         return self._here.is_set()
 
     async def _watch_forever(self) -> None:

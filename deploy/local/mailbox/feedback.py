@@ -92,7 +92,8 @@ class Feedback:
 
     async def _wait(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._scheduled.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._scheduled.wait()
 
     def _due(self) -> list[_Report]:
         with self._store.reading() as connection:
