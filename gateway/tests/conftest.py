@@ -11,8 +11,9 @@ from redis.asyncio import Redis
 from chassis.rpc.server import RpcServer
 from chassis.secret import Secret
 from chassis.stamp import StampVerifier
+from deploy.local.servers.program import free_address
 from gateway.endpoints import contract_files
-from gateway.tests.house import House, free_address, running_gateway
+from gateway.tests.house import House, running_gateway
 from gateway.tests.upstream import AUDIENCE, ISSUER, Identity, Upstream, stamp_keys
 
 DOMAINS = (

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from chassis.stamp import Stamper
-from deploy.local.servers.program import free_port
+from deploy.local.servers.program import free_address
 from gateway.admission import SCRIPT
 from gateway.application import Application
 from gateway.http_server import HttpServer
@@ -60,8 +60,3 @@ async def running_gateway(settings: dict[str, Any]) -> AsyncIterator[str]:
         routes = [*await api_routes(upstreams, gate), *own_routes(loaded, readiness)]
         await stack.enter_async_context(HttpServer(Application(routes), loaded.listen, readiness.drain))
         yield f"http://{loaded.listen}"
-
-
-def free_address() -> str:
-    """A port that nobody listens on."""
-    return f"127.0.0.1:{free_port()}"

@@ -8,9 +8,10 @@ from typing import Any
 
 from chassis.context import RequestContext
 from chassis.secret import Secret
+from deploy.local.servers.program import free_address
 from flownurture.identity.v1.admission_pb2 import Grant
 from gateway.shared_calls import SharedCalls
-from gateway.tests.house import House, free_address
+from gateway.tests.house import House
 
 
 @asynccontextmanager

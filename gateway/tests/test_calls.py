@@ -8,11 +8,12 @@ from google.api.httpbody_pb2 import HttpBody
 from chassis.context import ActorKind, RequestContext
 from chassis.errors import Conflict, DeadlineExceeded, FailedPrecondition, FieldViolation, InvalidRequest
 from chassis.identifiers import new_id
+from deploy.local.servers.program import free_address
 from flownurture.contacts.v1 import contacts_pb2
 from flownurture.feedback.v1.provider_reports_pb2 import TakeProviderReportRequest
 from flownurture.options.v1 import access_pb2
 from flownurture.web.v1.redirect_pb2 import Redirect
-from gateway.tests.house import House, free_address
+from gateway.tests.house import House
 
 SUBSCRIBED = contacts_pb2.CONTACT_STATUS_SUBSCRIBED
 

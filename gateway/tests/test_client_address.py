@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from chassis.context import RequestContext
+from deploy.local.servers.program import free_address
 from gateway.exchange import LONGEST_USER_AGENT
-from gateway.tests.house import House, free_address
+from gateway.tests.house import House
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from chassis.derived_key import DerivedKey, derive
 from chassis.errors import Unauthenticated
 from chassis.identifiers import new_id
 from chassis.secret import Secret
+from deploy.local.servers.program import free_address
 from gateway.access_tokens import AccessTokenVerifier, KeySet
 from gateway.credentials import Authenticator
-from gateway.tests.house import House, free_address
+from gateway.tests.house import House
 
 PATH = "/v1/contacts"
 

@@ -12,9 +12,10 @@ import pytest
 
 from chassis.errors import NotFound, Unavailable
 from chassis.tests.deadlines import until
+from deploy.local.servers.program import free_address
 from flownurture.integrations.v1.writing_pb2 import MailPiece, SubjectLine, WriteMailEvent, WrittenMail
 from gateway.event_streams import takes_events
-from gateway.tests.house import House, free_address
+from gateway.tests.house import House
 from gateway.tests.processes import environment, gateway_process, ready
 
 RPC, PATH = "WriteMail", "/v1/ai/write"

@@ -9,8 +9,9 @@ from google.protobuf.message import Message
 from chassis import tracing
 from chassis.context import RequestContext
 from chassis.tests.deadlines import until
+from deploy.local.servers.program import free_address
 from flownurture.contacts.v1 import contacts_pb2
-from gateway.tests.house import House, free_address
+from gateway.tests.house import House
 from gateway.tests.processes import environment, gateway_process, ready
 
 

@@ -13,7 +13,8 @@ import pytest
 from chassis.api_key import ApiKey
 from chassis.derived_key import derive
 from chassis.identifiers import new_id
-from gateway.tests.house import House, free_address
+from deploy.local.servers.program import free_address
+from gateway.tests.house import House
 from gateway.tests.processes import environment, gateway_process, ready
 
 PATH = "/v1/contacts"

@@ -15,7 +15,8 @@ from redis.exceptions import ConnectionError as NotUp
 
 from chassis.derived_key import DerivedKey, derive
 from chassis.secret import Secret
-from gateway.tests.house import House, free_address
+from deploy.local.servers.program import free_address
+from gateway.tests.house import House
 
 REQUESTS = 20
 

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chassis.rpc.server import RpcServer
 from chassis.stamp import StampVerifier
 from chassis.tests.certificates import Authority
-from gateway.tests.house import House, free_address
+from deploy.local.servers.program import free_address
+from gateway.tests.house import House
 from gateway.tests.processes import environment, gateway_process, ready
 
 

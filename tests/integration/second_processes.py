@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from deploy.demo.waiting import until
-from deploy.local.servers.program import free_port
+from deploy.local.servers.program import free_address
 from tests.integration.house import House
 
 _ROOT = Path(__file__).parents[2]
@@ -98,7 +98,7 @@ def mortal_integrations(
 async def _second(
     house: House, name: str, module: str, readiness: str, otherwise: Mapping[str, str]
 ) -> AsyncIterator[tuple[SecondProcess, str]]:
-    ports = {setting: f"127.0.0.1:{free_port()}" for setting in ("LISTEN", "METRICS_LISTEN")}
+    ports = {setting: free_address() for setting in ("LISTEN", "METRICS_LISTEN")}
     environment = _environment_of(house.pid(name)) | ports | dict(otherwise)
     process = SecondProcess(module, environment, f"http://{ports[readiness]}/readyz")
     try:

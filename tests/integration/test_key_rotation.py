@@ -16,7 +16,8 @@ from chassis.database import Database
 from chassis.rpc.server import RpcServer
 from chassis.stamp import StampVerifier
 from deploy.demo.waiting import until
-from gateway.tests.house import free_address, running_gateway
+from deploy.local.servers.program import free_address
+from gateway.tests.house import running_gateway
 from services.identity.server import servicers
 from services.identity.settings import IdentitySettings
 from tests.integration.tenants import authorization

@@ -13,9 +13,10 @@ import pytest
 from chassis.database import Database
 from chassis.rpc.server import RpcServer
 from chassis.stamp import StampVerifier
+from deploy.local.servers.program import free_address
 from flownurture.sending.v1 import messages_pb2
 from flownurture.suppression.v1 import suppressions_pb2
-from gateway.tests.house import free_address, running_gateway
+from gateway.tests.house import running_gateway
 from services.sending.feedback.api import ProviderReportApi
 from services.sending.feedback.intake import Intake
 from services.sending.feedback.origins import Origins

@@ -1,11 +1,11 @@
 """What the servers from wheels have in common: a command, who runs it, and when it is ready."""
 
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
-from random import SystemRandom
 from signal import SIGINT, SIGKILL
 from time import monotonic, sleep
 from typing import Any, Protocol
@@ -13,10 +13,10 @@ from typing import Any, Protocol
 HOST = "127.0.0.1"
 _LOOK_AGAIN_SECONDS = 0.02
 
-# Below what systems hand out to whoever connects or asks for any port, and beside what houses choose from (deploy/local/ports.py).
-_FREE_RANGE = range(10_000, 20_000)
-# Not that of tests, which begins alike in each of them.
-_CHANCE = SystemRandom()
+# Below what systems hand out to whoever connects or asks for any port, beside what houses choose from (deploy/local/ports.py), and of each
+# process its own.
+_FIRST_PORT = 10_000 + os.getpid() % 100 * 100
+_ports = cycle(range(_FIRST_PORT, _FIRST_PORT + 100))
 
 
 class ServerNotReady(Exception):
@@ -91,12 +91,13 @@ def listens(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now, and that the system gives nobody before it is used."""
-    while True:
-        port = _CHANCE.choice(_FREE_RANGE)
-        with socket.socket() as listener, suppress(OSError):
-            listener.bind((HOST, port))
-            return port
+    """A port that nobody takes until its program listens, nor while that is dead."""
+    return next(port for port in _ports if not listens(port))
+
+
+def free_address() -> str:
+    """The same, as host:port."""
+    return f"{HOST}:{free_port()}"
 
 
 def _tail(log: Path) -> str:

@@ -23,7 +23,7 @@ from chassis.secret import Secret
 from chassis.settings import EventsSettings
 from chassis.stamp import Stamper
 from chassis.tests.deadlines import until
-from deploy.local.servers.program import free_port
+from deploy.local.servers.program import free_address
 from flownurture.contacts.v1 import contacts_pb2, imports_pb2
 from flownurture.events.v1.envelope_pb2 import Envelope
 from flownurture.sending.v1.messages_pb2 import SUPPRESSION_REASON_COMPLAINT
@@ -32,10 +32,6 @@ from services.contacts.tests.tenant import Tenant, Workers
 
 Environment = Callable[[str], dict[str, str]]
 ROOT = Path(__file__).parents[3]
-
-
-def free_address() -> str:
-    return f"127.0.0.1:{free_port()}"
 
 
 @asynccontextmanager

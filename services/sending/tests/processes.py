@@ -7,14 +7,13 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from subprocess import Popen
 from typing import Self
 
 import psutil
 
-from deploy.local.servers.program import HOST, Server, listens, start
+from deploy.local.servers.program import Server, start
 from deploy.local.state import SOURCES
 from deploy.local.supervisor.program import PythonProgram
 
@@ -25,9 +24,6 @@ _MODULES = {
     "feedback": "services.sending.feedback",
     "workflows": "services.sending.workflows",
 }
-# Below what systems hand out for outgoing connections, and of each test process its own.
-_FIRST_PORT = 20_000 + os.getpid() % 120 * 100
-_ports = cycle(range(_FIRST_PORT, _FIRST_PORT + 100))
 
 # A start takes two seconds, on a machine that has nothing else to do.
 _PATIENCE_SECONDS = 120.0
@@ -35,16 +31,6 @@ _END_SECONDS = 30.0
 _TAIL_LINES = 20
 # Tracebacks are a line, and the whole of it is long.
 _LINE_CHARACTERS = 400
-
-
-def free_port() -> int:
-    """A port that nobody takes until its program listens, nor while that is dead."""
-    return next(port for port in _ports if not listens(port))
-
-
-def free_address() -> str:
-    """The same, as host:port."""
-    return f"{HOST}:{free_port()}"
 
 
 @dataclass(frozen=True, slots=True)

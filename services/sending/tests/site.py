@@ -21,11 +21,11 @@ from deploy.local.environment import Addresses, owner_url, process_environment
 from deploy.local.secrets import Secrets
 from deploy.local.servers.nats import Nats
 from deploy.local.servers.postgres import Postgres
-from deploy.local.servers.program import HOST, Server
+from deploy.local.servers.program import HOST, Server, free_address, free_port
 from deploy.local.servers.unprivileged import remove_outside
 from deploy.nats.provision import provision
 from deploy.nats.users import ADMIN, render_users
-from services.sending.tests.processes import House, free_address, free_port, service_process
+from services.sending.tests.processes import House, service_process
 from services.sending.tests.recording_relay import Record, RecordingRelay
 
 _SERVERS = ("postgresql", "nats", "relay")

@@ -21,12 +21,12 @@ from chassis.secret import Secret
 from chassis.stamp import Stamper
 from chassis.tests.broker import PASSWORD, Broker, provision
 from chassis.tests.deadlines import until
-from deploy.local.servers.program import HOST, Server
+from deploy.local.servers.program import HOST, Server, free_address
 from flownurture.sending.v1 import campaigns_pb2
 from flownurture.suppression.v1 import unsubscribe_pb2
 from services.sending.fan_out import FanOut
 from services.sending.tests.audience import Audience
-from services.sending.tests.processes import House, free_address, service_process
+from services.sending.tests.processes import House, service_process
 from services.sending.tests.relay import MailRelay
 from services.sending.tests.tenant import Tenant
 from services.sending.unsubscribe_links import UnsubscribeLinks

@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx
 
 from deploy.local.mailbox.settings import host_and_port
-from deploy.local.servers.program import free_port
+from deploy.local.servers.program import free_address
 
 DEADLINE = 20
 
@@ -40,10 +40,6 @@ class Mailbox:
             time.sleep(0.05)
         (message,) = found
         return message
-
-
-def free_address() -> str:
-    return f"127.0.0.1:{free_port()}"
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from email.policy import default
 from pathlib import Path
 from typing import cast
 
-from deploy.local.mailbox.tests.harness import Mailbox, free_address, running
+from deploy.local.mailbox.tests.harness import Mailbox, running
+from deploy.local.servers.program import free_address
 
 MAIL = "From: news@shop.test\r\nMessage-ID: <1@shop.test>\r\nSubject: Grüße\r\n\r\nHallo Ümläut\r\n".encode()
 

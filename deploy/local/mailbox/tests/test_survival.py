@@ -7,7 +7,8 @@ import threading
 from pathlib import Path
 from smtplib import SMTPException, SMTPServerDisconnected
 
-from deploy.local.mailbox.tests.harness import Mailbox, free_address, running
+from deploy.local.mailbox.tests.harness import Mailbox, running
+from deploy.local.servers.program import free_address
 
 SENDERS = 6
 
