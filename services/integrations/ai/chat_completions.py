@@ -4,7 +4,6 @@
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from typing import Self
 
 import openai
 from openai import AsyncOpenAI, AsyncStream
@@ -41,14 +40,8 @@ class ChatCompletions(LanguageModel):
             max_retries=_RETRIES,
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
-
-    def require(self) -> None:
-        """There is one."""
 
     async def answer(
         self, messages: Sequence[Message], form: Form, *, most_tokens: int, spending: Spending

@@ -3,10 +3,11 @@
 What it is told and what it answers is the organization's: neither is logged, nor part of any error.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from chassis.errors import Unavailable
 from services.integrations.ai.settings import AiSettings
@@ -54,16 +55,9 @@ class Reply:
     calls: Sequence[Call]
 
 
-class LanguageModel(ABC):
-    """Is asked. An async context manager."""
+class LanguageModel(AbstractAsyncContextManager["LanguageModel"]):
+    """Is asked, from entering to leaving."""
 
-    @abstractmethod
-    async def __aenter__(self) -> Self: ...
-
-    @abstractmethod
-    async def __aexit__(self, *_: object) -> None: ...
-
-    @abstractmethod
     def require(self) -> None:
         """Raise NoLanguageModel unless there is one."""
 
@@ -86,9 +80,6 @@ class LanguageModel(ABC):
 class _NotSetUp(LanguageModel):
     """Tells whoever asks that there is none."""
 
-    async def __aenter__(self) -> Self:
-        return self
-
     async def __aexit__(self, *_: object) -> None: ...
 
     def require(self) -> None:
@@ -110,7 +101,7 @@ def language_model(settings: AiSettings) -> LanguageModel:
     """The one that the operator chose, or one that tells whoever asks that there is none."""
     if not settings.ai_base_url:
         return _NotSetUp()
-    # Where there is none its client, a quarter of what the process would load, is not loaded.
+    # Where there is none its client, a fifth of what the process would load, is not loaded.
     from services.integrations.ai.chat_completions import ChatCompletions  # noqa: PLC0415
 
     return ChatCompletions(settings)

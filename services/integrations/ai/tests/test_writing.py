@@ -126,7 +126,10 @@ async def test_without_a_model_it_is_unavailable_and_says_why(without_a_model: T
 
 
 def test_its_client_is_not_loaded_where_there_is_no_model() -> None:
-    looks = "import sys, services.integrations.server; sys.exit('openai' in sys.modules)"
+    looks = (
+        "import sys, services.integrations.server as server; from services.integrations.ai.settings import AiSettings; "
+        "server.language_model(AiSettings()); sys.exit('openai' in sys.modules)"
+    )
     assert subprocess.run((sys.executable, "-c", looks), check=False).returncode == 0
 
 
