@@ -3,12 +3,12 @@
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
-# What all the tests of a path, of which a worker has them, need started: a house, or the processes of one service and their servers.
+# What all the tests of a path need, of which a worker has them: a house, the processes of one service and their servers, or what kustomize
+# builds.
 _HOUSES = (
     "tests/integration/",
     "services/sending/tests/test_kills.py",
     "services/sending/tests/test_processes.py",
-    # What kustomize builds, which takes a second a folder.
     "deploy/k8s/",
 )
 # They are in nobody's house, or in one of their own, or kill parts of one, which another worker has for them. They are begun as early as

@@ -6,8 +6,6 @@ every cell of the access matrix.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlencode, urlsplit
@@ -28,8 +26,8 @@ class Answer:
     content_type: str = ""
     body: bytearray = field(default_factory=bytearray)
     is_whole: bool = False
-    # Whether its connection does.
-    stays_open: bool = False
+    # Whether another may be asked for on its connection.
+    keeps_connection: bool = False
     parser: HttpResponseParser = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,7 +44,7 @@ class Answer:
 
     def on_message_complete(self) -> None:
         """All of it is there."""
-        self.status, self.stays_open = self.parser.get_status_code(), self.parser.should_keep_alive()
+        self.status, self.keeps_connection = self.parser.get_status_code(), self.parser.should_keep_alive()
         self.is_whole = True
 
 
@@ -54,7 +52,6 @@ class Answer:
 class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    stays_open: bool = True
 
     async def ask(self, sent: bytes) -> Answer:
         answer = Answer()
@@ -63,7 +60,6 @@ class _Connection:
             if not (data := await self.reader.read(65_536)):
                 raise ConnectionError("the answer ends in its midst")
             answer.parser.feed_data(data)
-        self.stays_open = answer.stays_open
         return answer
 
 
@@ -83,17 +79,18 @@ class QuickClient:
 
     async def ask(self, asked: Request) -> Answer:
         """The answer to a request. Raises ConnectionError, and TimeoutError after half a minute."""
-        async with asyncio.timeout(_PATIENCE_SECONDS), self._connection() as connection:
-            return await connection.ask(_written(asked, self._host))
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_Connection]:
-        connection = self._idle.pop() if self._idle else await self._opened()
-        yield connection
-        if connection.stays_open:
-            self._idle.append(connection)
-        else:
-            connection.writer.close()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            connection = self._idle.pop() if self._idle else await self._opened()
+            is_good = False
+            try:
+                answer = await connection.ask(_written(asked, self._host))
+                is_good = answer.keeps_connection
+                return answer
+            finally:
+                if is_good:
+                    self._idle.append(connection)
+                else:
+                    connection.writer.close()
 
     async def _opened(self) -> _Connection:
         host, _, port = self._host.rpartition(":")
